@@ -1,0 +1,70 @@
+//! Facts of the node that a dump does not hold: its addresses, its ipsets, a few settings.
+
+use crate::value::Interface;
+use ahash::AHashSet;
+use std::net::{IpAddr, Ipv4Addr};
+
+pub mod ipset;
+
+/// What is known of the node.
+#[derive(Clone, Debug, Default)]
+pub struct NodeFacts {
+    /// Its addresses; `None`: not given, and only loopback is known to be its own.
+    pub local: Option<LocalAddresses>,
+    /// Its ipsets, by name; `None`: not given.
+    pub ipsets: Option<ipset::IpSets>,
+    /// `net.ipv4.conf.*.route_localnet`; `None`: not given.
+    pub route_localnet: Option<bool>,
+    /// What a jump to an absent chain that is not kube-proxy's does.
+    pub missing_chains: MissingChains,
+}
+
+/// What a jump to an absent chain whose name does not begin with `KUBE-` does. (`KUBE-MARK-MASQ`, `KUBE-MARK-DROP` and
+/// `KUBE-POSTROUTING` have their well-known bodies; any other absent `KUBE-*` is unknown.)
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MissingChains {
+    /// It returns.
+    #[default]
+    Return,
+    /// It makes the decision unknown.
+    Unknown,
+}
+
+/// The node's own addresses. Loopback (127.0.0.0/8, ::1) is always one of them.
+#[derive(Clone, Debug, Default)]
+pub struct LocalAddresses {
+    /// Every address.
+    pub addresses: AHashSet<IpAddr>,
+    /// The devices' addresses, each device's first one first, where the input told them.
+    pub devices: Vec<(Interface, IpAddr)>,
+}
+
+impl LocalAddresses {
+    /// From bare addresses.
+    pub fn new(addresses: impl IntoIterator<Item = IpAddr>) -> Self {
+        Self { addresses: addresses.into_iter().collect(), devices: Vec::new() }
+    }
+}
+
+impl NodeFacts {
+    /// Whether `address` is this node's; `None`: not known.
+    pub fn is_local(&self, address: IpAddr) -> Option<bool> {
+        if is_loopback(address) {
+            return Some(true);
+        }
+        self.local.as_ref().map(|local| local.addresses.contains(&address))
+    }
+}
+
+/// 127.0.0.0/8 or ::1.
+pub fn is_loopback(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(a) => a.is_loopback(),
+        IpAddr::V6(a) => a.is_loopback(),
+    }
+}
+
+/// 255.255.255.255.
+pub fn is_limited_broadcast(address: IpAddr) -> bool {
+    address == IpAddr::V4(Ipv4Addr::BROADCAST)
+}

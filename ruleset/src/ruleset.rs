@@ -1,0 +1,479 @@
+//! The typed rules of one family: tables, chains, rules, each with the file and line it was read from.
+
+use crate::ids::{ChainId, FileId, RuleId, StrId, Strings};
+use crate::matches::Match;
+use crate::target::Target;
+use crate::value::Family;
+use std::ops::Range;
+
+/// A table of netfilter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum TableId {
+    /// Before connection tracking.
+    Raw,
+    /// Header changes.
+    Mangle,
+    /// Address translation; asked about a connection's first packet only.
+    Nat,
+    /// Accept, drop, reject.
+    Filter,
+    /// Mandatory access control.
+    Security,
+}
+
+impl TableId {
+    /// Every table.
+    pub const ALL: [Self; 5] = [Self::Raw, Self::Mangle, Self::Nat, Self::Filter, Self::Security];
+
+    /// The name in a dump.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Mangle => "mangle",
+            Self::Nat => "nat",
+            Self::Filter => "filter",
+            Self::Security => "security",
+        }
+    }
+
+    /// By name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|t| t.name() == name)
+    }
+
+    /// The hooks at which the table has a built-in chain.
+    pub fn hooks(self) -> &'static [Hook] {
+        use Hook::{Forward, Input, Output, Postrouting, Prerouting};
+        match self {
+            Self::Raw => &[Prerouting, Output],
+            Self::Mangle => &[Prerouting, Input, Forward, Output, Postrouting],
+            Self::Nat => &[Prerouting, Input, Output, Postrouting],
+            Self::Filter | Self::Security => &[Input, Forward, Output],
+        }
+    }
+}
+
+/// A point on a packet's way at which netfilter asks its tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Hook {
+    /// It arrived.
+    Prerouting,
+    /// It is for this node.
+    Input,
+    /// It is for another.
+    Forward,
+    /// This node made it.
+    Output,
+    /// It is about to leave.
+    Postrouting,
+}
+
+impl Hook {
+    /// Every hook.
+    pub const ALL: [Self; 5] =
+        [Self::Prerouting, Self::Input, Self::Forward, Self::Output, Self::Postrouting];
+
+    /// The name of its built-in chains.
+    pub fn chain(self) -> &'static str {
+        match self {
+            Self::Prerouting => "PREROUTING",
+            Self::Input => "INPUT",
+            Self::Forward => "FORWARD",
+            Self::Output => "OUTPUT",
+            Self::Postrouting => "POSTROUTING",
+        }
+    }
+
+    /// By the name of its built-in chains.
+    pub fn from_chain(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|h| h.chain() == name)
+    }
+}
+
+/// What happens at the end of a built-in chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Policy {
+    /// Go on.
+    Accept,
+    /// End here.
+    Drop,
+}
+
+/// Packet and byte counters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Counters {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// Where something was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Source {
+    /// The file.
+    pub file: FileId,
+    /// Its line, from 1.
+    pub line: u32,
+}
+
+/// A chain of a table.
+#[derive(Clone, Debug)]
+pub struct Chain {
+    /// Its table.
+    pub table: TableId,
+    /// Its name.
+    pub name: StrId,
+    /// The hook it is called from, if built-in.
+    pub hook: Option<Hook>,
+    /// The policy, if built-in ([`Policy::Accept`] where the dump does not say).
+    pub policy: Policy,
+    /// Whether the dump holds the chain. A chain that is only jumped to (cut away by `grep`, say) is missing.
+    pub declared: bool,
+    /// The counters beside the policy.
+    pub counters: Option<Counters>,
+    /// Its rules; rule number n is the n-th, from 1.
+    pub rules: Range<u32>,
+}
+
+/// A rule.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Its chain.
+    pub chain: ChainId,
+    first_match: u32,
+    match_count: u32,
+    /// What happens if all matches hold.
+    pub target: Target,
+    /// Where it was read.
+    pub source: Source,
+    /// Its counters, where the dump shows them.
+    pub counters: Option<Counters>,
+}
+
+/// The rules of one family.
+#[derive(Clone, Debug)]
+pub struct Ruleset {
+    family: Family,
+    strings: Strings,
+    files: Vec<String>,
+    present: [bool; 5],
+    builtin: [[Option<ChainId>; 5]; 5],
+    chains: Vec<Chain>,
+    rules: Vec<Rule>,
+    matches: Vec<Match>,
+}
+
+impl Ruleset {
+    /// The family.
+    pub fn family(&self) -> Family {
+        self.family
+    }
+
+    /// The interned strings.
+    pub fn strings(&self) -> &Strings {
+        &self.strings
+    }
+
+    /// The text of an interned string.
+    pub fn text(&self, id: StrId) -> &str {
+        &self.strings[id]
+    }
+
+    /// The name of an input file.
+    pub fn file(&self, id: FileId) -> &str {
+        self.files.get(id.index()).map_or("", String::as_str)
+    }
+
+    /// Whether any input named the table.
+    pub fn has_table(&self, table: TableId) -> bool {
+        self.present[table as usize]
+    }
+
+    /// The built-in chain of a table at a hook, if the dump has it.
+    pub fn entry(&self, table: TableId, hook: Hook) -> Option<ChainId> {
+        self.builtin[table as usize][hook as usize]
+    }
+
+    /// Every chain.
+    pub fn chains(&self) -> impl ExactSizeIterator<Item = (ChainId, &Chain)> {
+        self.chains.iter().enumerate().map(|(i, c)| (ChainId(i as u32), c))
+    }
+
+    /// A chain.
+    pub fn chain(&self, id: ChainId) -> &Chain {
+        &self.chains[id.index()]
+    }
+
+    /// A chain's name.
+    pub fn chain_name(&self, id: ChainId) -> &str {
+        self.text(self.chain(id).name)
+    }
+
+    /// The chain of that name in a table.
+    pub fn chain_named(&self, table: TableId, name: &str) -> Option<ChainId> {
+        let name = self.strings.find(name)?;
+        self.chains().find(|(_, c)| c.table == table && c.name == name).map(|(id, _)| id)
+    }
+
+    /// Every rule, table by table, chain by chain.
+    pub fn rules(&self) -> impl ExactSizeIterator<Item = (RuleId, &Rule)> {
+        self.rules.iter().enumerate().map(|(i, r)| (RuleId(i as u32), r))
+    }
+
+    /// The rules of a chain, in order.
+    pub fn chain_rules(&self, id: ChainId) -> impl ExactSizeIterator<Item = (RuleId, &Rule)> {
+        let range = self.chain(id).rules.clone();
+        range.map(|i| (RuleId(i), &self.rules[i as usize]))
+    }
+
+    /// A rule.
+    pub fn rule(&self, id: RuleId) -> &Rule {
+        &self.rules[id.index()]
+    }
+
+    /// A rule's number in its chain, from 1, as `--line-numbers` prints it.
+    pub fn rulenum(&self, id: RuleId) -> u32 {
+        id.0 - self.chain(self.rule(id).chain).rules.start + 1
+    }
+
+    /// A rule's matches, in order.
+    pub fn matches(&self, rule: &Rule) -> &[Match] {
+        let first = rule.first_match as usize;
+        &self.matches[first..first + rule.match_count as usize]
+    }
+
+    /// The comment of a rule (the first, where there are several).
+    pub fn comment(&self, rule: &Rule) -> Option<&str> {
+        self.matches(rule).iter().find_map(|m| match m.kind {
+            crate::matches::MatchKind::Comment(text) => Some(self.text(text)),
+            _ => None,
+        })
+    }
+}
+
+#[derive(Clone, Debug)]
+struct PendingChain {
+    table: TableId,
+    name: StrId,
+    hook: Option<Hook>,
+    policy: Policy,
+    declared: bool,
+    counters: Option<Counters>,
+    rules: Vec<u32>,
+}
+
+/// Collects chains and rules in any order; [`finish`](Self::finish) lays them out.
+#[derive(Clone, Debug)]
+pub struct RulesetBuilder {
+    family: Family,
+    /// The interned strings, for the matches and targets being built.
+    pub strings: Strings,
+    present: [bool; 5],
+    chains: Vec<PendingChain>,
+    by_name: ahash::AHashMap<(TableId, StrId), ChainId>,
+    rules: Vec<Rule>,
+    matches: Vec<Match>,
+}
+
+impl RulesetBuilder {
+    /// An empty one.
+    pub fn new(family: Family) -> Self {
+        Self {
+            family,
+            strings: Strings::default(),
+            present: [false; 5],
+            chains: Vec::new(),
+            by_name: ahash::AHashMap::new(),
+            rules: Vec::new(),
+            matches: Vec::new(),
+        }
+    }
+
+    /// The family.
+    pub fn family(&self) -> Family {
+        self.family
+    }
+
+    /// Notes that an input holds the table.
+    pub fn add_table(&mut self, table: TableId) {
+        self.present[table as usize] = true;
+    }
+
+    /// The chain of that name, which is added, undeclared, if it is new.
+    pub fn chain(&mut self, table: TableId, name: &str) -> ChainId {
+        let name_id = self.strings.intern(name);
+        if let Some(id) = self.by_name.get(&(table, name_id)) {
+            return *id;
+        }
+        let id = ChainId(self.chains.len() as u32);
+        self.by_name.insert((table, name_id), id);
+        self.chains.push(PendingChain {
+            table,
+            name: name_id,
+            hook: Hook::from_chain(name).filter(|h| table.hooks().contains(h)),
+            policy: Policy::Accept,
+            declared: false,
+            counters: None,
+            rules: Vec::new(),
+        });
+        id
+    }
+
+    /// Notes that the dump holds the chain.
+    pub fn declare(&mut self, chain: ChainId) {
+        let chain = &mut self.chains[chain.index()];
+        chain.declared = true;
+        self.present[chain.table as usize] = true;
+    }
+
+    /// Whether the dump holds the chain.
+    pub fn is_declared(&self, chain: ChainId) -> bool {
+        self.chains[chain.index()].declared
+    }
+
+    /// Sets a built-in chain's policy.
+    pub fn set_policy(&mut self, chain: ChainId, policy: Policy) {
+        self.chains[chain.index()].policy = policy;
+    }
+
+    /// Sets the counters beside a chain's policy.
+    pub fn set_counters(&mut self, chain: ChainId, counters: Counters) {
+        self.chains[chain.index()].counters = Some(counters);
+    }
+
+    /// Whether the chain is built-in.
+    pub fn is_builtin(&self, chain: ChainId) -> bool {
+        self.chains[chain.index()].hook.is_some()
+    }
+
+    /// How many rules the chain has so far.
+    pub fn rule_count(&self, chain: ChainId) -> usize {
+        self.chains[chain.index()].rules.len()
+    }
+
+    /// Appends a rule (`-A`); declares its chain.
+    pub fn push(
+        &mut self,
+        chain: ChainId,
+        matches: impl IntoIterator<Item = Match>,
+        target: Target,
+        source: Source,
+        counters: Option<Counters>,
+    ) {
+        let at = self.rule_count(chain);
+        self.insert(chain, at, matches, target, source, counters);
+    }
+
+    /// Inserts a rule before the `at`-th, from 0 (`-I`); past the end it is appended.
+    pub fn insert(
+        &mut self,
+        chain: ChainId,
+        at: usize,
+        matches: impl IntoIterator<Item = Match>,
+        target: Target,
+        source: Source,
+        counters: Option<Counters>,
+    ) {
+        self.declare(chain);
+        let first_match = self.matches.len() as u32;
+        self.matches.extend(matches);
+        let match_count = self.matches.len() as u32 - first_match;
+        let id = self.rules.len() as u32;
+        self.rules.push(Rule { chain, first_match, match_count, target, source, counters });
+        let rules = &mut self.chains[chain.index()].rules;
+        rules.insert(at.min(rules.len()), id);
+    }
+
+    /// Takes the `at`-th rule, from 0, out of a chain (`-D`); false if there is none.
+    pub fn remove(&mut self, chain: ChainId, at: usize) -> bool {
+        let rules = &mut self.chains[chain.index()].rules;
+        if at < rules.len() {
+            rules.remove(at);
+            return true;
+        }
+        false
+    }
+
+    /// The matches and target of a chain's `at`-th rule, from 0.
+    pub fn rule(&self, chain: ChainId, at: usize) -> Option<(&[Match], &Target)> {
+        let rule = &self.rules[*self.chains[chain.index()].rules.get(at)? as usize];
+        let first = rule.first_match as usize;
+        Some((&self.matches[first..first + rule.match_count as usize], &rule.target))
+    }
+
+    /// Empties a chain (`-F CHAIN`, and `:CHAIN` of a restore text).
+    pub fn flush(&mut self, chain: ChainId) {
+        self.chains[chain.index()].rules.clear();
+    }
+
+    /// Undeclares an emptied chain (`-X CHAIN`).
+    pub fn delete(&mut self, chain: ChainId) {
+        let chain = &mut self.chains[chain.index()];
+        chain.rules.clear();
+        chain.declared = false;
+    }
+
+    /// Every chain of a table that the dump holds.
+    pub fn declared_chains(&self, table: TableId) -> Vec<ChainId> {
+        let declared = self.chains.iter().enumerate().filter(|(_, c)| c.table == table && c.declared);
+        declared.map(|(i, _)| ChainId(i as u32)).collect()
+    }
+
+    /// Lays the rules out table by table and chain by chain, in the order in which the chains were first named.
+    /// A chain that nothing declares and nothing jumps to is left out. `files` are the names of the inputs.
+    pub fn finish(self, files: Vec<String>) -> Ruleset {
+        let mut referenced = vec![false; self.chains.len()];
+        for chain in self.chains.iter() {
+            for rule in &chain.rules {
+                if let Target::Jump(to) | Target::Goto(to) = self.rules[*rule as usize].target {
+                    referenced[to.index()] = true;
+                }
+            }
+        }
+        let mut order: Vec<usize> =
+            (0..self.chains.len()).filter(|i| self.chains[*i].declared || referenced[*i]).collect();
+        order.sort_by_key(|i| self.chains[*i].table);
+        let mut renumbered = vec![ChainId(u32::MAX); self.chains.len()];
+        for (new, old) in order.iter().enumerate() {
+            renumbered[*old] = ChainId(new as u32);
+        }
+
+        let mut ruleset = Ruleset {
+            family: self.family,
+            strings: self.strings,
+            files,
+            present: self.present,
+            builtin: [[None; 5]; 5],
+            chains: Vec::with_capacity(order.len()),
+            rules: Vec::with_capacity(self.rules.len()),
+            matches: self.matches,
+        };
+        for old in order {
+            let pending = &self.chains[old];
+            let id = ChainId(ruleset.chains.len() as u32);
+            let start = ruleset.rules.len() as u32;
+            for rule in &pending.rules {
+                let mut rule = self.rules[*rule as usize].clone();
+                rule.chain = id;
+                if let Target::Jump(to) | Target::Goto(to) = &mut rule.target {
+                    *to = renumbered[to.index()];
+                }
+                ruleset.rules.push(rule);
+            }
+            if let (Some(hook), true) = (pending.hook, pending.declared) {
+                ruleset.builtin[pending.table as usize][hook as usize] = Some(id);
+            }
+            ruleset.chains.push(Chain {
+                table: pending.table,
+                name: pending.name,
+                hook: pending.hook,
+                policy: pending.policy,
+                declared: pending.declared,
+                counters: pending.counters,
+                rules: start..ruleset.rules.len() as u32,
+            });
+        }
+        ruleset
+    }
+}
