@@ -143,7 +143,10 @@ impl Fact {
             Self::Chain(chain) => {
                 format!("chain {} is not in the dump", ruleset.chain_name(chain))
             }
-            Self::Match(module) => format!("match {} is not decided by one packet", ruleset.text(module)),
+            Self::Match(module) => format!(
+                "match {} is not decided by one packet",
+                ruleset.text(module)
+            ),
             Self::Target(name) => format!("target {} is not modelled", ruleset.text(name)),
             Self::AddressType => "the address's type in the routing table".into(),
             Self::Conntrack => "a conntrack option beyond those modelled".into(),

@@ -60,7 +60,8 @@ impl Strings {
         }
         let id = StrId(u32::try_from(self.ends.len()).expect("fewer than 2^32 strings"));
         self.text.push_str(text);
-        self.ends.push(u32::try_from(self.text.len()).expect("less than 4 GiB of strings"));
+        self.ends
+            .push(u32::try_from(self.text.len()).expect("less than 4 GiB of strings"));
         self.ids.insert(text.into(), id);
         id
     }
@@ -75,7 +76,10 @@ impl std::ops::Index<StrId> for Strings {
     type Output = str;
 
     fn index(&self, id: StrId) -> &str {
-        let start = id.index().checked_sub(1).map_or(0, |before| self.ends[before] as usize);
+        let start = id
+            .index()
+            .checked_sub(1)
+            .map_or(0, |before| self.ends[before] as usize);
         &self.text[start..self.ends[id.index()] as usize]
     }
 }

@@ -14,7 +14,9 @@ pub mod ids;
 pub mod matches;
 pub mod node;
 pub mod packet;
+pub mod readers;
 mod ruleset;
+pub mod save;
 pub mod target;
 pub mod value;
 

@@ -42,7 +42,10 @@ pub struct LocalAddresses {
 impl LocalAddresses {
     /// From bare addresses.
     pub fn new(addresses: impl IntoIterator<Item = IpAddr>) -> Self {
-        Self { addresses: addresses.into_iter().collect(), devices: Vec::new() }
+        Self {
+            addresses: addresses.into_iter().collect(),
+            devices: Vec::new(),
+        }
     }
 }
 
@@ -52,7 +55,9 @@ impl NodeFacts {
         if is_loopback(address) {
             return Some(true);
         }
-        self.local.as_ref().map(|local| local.addresses.contains(&address))
+        self.local
+            .as_ref()
+            .map(|local| local.addresses.contains(&address))
     }
 }
 

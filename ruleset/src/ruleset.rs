@@ -23,7 +23,13 @@ pub enum TableId {
 
 impl TableId {
     /// Every table.
-    pub const ALL: [Self; 5] = [Self::Raw, Self::Mangle, Self::Nat, Self::Filter, Self::Security];
+    pub const ALL: [Self; 5] = [
+        Self::Raw,
+        Self::Mangle,
+        Self::Nat,
+        Self::Filter,
+        Self::Security,
+    ];
 
     /// The name in a dump.
     pub fn name(self) -> &'static str {
@@ -70,8 +76,13 @@ pub enum Hook {
 
 impl Hook {
     /// Every hook.
-    pub const ALL: [Self; 5] =
-        [Self::Prerouting, Self::Input, Self::Forward, Self::Output, Self::Postrouting];
+    pub const ALL: [Self; 5] = [
+        Self::Prerouting,
+        Self::Input,
+        Self::Forward,
+        Self::Output,
+        Self::Postrouting,
+    ];
 
     /// The name of its built-in chains.
     pub fn chain(self) -> &'static str {
@@ -197,7 +208,10 @@ impl Ruleset {
 
     /// Every chain.
     pub fn chains(&self) -> impl ExactSizeIterator<Item = (ChainId, &Chain)> {
-        self.chains.iter().enumerate().map(|(i, c)| (ChainId(i as u32), c))
+        self.chains
+            .iter()
+            .enumerate()
+            .map(|(i, c)| (ChainId(i as u32), c))
     }
 
     /// A chain.
@@ -213,12 +227,17 @@ impl Ruleset {
     /// The chain of that name in a table.
     pub fn chain_named(&self, table: TableId, name: &str) -> Option<ChainId> {
         let name = self.strings.find(name)?;
-        self.chains().find(|(_, c)| c.table == table && c.name == name).map(|(id, _)| id)
+        self.chains()
+            .find(|(_, c)| c.table == table && c.name == name)
+            .map(|(id, _)| id)
     }
 
     /// Every rule, table by table, chain by chain.
     pub fn rules(&self) -> impl ExactSizeIterator<Item = (RuleId, &Rule)> {
-        self.rules.iter().enumerate().map(|(i, r)| (RuleId(i as u32), r))
+        self.rules
+            .iter()
+            .enumerate()
+            .map(|(i, r)| (RuleId(i as u32), r))
     }
 
     /// The rules of a chain, in order.
@@ -380,7 +399,14 @@ impl RulesetBuilder {
         self.matches.extend(matches);
         let match_count = self.matches.len() as u32 - first_match;
         let id = self.rules.len() as u32;
-        self.rules.push(Rule { chain, first_match, match_count, target, source, counters });
+        self.rules.push(Rule {
+            chain,
+            first_match,
+            match_count,
+            target,
+            source,
+            counters,
+        });
         let rules = &mut self.chains[chain.index()].rules;
         rules.insert(at.min(rules.len()), id);
     }
@@ -399,7 +425,10 @@ impl RulesetBuilder {
     pub fn rule(&self, chain: ChainId, at: usize) -> Option<(&[Match], &Target)> {
         let rule = &self.rules[*self.chains[chain.index()].rules.get(at)? as usize];
         let first = rule.first_match as usize;
-        Some((&self.matches[first..first + rule.match_count as usize], &rule.target))
+        Some((
+            &self.matches[first..first + rule.match_count as usize],
+            &rule.target,
+        ))
     }
 
     /// Empties a chain (`-F CHAIN`, and `:CHAIN` of a restore text).
@@ -416,7 +445,11 @@ impl RulesetBuilder {
 
     /// Every chain of a table that the dump holds.
     pub fn declared_chains(&self, table: TableId) -> Vec<ChainId> {
-        let declared = self.chains.iter().enumerate().filter(|(_, c)| c.table == table && c.declared);
+        let declared = self
+            .chains
+            .iter()
+            .enumerate()
+            .filter(|(_, c)| c.table == table && c.declared);
         declared.map(|(i, _)| ChainId(i as u32)).collect()
     }
 
@@ -431,8 +464,9 @@ impl RulesetBuilder {
                 }
             }
         }
-        let mut order: Vec<usize> =
-            (0..self.chains.len()).filter(|i| self.chains[*i].declared || referenced[*i]).collect();
+        let mut order: Vec<usize> = (0..self.chains.len())
+            .filter(|i| self.chains[*i].declared || referenced[*i])
+            .collect();
         order.sort_by_key(|i| self.chains[*i].table);
         let mut renumbered = vec![ChainId(u32::MAX); self.chains.len()];
         for (new, old) in order.iter().enumerate() {

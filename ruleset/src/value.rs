@@ -15,7 +15,11 @@ pub enum Family {
 impl Family {
     /// The family of an address.
     pub fn of(address: IpAddr) -> Self {
-        if address.is_ipv4() { Self::V4 } else { Self::V6 }
+        if address.is_ipv4() {
+            Self::V4
+        } else {
+            Self::V6
+        }
     }
 
     /// Bits in an address of this family.
@@ -116,8 +120,12 @@ impl Prefix {
     /// Whether `address` is inside; an address of the other family is not.
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.address, self.mask, address) {
-            (IpAddr::V4(p), IpAddr::V4(m), IpAddr::V4(a)) => u32::from(a) & u32::from(m) == u32::from(p),
-            (IpAddr::V6(p), IpAddr::V6(m), IpAddr::V6(a)) => u128::from(a) & u128::from(m) == u128::from(p),
+            (IpAddr::V4(p), IpAddr::V4(m), IpAddr::V4(a)) => {
+                u32::from(a) & u32::from(m) == u32::from(p)
+            }
+            (IpAddr::V6(p), IpAddr::V6(m), IpAddr::V6(a)) => {
+                u128::from(a) & u128::from(m) == u128::from(p)
+            }
             _ => false,
         }
     }
@@ -158,11 +166,17 @@ pub struct PortRange {
 
 impl PortRange {
     /// Every port.
-    pub const ANY: Self = Self { first: 0, last: u16::MAX };
+    pub const ANY: Self = Self {
+        first: 0,
+        last: u16::MAX,
+    };
 
     /// One port.
     pub fn single(port: u16) -> Self {
-        Self { first: port, last: port }
+        Self {
+            first: port,
+            last: port,
+        }
     }
 
     /// Whether `port` is inside.
@@ -198,18 +212,29 @@ impl Interface {
     /// `None` for a name of more than 15 bytes.
     pub fn new(name: &str) -> Option<Self> {
         let mut bytes = [0; 15];
-        bytes.get_mut(..name.len())?.copy_from_slice(name.as_bytes());
-        Some(Self { bytes, len: name.len() as u8 })
+        bytes
+            .get_mut(..name.len())?
+            .copy_from_slice(name.as_bytes());
+        Some(Self {
+            bytes,
+            len: name.len() as u8,
+        })
     }
 
     /// The loopback device.
     pub fn lo() -> Self {
-        Self { bytes: *b"lo\0\0\0\0\0\0\0\0\0\0\0\0\0", len: 2 }
+        Self {
+            bytes: *b"lo\0\0\0\0\0\0\0\0\0\0\0\0\0",
+            len: 2,
+        }
     }
 
     /// No device: what `-i` sees on the OUTPUT path.
     pub fn none() -> Self {
-        Self { bytes: [0; 15], len: 0 }
+        Self {
+            bytes: [0; 15],
+            len: 0,
+        }
     }
 
     /// The name.
@@ -237,8 +262,14 @@ impl InterfacePattern {
     /// `eth0`, `veth+`; `None` if too long.
     pub fn new(text: &str) -> Option<Self> {
         match text.strip_suffix('+') {
-            Some(name) => Some(Self { name: Interface::new(name)?, prefix: true }),
-            None => Some(Self { name: Interface::new(text)?, prefix: false }),
+            Some(name) => Some(Self {
+                name: Interface::new(name)?,
+                prefix: true,
+            }),
+            None => Some(Self {
+                name: Interface::new(text)?,
+                prefix: false,
+            }),
         }
     }
 
@@ -254,7 +285,12 @@ impl InterfacePattern {
 
 impl fmt::Display for InterfacePattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{}", self.name.name(), if self.prefix { "+" } else { "" })
+        write!(
+            f,
+            "{}{}",
+            self.name.name(),
+            if self.prefix { "+" } else { "" }
+        )
     }
 }
 
@@ -275,8 +311,13 @@ pub enum CtState {
 
 impl CtState {
     /// Every state, in the order in which `iptables-save` prints them.
-    pub const ALL: [Self; 5] =
-        [Self::Invalid, Self::New, Self::Related, Self::Established, Self::Untracked];
+    pub const ALL: [Self; 5] = [
+        Self::Invalid,
+        Self::New,
+        Self::Related,
+        Self::Established,
+        Self::Untracked,
+    ];
 
     /// The name in a rule.
     pub fn name(self) -> &'static str {
@@ -291,7 +332,9 @@ impl CtState {
 
     /// By name, in any case.
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|s| s.name().eq_ignore_ascii_case(name))
+        Self::ALL
+            .into_iter()
+            .find(|s| s.name().eq_ignore_ascii_case(name))
     }
 }
 
@@ -330,9 +373,15 @@ impl CtStates {
 /// As `iptables-save` writes it: `RELATED,ESTABLISHED`.
 impl fmt::Display for CtStates {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let states = CtState::ALL.into_iter().filter(|s| self.contains(*s)).map(CtState::name);
+        let states = CtState::ALL
+            .into_iter()
+            .filter(|s| self.contains(*s))
+            .map(CtState::name);
         let flags = [(Self::SNAT, "SNAT"), (Self::DNAT, "DNAT")];
-        let flags = flags.into_iter().filter(|(bit, _)| self.intersects(*bit)).map(|(_, n)| n);
+        let flags = flags
+            .into_iter()
+            .filter(|(bit, _)| self.intersects(*bit))
+            .map(|(_, n)| n);
         for (i, name) in states.chain(flags).enumerate() {
             write!(f, "{}{name}", if i == 0 { "" } else { "," })?;
         }
@@ -384,6 +433,9 @@ pub mod protocol {
 
     /// The name of a protocol number, if it has one here.
     pub fn name(number: u8) -> Option<&'static str> {
-        NAMES.iter().find(|(n, _)| *n == number).map(|(_, name)| *name)
+        NAMES
+            .iter()
+            .find(|(n, _)| *n == number)
+            .map(|(_, name)| *name)
     }
 }
