@@ -101,6 +101,8 @@ pub enum Fact {
     Match(StrId),
     /// A target that is not modelled, by name.
     Target(StrId),
+    /// What a nat target does at a hook where the kernel refuses it.
+    NatHook,
     /// What a type of address (`addrtype`) other than LOCAL, UNICAST, BROADCAST, MULTICAST is.
     AddressType,
     /// An option of `-m conntrack` that is not modelled.
@@ -148,6 +150,7 @@ impl Fact {
                 ruleset.text(module)
             ),
             Self::Target(name) => format!("target {} is not modelled", ruleset.text(name)),
+            Self::NatHook => "a nat target at a hook where the kernel refuses it".into(),
             Self::AddressType => "the address's type in the routing table".into(),
             Self::Conntrack => "a conntrack option beyond those modelled".into(),
             Self::TcpOption => "the packet's TCP options".into(),
