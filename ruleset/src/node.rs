@@ -4,7 +4,15 @@ use crate::value::Interface;
 use ahash::AHashSet;
 use std::net::{IpAddr, Ipv4Addr};
 
+mod addresses;
+mod error;
 pub mod ipset;
+
+#[cfg(test)]
+mod tests;
+
+pub use addresses::parse_addresses;
+pub use error::FactsError;
 
 /// What is known of the node.
 #[derive(Clone, Debug, Default)]
@@ -72,4 +80,17 @@ pub fn is_loopback(address: IpAddr) -> bool {
 /// 255.255.255.255.
 pub fn is_limited_broadcast(address: IpAddr) -> bool {
     address == IpAddr::V4(Ipv4Addr::BROADCAST)
+}
+
+/// `02:00:00:00:00:01`, in either case.
+pub(crate) fn parse_mac(text: &str) -> Option<[u8; 6]> {
+    let mut bytes = [0; 6];
+    let mut parts = text.split(':');
+    for byte in &mut bytes {
+        let digits =
+            |p: &&str| matches!(p.len(), 1 | 2) && p.bytes().all(|b| b.is_ascii_hexdigit());
+        let part = parts.next().filter(digits)?;
+        *byte = u8::from_str_radix(part, 16).ok()?;
+    }
+    parts.next().is_none().then_some(bytes)
 }
