@@ -48,7 +48,7 @@ pub struct Entry {
 pub enum Value {
     /// Addresses from the first to the last, included.
     Addresses(IpAddr, IpAddr),
-    /// Protocol and ports, first and last included; `bitmap:port` holds no protocol (then `None`: TCP, UDP, SCTP, UDP-Lite, DCCP).
+    /// Protocol and ports, first and last included; `bitmap:port` holds no protocol (then `None`: TCP and UDP).
     Port(Option<u8>, u16, u16),
     /// A link address.
     Mac([u8; 6]),
