@@ -3,6 +3,12 @@
 use ahash::AHashMap;
 use std::net::IpAddr;
 
+mod save;
+#[cfg(test)]
+mod tests;
+
+pub use save::{SavedSets, parse_ipsets};
+
 /// Sets by name.
 pub type IpSets = AHashMap<String, IpSet>;
 
