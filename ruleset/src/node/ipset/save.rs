@@ -168,11 +168,7 @@ impl Reader {
             return Ok(());
         }
         if parts != pending.set.dimensions.len() {
-            let needed = format!(
-                "{} parts, as {} has",
-                pending.set.dimensions.len(),
-                pending.kind
-            );
+            let needed = format!("an entry of {}", pending.kind);
             return Err(FactsError::new(line, needed, entry));
         }
         let dimensions = pending.set.dimensions.iter();
