@@ -1,0 +1,20 @@
+//! The verbs: each takes what was typed, does its work and writes its answer.
+
+mod completions;
+mod man;
+
+use crate::Ending;
+use crate::args::Verb;
+use crate::output::Output;
+use crate::trouble::Trouble;
+
+/// Runs a verb.
+pub(crate) fn run(verb: Verb, output: &mut Output) -> Result<Ending, Trouble> {
+    match verb {
+        Verb::Completions(typed) => completions::run(&typed, output),
+        Verb::Man => man::run(output),
+        Verb::Replay(_) | Verb::Explain(_) | Verb::Services(_) | Verb::Dump(_) => {
+            Err(Trouble::new("this verb is not connected yet"))
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The long help texts: all of them, in one place. `-h` shows none of this, `--help` and the man page do.
+
+pub(crate) const PROGRAM: &str = "\
+Where a Kubernetes Service packet goes, and why.
+
+kpclass reads a node's iptables rules (what kube-proxy wrote, and every other chain beside it), compiles them into \
+a lookup program, and replays captures through it. Every verdict is checked against a plain walk of the same rules.
+
+Results go to stdout, everything else to stderr. Exit status: 0 fine, 1 a finding (a disagreement), 2 trouble.";
+
+pub(crate) const PROGRAM_EXAMPLES: &str = "\
+Examples:
+  sudo iptables-save > node.rules
+  kpclass services --rules node.rules
+  kpclass explain --rules node.rules --packet 'tcp 10.1.5.5:40000 > 10.152.183.1:443'
+  kpclass replay office.pcap --rules node.rules --local-addrs 10.10.2.58";
+
+pub(crate) const REPLAY: &str = "\
+Send captures through the rules and count the verdicts: per Service and endpoint, masqueraded, dropped, rejected.
+
+The choice of an endpoint is random in the kernel; here it derives from the packet's tuple and --seed, so that a \
+replay can be repeated, with any number of threads. Each distinct packet is checked against the reference walk; a \
+disagreement is printed with all that is needed to reproduce it, and the exit status is 1.
+
+What the dump and the capture do not tell is never guessed: a verdict that depends on it is unknown, and the report \
+names the option that would supply it.";
+
+pub(crate) const REPLAY_EXAMPLES: &str = "\
+Examples:
+  kpclass replay office.pcap --rules node.rules
+  kpclass replay monday.pcap.zst tuesday.pcap.zst --rules node4.rules --rules node6.rules --local-addrs ip-addr.json
+  tcpdump -i any -w - | kpclass replay - --rules live --local-addrs live
+  kpclass replay office.pcap --rules node.rules --verdicts office.csv --json > office.json";
+
+pub(crate) const EXPLAIN: &str = "\
+Show one packet's way through the rules, rule by rule, and every possible end with its exact probability.
+
+A packet is written as `PROTOCOL SOURCE[:PORT] > DESTINATION[:PORT]`, IPv6 addresses with ports in brackets, then \
+any of in=NAME hook=prerouting|output mark=0x0 ctstate=new flags=S type=8.";
+
+pub(crate) const EXPLAIN_EXAMPLES: &str = "\
+Examples:
+  kpclass explain --rules node.rules --packet 'tcp 10.1.5.5:40000 > 10.152.183.1:443'
+  kpclass explain --rules node.rules --packet 'udp [fd00::5]:5353 > [fd00:10:96::a]:53 in=cni0'
+  kpclass explain --rules node.rules --frame office.pcap:81203
+  kpclass explain --rules node.rules --packets questions.txt --json";
+
+pub(crate) const SERVICES: &str = "\
+List the Services of a dump, how each is reached (cluster IP, node port, load balancer, external IP), its endpoints \
+with the exact probability of each, and what is special about it (session affinity, no endpoints).";
+
+pub(crate) const SERVICES_EXAMPLES: &str = "\
+Examples:
+  kpclass services --rules node.rules
+  sudo iptables -t nat -L -n -v | kpclass services --rules -
+  kpclass services --rules live --json | jq -r .service";
+
+pub(crate) const DUMP: &str = "\
+Print a stage of the compilation as text, one item a line: the rules as they were read (canonical iptables-save \
+text, which iptables-restore accepts), the graph of chains, the classes of destinations, the lookup program.";
+
+pub(crate) const DUMP_EXAMPLES: &str = "\
+Examples:
+  iptables -t nat -S | kpclass dump ruleset --rules - > nat.rules
+  kpclass dump program --rules node.rules | less";
+
+pub(crate) const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  kpclass completions bash > /etc/bash_completion.d/kpclass
+  kpclass completions zsh > ~/.zfunc/_kpclass";
+
+pub(crate) const MAN_EXAMPLES: &str = "\
+Examples:
+  kpclass man > kpclass.1 && man ./kpclass.1";
