@@ -53,10 +53,16 @@ fn run() -> Result<Ending, Trouble> {
 /// clap stops for help and version, which are answers, and for mistakes, which get our prefix.
 fn answer_from_clap(error: &clap::Error) -> Result<Ending, Trouble> {
     if !error.use_stderr() {
-        error.print().and_then(|()| std::io::stdout().flush()).map_err(Trouble::output)?;
+        error
+            .print()
+            .and_then(|()| std::io::stdout().flush())
+            .map_err(Trouble::output)?;
         return Ok(Ending::Fine);
     }
     let text = error.to_string();
-    let text = text.trim_end().strip_prefix("error: ").unwrap_or(text.trim_end());
+    let text = text
+        .trim_end()
+        .strip_prefix("error: ")
+        .unwrap_or(text.trim_end());
     Err(Trouble::new(text))
 }

@@ -22,9 +22,15 @@ pub(crate) fn mark(text: &str) -> Result<u32, Trouble> {
 /// `--in-interface`.
 pub(crate) fn interface(text: &str) -> Result<Interface, Trouble> {
     let is_name = |t: &str| !t.is_empty() && !t.contains(|c: char| c.is_whitespace() || c == '/');
-    Interface::new(text).filter(|_| is_name(text)).ok_or_else(|| {
-        Trouble::option("--in-interface", text, "the name of a device, 1 to 15 bytes")
-    })
+    Interface::new(text)
+        .filter(|_| is_name(text))
+        .ok_or_else(|| {
+            Trouble::option(
+                "--in-interface",
+                text,
+                "the name of a device, 1 to 15 bytes",
+            )
+        })
 }
 
 /// `--sysctl NAME=VALUE`: what `route_localnet` is set to, if it is given.
@@ -47,11 +53,17 @@ pub(crate) fn route_localnet(settings: &[String]) -> Result<Option<bool>, Troubl
 
 /// `--frame CAPTURE:N`: the capture and its frame's number, from 1. The number stands behind the last colon.
 pub(crate) fn frame(text: &str) -> Result<(&str, u64), Trouble> {
-    let parts = text.rsplit_once(':').filter(|(capture, _)| !capture.is_empty());
+    let parts = text
+        .rsplit_once(':')
+        .filter(|(capture, _)| !capture.is_empty());
     let number = |digits: &str| digits.parse().ok().filter(|n| *n > 0);
     let parsed = parts.and_then(|(capture, digits)| Some((capture, number(digits)?)));
     parsed.ok_or_else(|| {
-        Trouble::option("--frame", text, "a capture, a colon and a frame's number, from 1")
+        Trouble::option(
+            "--frame",
+            text,
+            "a capture, a colon and a frame's number, from 1",
+        )
     })
 }
 
@@ -63,7 +75,16 @@ mod tests {
     fn marks_are_decimal_or_hexadecimal_numbers_of_32_bits() {
         assert_eq!(mark("0x4000").unwrap(), 0x4000);
         assert_eq!(mark("16384").unwrap(), 0x4000);
-        for bad in ["", "0x", "x4000", "0x100000000", "4294967296", "-1", "+1", "0x+1"] {
+        for bad in [
+            "",
+            "0x",
+            "x4000",
+            "0x100000000",
+            "4294967296",
+            "-1",
+            "+1",
+            "0x+1",
+        ] {
             assert!(mark(bad).is_err(), "{bad}");
         }
     }
@@ -82,7 +103,10 @@ mod tests {
             route_localnet(&list.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>())
         };
         assert_eq!(given(&[]).unwrap(), None);
-        assert_eq!(given(&["route_localnet=0", "route_localnet=1"]).unwrap(), Some(true));
+        assert_eq!(
+            given(&["route_localnet=0", "route_localnet=1"]).unwrap(),
+            Some(true)
+        );
         for bad in ["route_localnet", "route_localnet=2", "ip_forward=1", ""] {
             assert!(given(&[bad]).is_err(), "{bad}");
         }
@@ -91,7 +115,15 @@ mod tests {
     #[test]
     fn a_frame_is_a_capture_and_a_number_from_1() {
         assert_eq!(frame("a:b.pcap:7").unwrap(), ("a:b.pcap", 7));
-        for bad in ["a.pcap", "a.pcap:", ":1", "a.pcap:0", "a.pcap:-1", "a.pcap:x", ""] {
+        for bad in [
+            "a.pcap",
+            "a.pcap:",
+            ":1",
+            "a.pcap:0",
+            "a.pcap:-1",
+            "a.pcap:x",
+            "",
+        ] {
             assert!(frame(bad).is_err(), "{bad}");
         }
     }

@@ -33,7 +33,9 @@ impl Output {
     /// Writes one NDJSON record.
     pub(crate) fn record(&mut self, record: &impl serde::Serialize) -> Result<(), Trouble> {
         let written = serde_json::to_writer(&mut self.out, record).map_err(io::Error::from);
-        written.and_then(|()| self.out.write_all(b"\n")).map_err(Trouble::output)
+        written
+            .and_then(|()| self.out.write_all(b"\n"))
+            .map_err(Trouble::output)
     }
 
     /// Hands everything to whoever reads it.

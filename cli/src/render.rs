@@ -3,4 +3,5 @@
 pub(crate) mod columns;
 pub(crate) mod explain;
 pub(crate) mod quantity;
+pub(crate) mod reason;
 pub(crate) mod replay;

@@ -21,7 +21,10 @@ enum Kind {
 impl Trouble {
     /// `message` says what is wrong and where: lower case, without a full stop.
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self { kind: Kind::Wrong(message.into()), notes: Vec::new() }
+        Self {
+            kind: Kind::Wrong(message.into()),
+            notes: Vec::new(),
+        }
     }
 
     /// An option's value that cannot be used.
@@ -36,7 +39,10 @@ impl Trouble {
 
     /// Writing to standard output failed.
     pub(crate) fn output(error: io::Error) -> Self {
-        Self { kind: Kind::Output(error), notes: Vec::new() }
+        Self {
+            kind: Kind::Output(error),
+            notes: Vec::new(),
+        }
     }
 
     /// Adds a line that helps.
@@ -79,7 +85,11 @@ impl fmt::Display for Quoted<'_> {
                 write!(f, "{c}")?;
             }
         }
-        f.write_str(if self.0.chars().nth(LONGEST).is_some() { "…`" } else { "`" })
+        f.write_str(if self.0.chars().nth(LONGEST).is_some() {
+            "…`"
+        } else {
+            "`"
+        })
     }
 }
 
@@ -103,13 +113,19 @@ mod tests {
     #[test]
     fn quoted_text_is_bounded_and_has_no_control_characters() {
         assert_eq!(Quoted("a\nb").to_string(), "`a\\nb`");
-        assert_eq!(Quoted(&"é".repeat(100)).to_string(), format!("`{}…`", "é".repeat(80)));
+        assert_eq!(
+            Quoted(&"é".repeat(100)).to_string(),
+            format!("`{}…`", "é".repeat(80))
+        );
     }
 
     #[test]
     fn system_words_lose_their_number() {
         let error = io::Error::from_raw_os_error(2);
-        assert_eq!(Trouble::system("a.rules", &error).to_string(), "a.rules: no such file or directory");
+        assert_eq!(
+            Trouble::system("a.rules", &error).to_string(),
+            "a.rules: no such file or directory"
+        );
     }
 
     #[test]

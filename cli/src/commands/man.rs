@@ -12,7 +12,9 @@ pub(crate) fn run(output: &mut Output) -> Result<Ending, Trouble> {
     let mut command = Typed::command();
     command.build();
     let mut text = Vec::new();
-    Man::new(command.clone()).render(&mut text).map_err(Trouble::output)?;
+    Man::new(command.clone())
+        .render(&mut text)
+        .map_err(Trouble::output)?;
     for verb in command.get_subcommands() {
         verb_section(verb, &mut text).map_err(Trouble::output)?;
     }

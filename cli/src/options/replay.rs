@@ -57,8 +57,10 @@ impl ReplayOptions {
     /// What the arguments mean.
     pub(crate) fn new(how: &ReplayHow) -> Result<Self, Trouble> {
         if how.mode == Mode::Conntrack {
-            return Err(Trouble::new("--mode conntrack: connections are not tracked yet")
-                .note("--mode packet takes each packet as the first of its connection"));
+            return Err(
+                Trouble::new("--mode conntrack: connections are not tracked yet")
+                    .note("--mode packet takes each packet as the first of its connection"),
+            );
         }
         Ok(Self {
             seed: how.seed,
@@ -76,7 +78,11 @@ fn threads(typed: Option<&str>) -> Result<usize, Trouble> {
     };
     let number = text.parse().ok().filter(|n| (1..=MOST_THREADS).contains(n));
     number.ok_or_else(|| {
-        Trouble::option("--threads", text, &format!("a number from 1 to {MOST_THREADS}"))
+        Trouble::option(
+            "--threads",
+            text,
+            &format!("a number from 1 to {MOST_THREADS}"),
+        )
     })
 }
 
@@ -91,16 +97,26 @@ fn check(text: &str) -> Result<Check, Trouble> {
 }
 
 fn verdicts(path: &Path) -> Result<Verdicts, Trouble> {
-    let ending = path.extension().and_then(|e| e.to_str()).unwrap_or_default();
+    let ending = path
+        .extension()
+        .and_then(|e| e.to_str())
+        .unwrap_or_default();
     let format = match ending {
         "ndjson" => Format::Ndjson,
         "csv" => Format::Csv,
         _ => {
             let given = path.to_string_lossy();
-            return Err(Trouble::option("--verdicts", &given, "a name that ends in .ndjson or .csv"));
+            return Err(Trouble::option(
+                "--verdicts",
+                &given,
+                "a name that ends in .ndjson or .csv",
+            ));
         }
     };
-    Ok(Verdicts { path: path.to_owned(), format })
+    Ok(Verdicts {
+        path: path.to_owned(),
+        format,
+    })
 }
 
 #[cfg(test)]
@@ -111,8 +127,19 @@ mod tests {
     fn checks_are_full_off_or_a_sample() {
         assert_eq!(check("full").unwrap(), Check::Full);
         assert_eq!(check("off").unwrap(), Check::Off);
-        assert_eq!(check("sample:7").unwrap(), Check::Sample(NonZeroU64::new(7).unwrap()));
-        for bad in ["", "sample", "sample:", "sample:0", "sample:-1", "sample:x", "Full"] {
+        assert_eq!(
+            check("sample:7").unwrap(),
+            Check::Sample(NonZeroU64::new(7).unwrap())
+        );
+        for bad in [
+            "",
+            "sample",
+            "sample:",
+            "sample:0",
+            "sample:-1",
+            "sample:x",
+            "Full",
+        ] {
             assert!(check(bad).is_err(), "{bad}");
         }
     }
@@ -129,7 +156,10 @@ mod tests {
     #[test]
     fn the_ending_says_the_format_of_verdicts() {
         assert_eq!(verdicts(Path::new("a.csv")).unwrap().format, Format::Csv);
-        assert_eq!(verdicts(Path::new("a.ndjson")).unwrap().format, Format::Ndjson);
+        assert_eq!(
+            verdicts(Path::new("a.ndjson")).unwrap().format,
+            Format::Ndjson
+        );
         for bad in ["a.json", "a", "csv", ".csv", "a.CSV.x"] {
             assert!(verdicts(Path::new(bad)).is_err(), "{bad}");
         }

@@ -51,14 +51,23 @@ impl RulesChoice {
             "live" => From::Live,
             file => From::File(PathBuf::from(file)),
         };
-        Ok(Self { family, table, from })
+        Ok(Self {
+            family,
+            table,
+            from,
+        })
     }
 
     /// Every `--rules`; standard input can be read only once.
     pub(crate) fn parse_all(texts: &[String]) -> Result<Vec<Self>, Trouble> {
-        let choices = texts.iter().map(|t| Self::parse(t)).collect::<Result<Vec<_>, _>>()?;
+        let choices = texts
+            .iter()
+            .map(|t| Self::parse(t))
+            .collect::<Result<Vec<_>, _>>()?;
         if choices.iter().filter(|c| c.from == From::Stdin).count() > 1 {
-            return Err(Trouble::new("--rules -: given twice; standard input is read only once"));
+            return Err(Trouble::new(
+                "--rules -: given twice; standard input is read only once",
+            ));
         }
         Ok(choices)
     }
@@ -80,8 +89,14 @@ mod tests {
         };
         assert_eq!(parse("a.rules"), (None, None, file("a.rules")));
         assert_eq!(parse("nat:a"), (None, Some(TableId::Nat), file("a")));
-        assert_eq!(parse("ip6:filter:-"), (Some(Family::V6), Some(TableId::Filter), From::Stdin));
-        assert_eq!(parse("raw:ip4:live"), (Some(Family::V4), Some(TableId::Raw), From::Live));
+        assert_eq!(
+            parse("ip6:filter:-"),
+            (Some(Family::V6), Some(TableId::Filter), From::Stdin)
+        );
+        assert_eq!(
+            parse("raw:ip4:live"),
+            (Some(Family::V4), Some(TableId::Raw), From::Live)
+        );
         assert_eq!(parse("./nat:a"), (None, None, file("./nat:a")));
         assert_eq!(parse("c:nat:a"), (None, None, file("c:nat:a")));
     }

@@ -19,7 +19,10 @@ pub(crate) struct Columns {
 impl Columns {
     /// A table with these columns. A headline of empty names is not printed.
     pub(crate) fn new(heads: &[(&'static str, Align)]) -> Self {
-        Self { heads: heads.to_vec(), rows: Vec::new() }
+        Self {
+            heads: heads.to_vec(),
+            rows: Vec::new(),
+        }
     }
 
     /// Adds a row; missing cells are empty.

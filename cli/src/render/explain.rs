@@ -128,7 +128,11 @@ pub(crate) struct Step {
 /// The explanation as text.
 pub(crate) fn text(explanation: &Explanation, palette: Palette) -> String {
     let packet = &explanation.packet;
-    let starts = if packet.hook == "output" { "this node sends it" } else { "it arrives" };
+    let starts = if packet.hook == "output" {
+        "this node sends it"
+    } else {
+        "it arrives"
+    };
     let mut text = format!("{}  ({starts})\n", palette.head(&packet.spec));
     if explanation.outcomes.len() > 1 {
         text += &format!("\n{}", outcome_table(&explanation.outcomes, palette));
@@ -171,9 +175,16 @@ fn headline(outcome: &Outcome, palette: Palette) -> String {
         "unknown" => palette.open(&end(outcome)),
         _ => palette.good(&end(outcome)),
     };
-    let service = outcome.service.as_ref().map(|name| format!("  {name}")).unwrap_or_default();
+    let service = outcome
+        .service
+        .as_ref()
+        .map(|name| format!("  {name}"))
+        .unwrap_or_default();
     let share = quantity::percent(outcome.probability);
-    format!("{end}{service}  {}", palette.faint(&format!("{share} ({})", outcome.exact)))
+    format!(
+        "{end}{service}  {}",
+        palette.faint(&format!("{share} ({})", outcome.exact))
+    )
 }
 
 /// What happens, in one line: `forwarded to 10.10.2.58:16443, masqueraded`.
@@ -183,7 +194,10 @@ fn end(outcome: &Outcome) -> String {
         "local" => "delivered to this node".to_owned(),
         "out" => "sent".to_owned(),
         "drop" => "dropped".to_owned(),
-        "reject" => format!("rejected with {}", outcome.reject_with.unwrap_or("an error")),
+        "reject" => format!(
+            "rejected with {}",
+            outcome.reject_with.unwrap_or("an error")
+        ),
         other => other.to_owned(),
     };
     if let Some(to) = &outcome.dnat {
@@ -214,9 +228,15 @@ fn facts(outcome: &Outcome, palette: Palette) -> String {
     let mut text = String::new();
     if let Some(missing) = &outcome.unknown {
         let asked = missing.rule.as_ref().map_or("routing".to_owned(), |rule| {
-            format!("{} {} rule {} (line {})", rule.table, rule.chain, rule.rule, rule.line)
+            format!(
+                "{} {} rule {} (line {})",
+                rule.table, rule.chain, rule.rule, rule.line
+            )
         });
-        text += &format!("  {}\n", palette.open(&format!("not known: {}", missing.fact)));
+        text += &format!(
+            "  {}\n",
+            palette.open(&format!("not known: {}", missing.fact))
+        );
         text += &format!("  asked by {asked}\n");
         if let Some(option) = missing.option {
             text += &format!("  {option} would tell\n");
@@ -231,36 +251,93 @@ fn facts(outcome: &Outcome, palette: Palette) -> String {
     text
 }
 
+/// A chain that the way is in.
+struct Entered<'a> {
+    table: &'static str,
+    chain: &'a str,
+    /// The chain that the last rule here jumped to.
+    called: Option<&'a str>,
+}
+
 /// The way as an indented tree; what it shares with the way shown just before is left out.
 fn way(shown: &[Step], path: &[Step], palette: Palette) -> String {
     if path.is_empty() {
         return format!("  {}\n", palette.faint("no rule matches"));
     }
-    let same = shown.iter().zip(path).take_while(|(a, b)| a.place == b.place).count();
+    let same = shown
+        .iter()
+        .zip(path)
+        .take_while(|(a, b)| a.place == b.place)
+        .count();
     let same = if same == path.len() { 0 } else { same };
     let mut text = String::new();
-    let mut callers: Vec<&Step> = Vec::new();
+    if let Some(Place {
+        table, chain, rule, ..
+    }) = same.checked_sub(1).map(|i| &path[i].place)
+    {
+        text += &format!(
+            "  {}\n",
+            palette.faint(&format!("… as above to {table} {chain} rule {rule}"))
+        );
+    }
+    let mut entered: Vec<Entered<'_>> = Vec::new();
     for (i, step) in path.iter().enumerate() {
-        let called = |caller: &Step| {
-            caller.place.table == step.place.table
-                && caller.calls.as_ref() == Some(&step.place.chain)
-        };
-        let before = callers.len();
-        while callers.last().is_some_and(|c| !called(c) && c.place.chain != step.place.chain) {
-            callers.pop();
-        }
-        let inside = i > 0 && path[i - 1].place.table == step.place.table;
-        let starts_chain = !inside || before != callers.len() || path[i - 1].place.chain != step.place.chain;
-        let _ = starts_chain;
+        let is_new = enter(&mut entered, step);
+        let indent = "  ".repeat(entered.len());
         if i >= same {
-            text += &step_lines(step, callers.len(), palette);
+            if is_new {
+                text += &chain_line(&entered, &indent, palette);
+            }
+            text += &step_lines(step, &indent, palette);
         }
-        callers.push(step);
     }
     text
 }
 
-fn step_lines(step: &Step, depth: usize, palette: Palette) -> String {
-    let _ = (step, depth, palette);
-    String::new()
+/// Goes back to the step's chain, or into it; whether it is entered anew.
+fn enter<'a>(entered: &mut Vec<Entered<'a>>, step: &'a Step) -> bool {
+    let (table, chain) = (step.place.table, step.place.chain.as_str());
+    let is_new = loop {
+        match entered.last() {
+            None => break true,
+            Some(at) if at.table == table && at.called == Some(chain) => break true,
+            Some(at) if at.table == table && at.chain == chain => break false,
+            Some(_) => entered.pop(),
+        };
+    };
+    if is_new {
+        entered.push(Entered {
+            table,
+            chain,
+            called: None,
+        });
+    }
+    if let Some(at) = entered.last_mut() {
+        at.called = step.calls.as_deref();
+    }
+    is_new
 }
+
+fn chain_line(entered: &[Entered<'_>], indent: &str, palette: Palette) -> String {
+    match entered {
+        [Entered { table, chain, .. }] => {
+            format!("{indent}{}\n", palette.head(&format!("{table} {chain}")))
+        }
+        [.., Entered { chain, .. }] => format!("{indent}{}\n", palette.head(chain)),
+        [] => String::new(),
+    }
+}
+
+fn step_lines(step: &Step, indent: &str, palette: Palette) -> String {
+    let Place { rule, line, .. } = step.place;
+    let at = palette.faint(&format!("{}:{line}", step.file));
+    let mut text = format!("{indent}  {rule}  {}  {at}\n", step.text);
+    if let Some(reason) = step.reason {
+        let gap = " ".repeat(rule.to_string().len());
+        text += &format!("{indent}  {gap}  {}\n", palette.reason(reason));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,11 @@ pub(crate) fn count(number: u64) -> String {
 
 /// `1 packet`, `2 packets`.
 pub(crate) fn counted(number: u64, noun: &str) -> String {
-    format!("{} {noun}{}", count(number), if number == 1 { "" } else { "s" })
+    format!(
+        "{} {noun}{}",
+        count(number),
+        if number == 1 { "" } else { "s" }
+    )
 }
 
 /// `12.3 MB` (powers of 1000).
@@ -69,7 +73,12 @@ mod tests {
 
     #[test]
     fn bytes_have_the_unit_that_fits() {
-        for (number, text) in [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (999_960, "1.0 MB")] {
+        for (number, text) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1000, "1.0 kB"),
+            (999_960, "1.0 MB"),
+        ] {
             assert_eq!(bytes(number), text);
         }
         assert_eq!(bytes(u64::MAX), "18.4 EB");
