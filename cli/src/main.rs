@@ -6,6 +6,7 @@
 mod args;
 mod commands;
 mod help;
+mod inputs;
 mod options;
 mod output;
 mod render;
