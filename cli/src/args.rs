@@ -7,7 +7,7 @@ use std::path::PathBuf;
 /// Where a Kubernetes Service packet goes, and why.
 #[derive(Debug, Parser)]
 #[command(name = "kpclass", version, long_about = help::PROGRAM, after_long_help = help::PROGRAM_EXAMPLES)]
-#[command(disable_help_subcommand = true, propagate_version = true)]
+#[command(disable_help_subcommand = true)]
 pub(crate) struct Typed {
     /// What to do.
     #[command(subcommand)]

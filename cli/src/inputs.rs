@@ -29,9 +29,12 @@ pub(crate) fn read_stdin() -> Result<Vec<u8>, Trouble> {
 fn read_bounded(from: impl Read, name: &str, most: u64) -> Result<Vec<u8>, Trouble> {
     let mut bytes = Vec::new();
     let mut from = from.take(most + 1);
-    from.read_to_end(&mut bytes).map_err(|e| Trouble::system(name, &e))?;
+    from.read_to_end(&mut bytes)
+        .map_err(|e| Trouble::system(name, &e))?;
     if bytes.len() as u64 > most {
-        return Err(Trouble::new(format!("{name}: more than {most} bytes of text, which no dump has")));
+        return Err(Trouble::new(format!(
+            "{name}: more than {most} bytes of text, which no dump has"
+        )));
     }
     Ok(bytes)
 }
@@ -50,7 +53,10 @@ pub(crate) fn ask(program: &str, arguments: &[&str]) -> Result<Vec<u8>, Trouble>
     }
     let said = String::from_utf8_lossy(&output.stderr);
     let said = said.lines().next().unwrap_or("no message").trim();
-    Err(Trouble::new(format!("running {program}: {}: {said}", output.status)))
+    Err(Trouble::new(format!(
+        "running {program}: {}: {said}",
+        output.status
+    )))
 }
 
 #[cfg(test)]
@@ -60,16 +66,29 @@ mod tests {
     #[test]
     fn what_a_program_says_is_its_output_or_the_trouble() {
         assert_eq!(ask("echo", &["x"]).unwrap(), b"x\n");
-        let trouble = ask("sh", &["-c", "echo no >&2; exit 3"]).unwrap_err().to_string();
+        let trouble = ask("sh", &["-c", "echo no >&2; exit 3"])
+            .unwrap_err()
+            .to_string();
         assert_eq!(trouble, "running sh: exit status: 3: no");
         let trouble = ask("no-such-program", &[]).unwrap_err().to_string();
-        assert_eq!(trouble, "running no-such-program: no such file or directory");
+        assert_eq!(
+            trouble,
+            "running no-such-program: no such file or directory"
+        );
     }
 
     #[test]
     fn endless_text_is_refused() {
         let trouble = read_bounded(io::repeat(0), "zero", 100).unwrap_err();
-        assert!(trouble.to_string().starts_with("zero: more than 100 bytes"), "{trouble}");
-        assert_eq!(read_bounded(io::repeat(0).take(100), "zeros", 100).unwrap().len(), 100);
+        assert!(
+            trouble.to_string().starts_with("zero: more than 100 bytes"),
+            "{trouble}"
+        );
+        assert_eq!(
+            read_bounded(io::repeat(0).take(100), "zeros", 100)
+                .unwrap()
+                .len(),
+            100
+        );
     }
 }

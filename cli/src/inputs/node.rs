@@ -1,8 +1,8 @@
 //! `--local-addrs`, `--ipset`, `--sysctl`: what is known of the node.
 
 use crate::args::{MissingChains, NodeArgs};
-use crate::trouble::Trouble;
 use crate::trouble::Quoted;
+use crate::trouble::Trouble;
 use crate::{inputs, options, output};
 use kpclass_ruleset::node::ipset::{IpSets, parse_ipsets};
 use kpclass_ruleset::node::{self, LocalAddresses, NodeFacts};
@@ -45,8 +45,9 @@ fn addresses_of(text: &str) -> Result<LocalAddresses, Trouble> {
     };
     let path = Path::new(text);
     if !path.exists() {
-        return Err(Trouble::new(format!("--local-addrs: {as_list}"))
-            .note("and no file has that name"));
+        return Err(
+            Trouble::new(format!("--local-addrs: {as_list}")).note("and no file has that name")
+        );
     }
     node::parse_addresses(&inputs::read_text(path)?)
         .map_err(|e| Trouble::new(format!("{}: {e}", path.display())))
@@ -58,7 +59,10 @@ fn ipsets(paths: &[PathBuf]) -> Result<Option<IpSets>, Trouble> {
         let saved = parse_ipsets(&inputs::read_text(path)?)
             .map_err(|e| Trouble::new(format!("{}: {e}", path.display())))?;
         let left_out = saved.left_out.iter().map(|(name, line, what)| {
-            format!("{}:{line}: ipset {name} is left out: {what}", path.display())
+            format!(
+                "{}:{line}: ipset {name} is left out: {what}",
+                path.display()
+            )
         });
         output::warn(&left_out.collect::<Vec<_>>());
         let all = all.get_or_insert_default();

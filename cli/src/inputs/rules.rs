@@ -43,7 +43,10 @@ fn open(choice: &RulesChoice, inputs: &mut Vec<Input>) -> Result<(), Trouble> {
 /// The node's own rules. A node without IPv6 has no `ip6tables-save` that works: that is a warning.
 fn live(choice: &RulesChoice) -> Result<Vec<Input>, Trouble> {
     let mut inputs = Vec::new();
-    for (family, program) in [(Family::V4, "iptables-save"), (Family::V6, "ip6tables-save")] {
+    for (family, program) in [
+        (Family::V4, "iptables-save"),
+        (Family::V6, "ip6tables-save"),
+    ] {
         if choice.family.is_some_and(|wanted| wanted != family) {
             continue;
         }
@@ -64,7 +67,8 @@ fn live(choice: &RulesChoice) -> Result<Vec<Input>, Trouble> {
     }
     inputs.retain(|input| !input.bytes.is_empty());
     if inputs.is_empty() {
-        let message = "--rules live: iptables-save printed nothing; needs rules, and root to see them";
+        let message =
+            "--rules live: iptables-save printed nothing; needs rules, and root to see them";
         return Err(Trouble::new(message));
     }
     Ok(inputs)

@@ -1,0 +1,4 @@
+//! The real binary, run as a user runs it.
+
+mod help;
+mod program;
