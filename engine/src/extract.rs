@@ -1,0 +1,393 @@
+//! Frame → [`Header`]: the fields of the packet that a frame carries, as the kernel's IP stack would see them.
+//!
+//! What the kernel drops before netfilter sees it (a wrong version, lengths that lie) is [`Skip::Malformed`]; what a
+//! capture's snapshot length cut away is [`Skip::Truncated`]. The tests by which they are told apart: a packet is cut if
+//! its frame says that more bytes were on the wire than were captured.
+
+use crate::link::LinkType;
+use crate::wire::{
+    Ethernet, Extension, Icmp, Ipv4, Ipv6, Ports, Sll, Sll2, Tcp, Vlan, arphrd, ethertype,
+    family_of,
+};
+use kpclass_compiler::header::{Header, known};
+use kpclass_ruleset::value::{Family, protocol};
+
+/// Tags that are walked over in front of a packet.
+pub const MAX_TAGS: usize = 8;
+
+/// Extension headers that are walked over in one IPv6 packet.
+pub const MAX_EXTENSIONS: usize = 16;
+
+/// Why a frame has no [`Header`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Skip {
+    /// ARP.
+    Arp,
+    /// Some other protocol than IP.
+    NotIp,
+    /// Its link type is not read.
+    LinkType,
+    /// The capture holds too little of it.
+    Truncated,
+    /// It contradicts itself, so that the kernel drops it before any rule is asked.
+    Malformed,
+    /// More than [`MAX_TAGS`] tags or [`MAX_EXTENSIONS`] extension headers.
+    TooDeep,
+}
+
+impl Skip {
+    /// How many reasons there are; `skip as usize` is below.
+    pub const COUNT: usize = Self::NAMES.len();
+
+    /// The reasons' names in JSON, in the order of the variants.
+    pub const NAMES: [&'static str; 6] = [
+        "arp",
+        "not-ip",
+        "link-type",
+        "truncated",
+        "malformed",
+        "too-deep",
+    ];
+
+    /// The name in JSON.
+    pub fn name(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
+}
+
+/// The header of the packet in a frame of which `captured` was kept out of `original_len` bytes.
+///
+/// # Errors
+/// The reason for which the frame has none.
+#[inline]
+pub fn extract(link: LinkType, captured: &[u8], original_len: u32) -> Result<Header, Skip> {
+    if link == LinkType::ETHERNET
+        && let Some(header) = ordinary(captured)
+    {
+        return Ok(header);
+    }
+    any(link, captured, original_len)
+}
+
+/// The straight path for most frames: Ethernet, IPv4 without options or fragments, TCP or UDP, nothing cut. Whatever is
+/// not so, it leaves to [`any`], which gives the same answer for these.
+#[inline]
+fn ordinary(captured: &[u8]) -> Option<Header> {
+    const ORDINARY: usize = Ethernet::LEN + Ipv4::LEN + TCP_LEN;
+    let frame: &[u8; ORDINARY] = captured.first_chunk()?;
+    let ethernet = Ethernet::read(frame)?;
+    let ip = Ipv4::read(&frame[Ethernet::LEN..])?;
+    let transport = &frame[Ethernet::LEN + Ipv4::LEN..];
+    let total_len = usize::from(ip.total_len());
+    let is_tcp = ip.protocol() == protocol::TCP;
+    let is_plain = ethernet.ethertype() == ethertype::IPV4
+        && ip.version() == 4
+        && ip.header_len() == Ipv4::LEN
+        && !ip.is_later_fragment()
+        && (is_tcp || ip.protocol() == protocol::UDP)
+        && total_len >= Ipv4::LEN + TCP_LEN
+        && total_len <= captured.len() - Ethernet::LEN;
+    if !is_plain {
+        return None;
+    }
+    let ports = Ports::read(transport)?;
+    let flags = if is_tcp {
+        (Tcp::read(transport)?.flags(), known::TCP_FLAGS)
+    } else {
+        (0, 0)
+    };
+    Some(Header {
+        source: ip.source().into(),
+        destination: ip.destination().into(),
+        source_port: ports.source(),
+        destination_port: ports.destination(),
+        length: ip.total_len(),
+        known: known::PORTS | known::LENGTH | known::TTL | known::DSCP | known::MAC | flags.1,
+        protocol: ip.protocol(),
+        tcp_flags: flags.0,
+        ttl: ip.ttl(),
+        dscp: ip.dscp(),
+        source_mac: ethernet.source(),
+        ..Header::default()
+    })
+}
+
+/// Captured bytes from some header on, and how many there were on the wire. `wire_len` is never below what was captured.
+#[derive(Clone, Copy)]
+struct Rest<'a> {
+    captured: &'a [u8],
+    wire_len: usize,
+}
+
+impl<'a> Rest<'a> {
+    /// Behind the next `len` bytes.
+    fn skip(self, len: usize) -> Result<Self, Skip> {
+        let captured = self.captured.get(len..).ok_or_else(|| self.missing(len))?;
+        Ok(Self {
+            captured,
+            wire_len: self.wire_len - len,
+        })
+    }
+
+    /// The first `len` bytes on the wire: what follows them is padding.
+    fn limit(self, len: usize) -> Self {
+        let captured = &self.captured[..self.captured.len().min(len)];
+        Self {
+            captured,
+            wire_len: self.wire_len.min(len),
+        }
+    }
+
+    /// What it means that `needed` bytes are not there.
+    fn missing(self, needed: usize) -> Skip {
+        if needed <= self.wire_len {
+            Skip::Truncated
+        } else {
+            Skip::Malformed
+        }
+    }
+
+    /// The wire holds `needed` bytes, captured or not.
+    fn require(self, needed: usize) -> Result<(), Skip> {
+        if needed <= self.wire_len {
+            Ok(())
+        } else {
+            Err(Skip::Malformed)
+        }
+    }
+
+    /// A view's `read` here, whose header has `len` bytes.
+    fn view<T>(self, read: impl FnOnce(&'a [u8]) -> Option<T>, len: usize) -> Result<T, Skip> {
+        read(self.captured).ok_or_else(|| self.missing(len))
+    }
+}
+
+#[inline(never)]
+fn any(link: LinkType, captured: &[u8], original_len: u32) -> Result<Header, Skip> {
+    let frame = Rest {
+        captured,
+        wire_len: captured.len().max(original_len as usize),
+    };
+    match link {
+        LinkType::ETHERNET => ethernet(frame),
+        LinkType::LINUX_SLL => sll(frame),
+        LinkType::LINUX_SLL2 => sll2(frame),
+        LinkType::NULL | LinkType::LOOP => loopback(frame),
+        LinkType::IPV4 => ipv4(frame, None),
+        LinkType::IPV6 => ipv6(frame, None),
+        _ if link.is_raw() => raw(frame),
+        _ => Err(Skip::LinkType),
+    }
+}
+
+fn ethernet(frame: Rest<'_>) -> Result<Header, Skip> {
+    let header = frame.view(Ethernet::read, Ethernet::LEN)?;
+    behind_ethertype(
+        header.ethertype(),
+        frame.skip(Ethernet::LEN)?,
+        Some(header.source()),
+    )
+}
+
+fn sll(frame: Rest<'_>) -> Result<Header, Skip> {
+    let header = frame.view(Sll::read, Sll::LEN)?;
+    if !has_ethertype(header.device_type()) {
+        return Err(Skip::NotIp);
+    }
+    behind_ethertype(header.protocol(), frame.skip(Sll::LEN)?, header.source())
+}
+
+fn sll2(frame: Rest<'_>) -> Result<Header, Skip> {
+    let header = frame.view(Sll2::read, Sll2::LEN)?;
+    if !has_ethertype(header.device_type()) {
+        return Err(Skip::NotIp);
+    }
+    behind_ethertype(header.protocol(), frame.skip(Sll2::LEN)?, header.source())
+}
+
+/// Whether a cooked header's protocol field is an EtherType on this type of device.
+fn has_ethertype(device_type: u16) -> bool {
+    !matches!(
+        device_type,
+        arphrd::FRAD | arphrd::IEEE80211_RADIOTAP | arphrd::NETLINK
+    )
+}
+
+fn loopback(frame: Rest<'_>) -> Result<Header, Skip> {
+    let header = frame.view(
+        |bytes| bytes.first_chunk().copied(),
+        crate::wire::LOOPBACK_LEN,
+    )?;
+    let packet = frame.skip(crate::wire::LOOPBACK_LEN)?;
+    match family_of(header) {
+        Some(Family::V4) => ipv4(packet, None),
+        Some(Family::V6) => ipv6(packet, None),
+        None => Err(Skip::NotIp),
+    }
+}
+
+fn raw(packet: Rest<'_>) -> Result<Header, Skip> {
+    match packet.view(|bytes| bytes.first(), 1)? >> 4 {
+        4 => ipv4(packet, None),
+        6 => ipv6(packet, None),
+        _ => Err(Skip::NotIp),
+    }
+}
+
+fn behind_ethertype(ethertype: u16, rest: Rest<'_>, mac: Option<[u8; 6]>) -> Result<Header, Skip> {
+    let (mut ethertype, mut rest) = (ethertype, rest);
+    for _ in 0..=MAX_TAGS {
+        match ethertype {
+            ethertype::IPV4 => return ipv4(rest, mac),
+            ethertype::IPV6 => return ipv6(rest, mac),
+            ethertype::ARP => return Err(Skip::Arp),
+            ethertype::VLAN | ethertype::QINQ | ethertype::QINQ_OLD => {
+                ethertype = rest.view(Vlan::read, Vlan::LEN)?.ethertype();
+                rest = rest.skip(Vlan::LEN)?;
+            }
+            _ => return Err(Skip::NotIp),
+        }
+    }
+    Err(Skip::TooDeep)
+}
+
+/// The fields that every packet has.
+fn begin(length: usize, ttl: u8, dscp: u8, mac: Option<[u8; 6]>) -> Header {
+    let known_mac = if mac.is_some() { known::MAC } else { 0 };
+    Header {
+        length: u16::try_from(length).unwrap_or(u16::MAX),
+        ttl,
+        dscp,
+        source_mac: mac.unwrap_or_default(),
+        known: known::LENGTH | known::TTL | known::DSCP | known_mac,
+        ..Header::default()
+    }
+}
+
+fn ipv4(packet: Rest<'_>, mac: Option<[u8; 6]>) -> Result<Header, Skip> {
+    let ip = packet.view(Ipv4::read, Ipv4::LEN)?;
+    let total_len = match ip.total_len() {
+        0 => packet.wire_len, // segmentation offload: the card fills it in, one segment at a time
+        len => usize::from(len),
+    };
+    let is_sound =
+        ip.version() == 4 && ip.header_len() >= Ipv4::LEN && total_len >= ip.header_len();
+    if !is_sound {
+        return Err(Skip::Malformed);
+    }
+    packet.require(total_len)?;
+    let header = Header {
+        source: ip.source().into(),
+        destination: ip.destination().into(),
+        ..begin(total_len, ip.ttl(), ip.dscp(), mac)
+    };
+    let payload = packet.limit(total_len).skip(ip.header_len())?;
+    upper_layer(header, ip.protocol(), payload, ip.is_later_fragment())
+}
+
+fn ipv6(packet: Rest<'_>, mac: Option<[u8; 6]>) -> Result<Header, Skip> {
+    let ip = packet.view(Ipv6::read, Ipv6::LEN)?;
+    if ip.version() != 6 {
+        return Err(Skip::Malformed);
+    }
+    let total_len = match ip.payload_len() {
+        0 if ip.next_header() != crate::wire::next_header::NONE => packet.wire_len, // jumbo payload, or as above
+        len => Ipv6::LEN + usize::from(len),
+    };
+    packet.require(total_len)?;
+    let header = Header {
+        source: ip.source(),
+        destination: ip.destination(),
+        ..begin(total_len, ip.hop_limit(), ip.dscp(), mac)
+    };
+    let header = Header {
+        known: header.known | known::V6,
+        ..header
+    };
+    behind_extensions(
+        header,
+        ip.next_header(),
+        packet.limit(total_len).skip(Ipv6::LEN)?,
+    )
+}
+
+/// Walks over extension headers up to the upper layer, or up to a fragment header of a later fragment, as the kernel's
+/// `ipv6_find_hdr` does for `-p`.
+fn behind_extensions(header: Header, next_header: u8, rest: Rest<'_>) -> Result<Header, Skip> {
+    let (mut number, mut rest) = (next_header, rest);
+    for _ in 0..=MAX_EXTENSIONS {
+        if !Extension::is_extension(number) {
+            return upper_layer(header, number, rest, false);
+        }
+        let extension = rest.view(|bytes| Extension::read(number, bytes), Extension::LEN)?;
+        rest = rest.skip(extension.header_len())?;
+        number = extension.next_header();
+        if extension.is_later_fragment() {
+            return upper_layer(header, number, rest, true);
+        }
+    }
+    Err(Skip::TooDeep)
+}
+
+/// Bytes of a TCP header without options.
+const TCP_LEN: usize = 20;
+
+/// Adds what rules can ask about `protocol`. The kernel's matches read whole headers and drop the packet if there is
+/// less of one (`hotdrop`); of a header that the capture cut, the asked fields are enough.
+#[inline]
+fn upper_layer(
+    header: Header,
+    protocol: u8,
+    rest: Rest<'_>,
+    is_later_fragment: bool,
+) -> Result<Header, Skip> {
+    let header = Header { protocol, ..header };
+    if is_later_fragment {
+        return Ok(Header {
+            known: header.known | known::FRAGMENT,
+            ..header
+        });
+    }
+    match (protocol, header.known & known::V6 != 0) {
+        (protocol::TCP, _) => with_tcp(with_ports(header, rest, TCP_LEN)?, rest),
+        (protocol::UDP | protocol::UDPLITE, _) => with_ports(header, rest, 8),
+        (protocol::SCTP | protocol::DCCP, _) => with_ports(header, rest, 12),
+        (protocol::ICMP, false) | (protocol::ICMPV6, true) => with_icmp(header, rest),
+        _ => Ok(header),
+    }
+}
+
+fn with_ports(header: Header, rest: Rest<'_>, header_len: usize) -> Result<Header, Skip> {
+    rest.require(header_len)?;
+    let ports = rest.view(Ports::read, Ports::LEN)?;
+    Ok(Header {
+        source_port: ports.source(),
+        destination_port: ports.destination(),
+        known: header.known | known::PORTS,
+        ..header
+    })
+}
+
+fn with_tcp(header: Header, rest: Rest<'_>) -> Result<Header, Skip> {
+    let tcp_flags = rest.view(Tcp::read, Tcp::LEN)?.flags();
+    Ok(Header {
+        tcp_flags,
+        known: header.known | known::TCP_FLAGS,
+        ..header
+    })
+}
+
+fn with_icmp(header: Header, rest: Rest<'_>) -> Result<Header, Skip> {
+    rest.require(8)?;
+    let icmp = rest.view(Icmp::read, Icmp::LEN)?;
+    Ok(Header {
+        icmp_type: icmp.kind(),
+        icmp_code: icmp.code(),
+        known: header.known | known::ICMP,
+        ..header
+    })
+}
+
+#[cfg(test)]
+mod tests;
