@@ -1,0 +1,204 @@
+//! Captures: a file or a stream of frames, handed out as runs of whole frames.
+//!
+//! ```text
+//! file ─ mapping ─┬──────────────────────────────► window ─ scan ─► Chunk ─ frames ─► Frame
+//!                 └ gzip, zstd ─► stream (stdin) ─► window
+//! ```
+//!
+//! One thread scans: it only follows record headers (pcapng: block headers), and decides where the capture ends. What it
+//! found whole becomes [`Chunk`]s, which are cheap to send elsewhere and walk there again. Nothing is copied from
+//! a mapped file. A stream is read into one buffer per chunk.
+//!
+//! Whatever a file says, memory stays bounded: by a chunk for each chunk that is alive, and by [`MAX_RECORD`] for a
+//! stream's single record. A file that another process shortens while it is mapped makes the system end this process
+//! (SIGBUS); a capture that is still being written only grows, and is safe.
+
+mod bytes;
+mod chunk;
+mod error;
+mod interfaces;
+mod mapping;
+mod pcap;
+mod pcapng;
+mod scan;
+mod source;
+
+pub use chunk::{Chunk, Frame, Frames};
+pub use error::{CaptureError, CutCause, CutOff};
+pub use interfaces::{InterfaceIndex, Interfaces};
+
+use chunk::Format;
+use error::Kind;
+use scan::{Scanner, Stop};
+use source::{Input, Window};
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Bytes of whole frames after which a chunk ends. A chunk may end earlier, and is one frame longer than this at most.
+pub const CHUNK_LEN: usize = 1 << 20;
+
+/// The longest record or block that is believed. Longer ones end the capture.
+pub const MAX_RECORD: usize = 256 << 20;
+
+/// An open capture, read from its beginning to its end, once.
+pub struct Capture {
+    name: String,
+    window: Window,
+    scanner: Scanner,
+    interfaces: Arc<Interfaces>,
+    next_frame: u64,
+    next_chunk: u64,
+    end: End,
+}
+
+/// Whether and how the capture has ended.
+enum End {
+    NotYet,
+    Whole,
+    Cut(CutOff),
+}
+
+impl Capture {
+    /// Opens the file at `path`. A regular file is mapped; anything else is read as a stream.
+    ///
+    /// # Errors
+    /// If it cannot be read, or is not a capture.
+    pub fn open(path: &Path) -> Result<Self, CaptureError> {
+        let name = path.display().to_string();
+        let input = Input::open(path).map_err(|kind| CaptureError::new(&name, kind))?;
+        Self::begin(name, input)
+    }
+
+    /// Reads a capture from `reader`; messages call it `name`.
+    ///
+    /// # Errors
+    /// If its beginning cannot be read, or is not that of a capture.
+    pub fn from_reader(
+        name: &str,
+        reader: impl Read + Send + 'static,
+    ) -> Result<Self, CaptureError> {
+        Self::begin(name.to_owned(), Input::stream(Box::new(reader)))
+    }
+
+    fn begin(name: String, input: Input) -> Result<Self, CaptureError> {
+        let interfaces = Arc::new(Interfaces::default());
+        let opened = Window::open(input)
+            .and_then(|mut window| Ok((Scanner::recognise(&mut window, &interfaces)?, window)));
+        match opened {
+            Ok((scanner, window)) => Ok(Self {
+                name,
+                window,
+                scanner,
+                interfaces,
+                next_frame: 1,
+                next_chunk: 0,
+                end: End::NotYet,
+            }),
+            Err(kind) => Err(CaptureError::new(&name, kind)),
+        }
+    }
+
+    /// What messages call it: its path, or the name given.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The interfaces described so far. It grows while the capture is read; what a chunk's frames name is in it.
+    pub fn interfaces(&self) -> &Arc<Interfaces> {
+        &self.interfaces
+    }
+
+    /// Whole frames found so far.
+    pub fn frames(&self) -> u64 {
+        self.next_frame - 1
+    }
+
+    /// Where and why the capture ended early; `None` while it has not, or if it ended where it should.
+    pub fn cut_off(&self) -> Option<&CutOff> {
+        match &self.end {
+            End::Cut(cut) => Some(cut),
+            _ => None,
+        }
+    }
+
+    /// The chunks from where reading stands, in order. After the last, [`Self::cut_off`] says whether it was the last
+    /// that the capture should have.
+    pub fn chunks(&mut self) -> impl Iterator<Item = Result<Chunk, CaptureError>> {
+        std::iter::from_fn(|| self.next_chunk().transpose())
+    }
+
+    /// The next chunk; `None` at the end.
+    ///
+    /// # Errors
+    /// If reading fails. (That a capture is cut or damaged is no error, see [`Self::cut_off`].)
+    pub fn next_chunk(&mut self) -> Result<Option<Chunk>, CaptureError> {
+        while matches!(self.end, End::NotYet) {
+            let start = self.window.at();
+            let run = self
+                .scanner
+                .scan(self.window.bytes(), start, start + CHUNK_LEN);
+            let format = self.scanner.format();
+            self.window.advance(run.end);
+            let chunk = (run.frames > 0).then(|| self.chunk(format, start, run.end, run.frames));
+            self.go_on(run.stop)
+                .map_err(|kind| CaptureError::new(&self.name, kind))?;
+            if chunk.is_some() {
+                return Ok(chunk);
+            }
+        }
+        Ok(None)
+    }
+
+    fn chunk(&mut self, format: Format, start: usize, end: usize, frames: u64) -> Chunk {
+        let chunk = Chunk {
+            bytes: self.window.share(),
+            range: start..end,
+            format,
+            index: self.next_chunk,
+            first_frame: self.next_frame,
+            frame_count: frames,
+        };
+        self.next_chunk += 1;
+        self.next_frame += frames;
+        chunk
+    }
+
+    /// Does what must be done before scanning goes on behind `stop`.
+    fn go_on(&mut self, stop: Stop) -> Result<(), Kind> {
+        let cause = match stop {
+            Stop::Full => return Ok(()),
+            Stop::State => match self.scanner.read_state(&mut self.window) {
+                Ok(()) => return Ok(()),
+                Err(cause) => cause,
+            },
+            Stop::Short(needed) if self.window.refill(needed)? => return Ok(()),
+            Stop::Short(needed) => match self.window.end_cause(needed) {
+                Some(cause) => cause,
+                None => {
+                    self.end = End::Whole;
+                    return Ok(());
+                }
+            },
+            Stop::Corrupt(cause) => cause,
+        };
+        self.end = End::Cut(CutOff {
+            frame: self.next_frame,
+            byte: self.window.offset(),
+            cause,
+        });
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Capture {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Capture")
+            .field("name", &self.name)
+            .field("frames", &self.frames())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,257 @@
+//! Classic pcap: a file header of 24 bytes, then records of a header and the captured bytes.
+//!
+//! ```text
+//! file    magic:4 major:2 minor:2 zone:4 accuracy:4 snaplen:4 link:4
+//! record  seconds:4 fraction:4 captured:4 original:4 [modified format: device:4 protocol:2 kind:1 pad:1]
+//! ```
+//! The magic tells the byte order, and whether fractions are micro- or nanoseconds.
+
+use super::MAX_RECORD;
+use super::chunk::Frame;
+use super::error::{CutCause, Kind};
+use super::interfaces::{Description, InterfaceIndex, Interfaces};
+use super::pcapng::Clock;
+use super::scan::{Run, Stop};
+use super::source::Window;
+use crate::link::LinkType;
+
+const FILE_HEADER: usize = 24;
+const RECORD_HEADER: usize = 16;
+
+/// The record header of Kuznetzov's patched libpcap, which names the device by number, too.
+const MODIFIED_RECORD_HEADER: usize = 24;
+
+mod magic {
+    pub(super) const MICROSECONDS: u32 = 0xa1b2_c3d4;
+    pub(super) const NANOSECONDS: u32 = 0xa1b2_3c4d;
+    pub(super) const MODIFIED: u32 = 0xa1b2_cd34;
+}
+
+/// The bits of the link field that hold the link type; those above tell whether frames end with a checksum.
+const LINK_MASK: u32 = 0x03ff_ffff;
+
+/// What the file header says about the records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Layout {
+    swapped: bool,
+    fraction_ns: u32,
+    record_header: usize,
+    lengths: Lengths,
+    link: LinkType,
+}
+
+/// The order of a record's two lengths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Lengths {
+    /// Captured, then original.
+    Usual,
+    /// The other way round: version 2.2 and before, and 543 (a DG/UX).
+    Reversed,
+    /// Either: version 2.3. The smaller one is what was captured.
+    Either,
+}
+
+impl Lengths {
+    fn of_version(major: u16, minor: u16) -> Self {
+        match (major, minor) {
+            (2, 0..3) | (543, _) => Self::Reversed,
+            (2, 3) => Self::Either,
+            _ => Self::Usual,
+        }
+    }
+}
+
+/// Formats that are recognised in order to say so.
+const OTHER_FORMATS: [(&[u8], &str); 6] = [
+    (b"snoop\0\0\0", "a snoop capture"),
+    (b"GMBU", "a Network Monitor capture"),
+    (b"RTSS", "a Network Monitor 1 capture"),
+    (b"BZh", "a bzip2 file"),
+    (b"\xfd7zXZ\0", "an xz file"),
+    (b"PK\x03\x04", "a zip file"),
+];
+
+impl Layout {
+    /// Reads the file header at the beginning of `window`, and describes the capture's one interface.
+    pub(super) fn read(window: &mut Window, interfaces: &Interfaces) -> Result<Self, Kind> {
+        let bytes = window.bytes();
+        let Some((swapped, magic)) = bytes.first_chunk().and_then(|m| order(*m)) else {
+            return Err(unknown(window));
+        };
+        let Some(header) = bytes.first_chunk::<FILE_HEADER>() else {
+            return Err(Kind::HeaderCut {
+                needed: FILE_HEADER,
+                available: bytes.len(),
+            });
+        };
+        let number = |at: usize| {
+            let word = [header[at], header[at + 1], header[at + 2], header[at + 3]];
+            if swapped {
+                u32::from_ne_bytes(word).swap_bytes()
+            } else {
+                u32::from_ne_bytes(word)
+            }
+        };
+        let short = |at: usize| {
+            let word = u16::from_ne_bytes([header[at], header[at + 1]]);
+            if swapped { word.swap_bytes() } else { word }
+        };
+        let (major, minor) = (short(4), short(6));
+        if !matches!((major, minor), (2, ..=4) | (543, 0)) {
+            let supported = "2.0 to 2.4, and 543.0";
+            return Err(Kind::Version {
+                format: "pcap",
+                major,
+                minor,
+                supported,
+            });
+        }
+        let layout = Self {
+            swapped,
+            fraction_ns: if magic == magic::NANOSECONDS { 1 } else { 1000 },
+            record_header: if magic == magic::MODIFIED {
+                MODIFIED_RECORD_HEADER
+            } else {
+                RECORD_HEADER
+            },
+            lengths: Lengths::of_version(major, minor),
+            link: LinkType(number(20) & LINK_MASK),
+        };
+        let clock = Clock::NANOSECONDS;
+        let description = Description {
+            link: layout.link,
+            name: None,
+            snaplen: number(16),
+            clock,
+        };
+        interfaces.describe(0, description);
+        window.advance(FILE_HEADER);
+        Ok(layout)
+    }
+
+    /// Whether numbers are in the other byte order than this machine's.
+    pub(super) fn is_swapped(&self) -> bool {
+        self.swapped
+    }
+
+    /// Captured and original length.
+    #[inline(always)]
+    fn lens<const SWAPPED: bool>(self, header: &[u8; RECORD_HEADER]) -> (u32, u32) {
+        let (first, second) = (word::<SWAPPED>(header, 8), word::<SWAPPED>(header, 12));
+        match self.lengths {
+            Lengths::Usual => (first, second),
+            Lengths::Reversed => (second, first),
+            Lengths::Either => (first.min(second), first.max(second)),
+        }
+    }
+}
+
+/// Byte order and magic; `None` if it is no pcap.
+fn order(first: [u8; 4]) -> Option<(bool, u32)> {
+    let native = u32::from_ne_bytes(first);
+    [(false, native), (true, native.swap_bytes())]
+        .into_iter()
+        .find(|(_, number)| {
+            matches!(
+                *number,
+                magic::MICROSECONDS | magic::NANOSECONDS | magic::MODIFIED
+            )
+        })
+}
+
+fn unknown(window: &Window) -> Kind {
+    let bytes = window.bytes();
+    let start = bytes[..bytes.len().min(16)].to_vec();
+    let other = OTHER_FORMATS
+        .into_iter()
+        .find(|(magic, _)| start.starts_with(magic));
+    match (other, window.packed()) {
+        (_, Some(packed)) => Kind::PackedOther { packed, start },
+        (Some((_, format)), None) => Kind::OtherFormat(format),
+        (None, None) => Kind::NotACapture(start),
+    }
+}
+
+#[inline(always)]
+fn word<const SWAPPED: bool>(header: &[u8; RECORD_HEADER], at: usize) -> u32 {
+    let word = [header[at], header[at + 1], header[at + 2], header[at + 3]];
+    if SWAPPED {
+        u32::from_ne_bytes(word).swap_bytes()
+    } else {
+        u32::from_ne_bytes(word)
+    }
+}
+
+/// Follows record headers from `start` up to `target`, or as far as `bytes` goes.
+pub(super) fn scan<const SWAPPED: bool>(
+    layout: Layout,
+    bytes: &[u8],
+    start: usize,
+    target: usize,
+) -> Run {
+    let (mut end, mut frames) = (start, 0);
+    let stop = loop {
+        if end >= target {
+            break Stop::Full;
+        }
+        let rest = &bytes[end..];
+        let Some(header) = rest.first_chunk::<RECORD_HEADER>() else {
+            break Stop::Short(layout.record_header);
+        };
+        let captured = layout.lens::<SWAPPED>(header).0 as usize;
+        if captured > MAX_RECORD {
+            break Stop::Corrupt(CutCause::TooLong(captured as u64));
+        }
+        let record = layout.record_header + captured;
+        if record > rest.len() {
+            break Stop::Short(record);
+        }
+        end += record;
+        frames += 1;
+    };
+    Run { end, frames, stop }
+}
+
+/// The frames of a run that was scanned.
+#[derive(Clone)]
+pub struct PcapFrames<'a, const SWAPPED: bool> {
+    rest: &'a [u8],
+    layout: Layout,
+    number: u64,
+}
+
+impl<'a, const SWAPPED: bool> PcapFrames<'a, SWAPPED> {
+    pub(super) fn new(bytes: &'a [u8], layout: Layout, first_frame: u64) -> Self {
+        Self {
+            rest: bytes,
+            layout,
+            number: first_frame,
+        }
+    }
+}
+
+impl<'a, const SWAPPED: bool> Iterator for PcapFrames<'a, SWAPPED> {
+    type Item = Frame<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Frame<'a>> {
+        let layout = self.layout;
+        let header = self.rest.first_chunk::<RECORD_HEADER>()?;
+        let (captured_len, original_len) = layout.lens::<SWAPPED>(header);
+        let behind = self.rest.get(layout.record_header..)?;
+        let (captured, rest) = behind.split_at_checked(captured_len as usize)?;
+        let seconds = u64::from(word::<SWAPPED>(header, 0));
+        let fraction = u64::from(word::<SWAPPED>(header, 4)) * u64::from(layout.fraction_ns);
+        let number = self.number;
+        self.rest = rest;
+        self.number += 1;
+        Some(Frame {
+            number,
+            link: layout.link,
+            interface: InterfaceIndex(0),
+            timestamp_ns: seconds * 1_000_000_000 + fraction,
+            captured,
+            original_len,
+        })
+    }
+}

@@ -1,0 +1,190 @@
+//! pcapng: sections of blocks.
+//!
+//! ```text
+//! section header (byte order) { interface description | packet | anything else, skipped by its length }
+//! ```
+//! Crate pcap-file reads pcapng, too, and the tests hold this reader against it. It cannot serve here: it
+//! ends a capture for a comment that is not UTF-8 or a reserved field that is not 0, allocates for every option of
+//! every packet, and stops at what a cut leaves without saying where.
+
+mod block;
+mod clock;
+mod packet;
+
+use super::chunk::Frame;
+use super::error::{CutCause, Kind};
+use super::interfaces::{Description, Interfaces};
+use super::scan::{Run, Stop};
+use super::source::Window;
+use crate::link::LinkType;
+use block::{Block, Order, kind};
+pub(super) use clock::Clock;
+use kpclass_ruleset::value::Interface;
+use std::sync::Arc;
+
+/// Whether a capture beginning with `bytes` is a pcapng.
+pub(super) fn is_pcapng(bytes: &[u8]) -> bool {
+    bytes.starts_with(&kind::SECTION_HEADER.to_be_bytes())
+}
+
+/// What must be known to read the packets of a section, up to its next interface description.
+#[derive(Clone)]
+pub(super) struct Section {
+    order: Order,
+    interfaces: Arc<Interfaces>,
+    /// Where its interfaces begin in `interfaces`.
+    first_interface: u32,
+    /// How many it has described.
+    interface_count: u32,
+}
+
+impl Section {
+    /// Reads the section header that the capture begins with.
+    pub(super) fn first(window: &mut Window, interfaces: &Arc<Interfaces>) -> Result<Self, Kind> {
+        let interfaces = Arc::clone(interfaces);
+        let order = Order::default();
+        let mut section = Self {
+            order,
+            interfaces,
+            first_interface: 0,
+            interface_count: 0,
+        };
+        match Block::read(order, window.bytes()) {
+            Ok(_) => section.read_state(window).map_err(Kind::Section)?,
+            Err(Stop::Short(needed)) if needed > window.bytes().len() => {
+                return Err(Kind::HeaderCut {
+                    needed,
+                    available: window.bytes().len(),
+                });
+            }
+            Err(Stop::Corrupt(cause)) => return Err(Kind::Section(cause)),
+            Err(_) => return Err(Kind::Section(CutCause::Block("it is empty".into()))),
+        }
+        Ok(section)
+    }
+
+    /// Follows blocks from `start` up to `target`, or as far as `bytes` goes, or up to one that changes the section.
+    pub(super) fn scan(&self, bytes: &[u8], start: usize, target: usize) -> Run {
+        let (mut end, mut frames) = (start, 0);
+        let stop = loop {
+            if end >= target {
+                break Stop::Full;
+            }
+            match self.step(&bytes[end..]) {
+                Ok((len, is_frame)) => {
+                    end += len;
+                    frames += u64::from(is_frame);
+                }
+                Err(stop) => break stop,
+            }
+        };
+        Run { end, frames, stop }
+    }
+
+    /// The length of the block at the beginning of `bytes`, and whether it holds a frame.
+    fn step(&self, bytes: &[u8]) -> Result<(usize, bool), Stop> {
+        let block = Block::read(self.order, bytes)?;
+        if matches!(
+            block.kind,
+            kind::SECTION_HEADER | kind::INTERFACE_DESCRIPTION
+        ) {
+            return Err(Stop::State);
+        }
+        let frame = self
+            .frame(&block, 0)
+            .map_err(|reason| corrupt(reason.to_owned()))?;
+        Ok((block.len, frame.is_some()))
+    }
+
+    /// The frame in `block`, if it holds one.
+    fn frame<'a>(&self, block: &Block<'a>, number: u64) -> Result<Option<Frame<'a>>, &'static str> {
+        packet::read(self, block, number)
+    }
+
+    /// The description of the section's own interface `id`, and its index in the capture.
+    fn interface(&self, id: u32) -> Option<(u32, &Description)> {
+        if id >= self.interface_count {
+            return None;
+        }
+        let index = self.first_interface + id;
+        Some((index, self.interfaces.description(index)?))
+    }
+
+    /// Reads the section header or interface description where `window` stands, and goes behind it.
+    pub(super) fn read_state(&mut self, window: &mut Window) -> Result<(), CutCause> {
+        let block = match Block::read(self.order, &window.bytes()[window.at()..]) {
+            Ok(block) => block,
+            Err(Stop::Corrupt(cause)) => return Err(cause),
+            Err(_) => return Err(CutCause::Block("it changed while it was read".into())),
+        };
+        if block.kind == kind::SECTION_HEADER {
+            block::check_version(&block)?;
+            self.order = block.order;
+            self.first_interface += self.interface_count;
+            self.interface_count = 0;
+        } else {
+            self.describe(&block)?;
+        }
+        let end = window.at() + block.len;
+        window.advance(end);
+        Ok(())
+    }
+
+    fn describe(&mut self, block: &Block<'_>) -> Result<(), CutCause> {
+        let reason = || CutCause::Block("an interface description of less than 8 bytes".into());
+        let (link, snaplen) = block.u16(0).zip(block.u32(4)).ok_or_else(reason)?;
+        let options = block.options(8);
+        let description = Description {
+            link: LinkType(link.into()),
+            name: options.name.and_then(Interface::new),
+            snaplen,
+            clock: Clock::new(options.resolution, options.offset),
+        };
+        let index = self.first_interface + self.interface_count;
+        if !self.interfaces.describe(index, description) {
+            return Err(CutCause::Block(format!(
+                "more than {} interfaces",
+                Interfaces::MAX
+            )));
+        }
+        self.interface_count += 1;
+        Ok(())
+    }
+}
+
+fn corrupt(reason: String) -> Stop {
+    Stop::Corrupt(CutCause::Block(reason))
+}
+
+/// The frames of a run that was scanned.
+#[derive(Clone)]
+pub struct PcapngFrames<'a> {
+    rest: &'a [u8],
+    section: &'a Section,
+    number: u64,
+}
+
+impl<'a> PcapngFrames<'a> {
+    pub(super) fn new(bytes: &'a [u8], section: &'a Section, first_frame: u64) -> Self {
+        Self {
+            rest: bytes,
+            section,
+            number: first_frame,
+        }
+    }
+}
+
+impl<'a> Iterator for PcapngFrames<'a> {
+    type Item = Frame<'a>;
+
+    fn next(&mut self) -> Option<Frame<'a>> {
+        loop {
+            let block = Block::read(self.section.order, self.rest).ok()?;
+            self.rest = self.rest.get(block.len..)?;
+            if let Some(frame) = self.section.frame(&block, self.number).ok()? {
+                self.number += 1;
+                return Some(frame);
+            }
+        }
+    }
+}

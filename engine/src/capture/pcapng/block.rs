@@ -1,0 +1,200 @@
+//! One block: its frame, its byte order, its options.
+//!
+//! ```text
+//! type:4 length:4 body… length:4      the length counts all of it, and is a multiple of 4
+//! ```
+
+use super::corrupt;
+use crate::capture::MAX_RECORD;
+use crate::capture::error::CutCause;
+use crate::capture::scan::Stop;
+
+/// Types of block that are read.
+pub(super) mod kind {
+    /// Section header; reads the same in both byte orders.
+    pub(crate) const SECTION_HEADER: u32 = 0x0a0d_0d0a;
+    pub(crate) const INTERFACE_DESCRIPTION: u32 = 1;
+    /// The obsolete packet block.
+    pub(crate) const PACKET: u32 = 2;
+    pub(crate) const SIMPLE_PACKET: u32 = 3;
+    pub(crate) const ENHANCED_PACKET: u32 = 6;
+}
+
+mod option {
+    pub(super) const END: u16 = 0;
+    pub(super) const NAME: u16 = 2;
+    pub(super) const RESOLUTION: u16 = 9;
+    pub(super) const OFFSET: u16 = 14;
+}
+
+const BYTE_ORDER_MAGIC: u32 = 0x1a2b_3c4d;
+const HEADER: usize = 8;
+const TRAILER: usize = 4;
+
+/// The byte order of a section.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Order {
+    #[default]
+    Little,
+    Big,
+}
+
+impl Order {
+    /// The order of the section whose header `bytes` begin with.
+    fn of_section(bytes: &[u8]) -> Result<Self, Stop> {
+        let magic = bytes.get(HEADER..).and_then(|rest| rest.first_chunk());
+        let magic = u32::from_le_bytes(*magic.ok_or(Stop::Short(HEADER + TRAILER))?);
+        match magic {
+            BYTE_ORDER_MAGIC => Ok(Self::Little),
+            m if m.swap_bytes() == BYTE_ORDER_MAGIC => Ok(Self::Big),
+            m => Err(corrupt(format!(
+                "a section header with byte-order magic {m:#010x}"
+            ))),
+        }
+    }
+
+    #[inline]
+    fn u32(self, bytes: [u8; 4]) -> u32 {
+        match self {
+            Self::Little => u32::from_le_bytes(bytes),
+            Self::Big => u32::from_be_bytes(bytes),
+        }
+    }
+
+    #[inline]
+    fn u16(self, bytes: [u8; 2]) -> u16 {
+        match self {
+            Self::Little => u16::from_le_bytes(bytes),
+            Self::Big => u16::from_be_bytes(bytes),
+        }
+    }
+}
+
+/// A block that is there as a whole.
+pub(super) struct Block<'a> {
+    pub(super) kind: u32,
+    /// That of the section; a section header brings its own.
+    pub(super) order: Order,
+    /// Without header and trailer.
+    pub(super) body: &'a [u8],
+    /// With both.
+    pub(super) len: usize,
+}
+
+/// The options of an interface description that are read.
+#[derive(Default)]
+pub(super) struct InterfaceOptions<'a> {
+    pub(super) name: Option<&'a str>,
+    pub(super) resolution: Option<u8>,
+    pub(super) offset: Option<i64>,
+}
+
+impl<'a> Block<'a> {
+    /// The block at the beginning of `bytes`, in a section of byte order `order`.
+    ///
+    /// # Errors
+    /// [`Stop::Short`] if it is not there as a whole, [`Stop::Corrupt`] if it cannot be one.
+    pub(super) fn read(order: Order, bytes: &'a [u8]) -> Result<Self, Stop> {
+        let header: &[u8; HEADER] = bytes.first_chunk().ok_or(Stop::Short(HEADER + TRAILER))?;
+        let [k0, k1, k2, k3, l0, l1, l2, l3] = *header;
+        let kind = order.u32([k0, k1, k2, k3]);
+        let order = if kind == kind::SECTION_HEADER {
+            Order::of_section(bytes)?
+        } else {
+            order
+        };
+        let len = order.u32([l0, l1, l2, l3]);
+        let len = checked_len(len)?;
+        let Some(body) = bytes.get(HEADER..len - TRAILER) else {
+            return Err(Stop::Short(len));
+        };
+        let trailer = bytes[len - TRAILER..]
+            .first_chunk()
+            .ok_or(Stop::Short(len))?;
+        let trailer = order.u32(*trailer);
+        if trailer as usize != len {
+            return Err(corrupt(format!(
+                "a block of {len} bytes that ends with length {trailer}"
+            )));
+        }
+        Ok(Self {
+            kind,
+            order,
+            body,
+            len,
+        })
+    }
+
+    /// The number at `at` in the body.
+    #[inline]
+    pub(super) fn u32(&self, at: usize) -> Option<u32> {
+        Some(self.order.u32(*self.body.get(at..)?.first_chunk()?))
+    }
+
+    /// The number at `at` in the body.
+    #[inline]
+    pub(super) fn u16(&self, at: usize) -> Option<u16> {
+        Some(self.order.u16(*self.body.get(at..)?.first_chunk()?))
+    }
+
+    /// The options from `at` in the body on. The first of each kind counts; what is damaged ends the list.
+    pub(super) fn options(&self, at: usize) -> InterfaceOptions<'a> {
+        let mut options = InterfaceOptions::default();
+        let mut at = at;
+        while let Some((code, len)) = self.u16(at).zip(self.u16(at + 2)) {
+            let Some(value) = self.body.get(at + 4..at + 4 + usize::from(len)) else {
+                break;
+            };
+            match code {
+                option::END => break,
+                option::NAME if options.name.is_none() => options.name = name(value),
+                option::RESOLUTION if options.resolution.is_none() => {
+                    options.resolution = value.first().copied();
+                }
+                option::OFFSET if options.offset.is_none() => {
+                    options.offset = self.seconds(value);
+                }
+                _ => {}
+            }
+            at += 4 + usize::from(len).next_multiple_of(4);
+        }
+        options
+    }
+
+    fn seconds(&self, value: &[u8]) -> Option<i64> {
+        let bytes = value.first_chunk()?;
+        Some(match self.order {
+            Order::Little => i64::from_le_bytes(*bytes),
+            Order::Big => i64::from_be_bytes(*bytes),
+        })
+    }
+}
+
+/// An option's text: some writers end it with zeros.
+fn name(value: &[u8]) -> Option<&str> {
+    Some(std::str::from_utf8(value).ok()?.trim_end_matches('\0'))
+}
+
+fn checked_len(len: u32) -> Result<usize, Stop> {
+    let given = len as usize;
+    if given > MAX_RECORD {
+        return Err(Stop::Corrupt(CutCause::TooLong(len.into())));
+    }
+    if given < HEADER + TRAILER || !given.is_multiple_of(4) {
+        return Err(corrupt(format!(
+            "a block of {len} bytes; blocks have at least 12, and a multiple of 4"
+        )));
+    }
+    Ok(given)
+}
+
+/// Whether a section header's version is 1.x. (1.1 was never given a meaning; 1.2 is an old mistake for 1.0.)
+pub(super) fn check_version(block: &Block<'_>) -> Result<(), CutCause> {
+    match block.u16(4).zip(block.u16(6)) {
+        Some((1, _)) => Ok(()),
+        Some((major, minor)) => Err(CutCause::Block(format!(
+            "a section of pcapng version {major}.{minor}; supported is 1"
+        ))),
+        None => Err(CutCause::Block("a section header without version".into())),
+    }
+}
