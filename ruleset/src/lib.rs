@@ -17,6 +17,7 @@ pub mod packet;
 pub mod readers;
 mod ruleset;
 pub mod save;
+pub mod services;
 pub mod spec;
 pub mod target;
 pub mod value;
