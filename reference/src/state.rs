@@ -1,0 +1,292 @@
+//! One packet on its way: what rules have made of it so far, and where the walk stands.
+
+use crate::assumption::Assumption;
+use crate::traversal::Leg;
+use kpclass_ruleset::decision::{Decision, Disposition, Fact, Nat, Snat, Unknown};
+use kpclass_ruleset::packet::Packet;
+use kpclass_ruleset::value::{CtState, Interface};
+use kpclass_ruleset::{ChainId, Hook, RuleId, StrId, TableId};
+use std::net::IpAddr;
+
+/// A present address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Address {
+    /// This one.
+    Known(IpAddr),
+    /// Some address of this node.
+    ThisNode,
+}
+
+/// The device that a packet came by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Device {
+    /// This one; [`Interface::none`] where there is none.
+    Known(Interface),
+    /// Not known, but not `lo`.
+    NotLo,
+}
+
+/// A place in a chain: the next rule to ask.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Frame {
+    pub(crate) chain: ChainId,
+    pub(crate) next: u32,
+    pub(crate) end: u32,
+    /// The rule that jumped or went here.
+    pub(crate) entered_by: Option<RuleId>,
+}
+
+/// How far the matches of the present rule have been asked.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Asking {
+    /// The match to ask next.
+    pub(crate) at: usize,
+    /// What the first unknown match lacked.
+    pub(crate) unknown: Option<Fact>,
+    /// Whether this is the way on which the rule's unknown matches are taken as true.
+    pub(crate) assumed: bool,
+}
+
+/// What a choice that stopped the walk was about.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Pending {
+    /// A `statistic` was drawn.
+    Statistic {
+        /// Whether a `!` precedes it.
+        inverted: bool,
+    },
+    /// An unknown rule is followed both ways.
+    Rule,
+    /// An address of a nat range is drawn: the candidate, and the last one.
+    NatAddress {
+        /// The rule.
+        rule: RuleId,
+        /// The candidate, as a number.
+        candidate: u128,
+        /// The last of the range.
+        last: u128,
+        /// Whether the candidate was chosen.
+        chosen: bool,
+    },
+}
+
+/// An address that a `recent` list remembers, and how many times.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Remembered {
+    pub(crate) list: StrId,
+    pub(crate) address: IpAddr,
+    pub(crate) count: u32,
+}
+
+/// A step of the path: a rule that matched, or the end of a built-in chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The rule; `None` for a policy.
+    pub rule: Option<RuleId>,
+    /// What happened there.
+    pub event: Event,
+    /// The hook at which its table was asked.
+    pub hook: Hook,
+    /// The table.
+    pub table: TableId,
+    /// Whether the packet had come back on `lo`.
+    pub lo_leg: bool,
+    /// How many jumps deep: 0 in a built-in chain. A goto does not deepen.
+    pub depth: usize,
+}
+
+/// What happened at a [`Step`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// It jumped (`-j CHAIN`).
+    Jump(ChainId),
+    /// It went (`-g CHAIN`).
+    Goto(ChainId),
+    /// `RETURN`.
+    Return,
+    /// Its target (or none) did what it does, and the walk went on behind it.
+    Pass,
+    /// Its target ended the table at this hook, or the packet.
+    End,
+    /// Its table ended by the policy of this built-in chain.
+    Policy(ChainId),
+    /// Whether it matches is not known, and makes no difference.
+    Immaterial(Fact),
+    /// What is not known here decides.
+    Unknown(Fact),
+}
+
+/// The packet and the walk's place.
+#[derive(Clone, Debug)]
+pub(crate) struct State<'a> {
+    /// As it was at first.
+    pub(crate) packet: &'a Packet,
+    pub(crate) source: Address,
+    pub(crate) destination: Address,
+    pub(crate) ports: Option<(u16, u16)>,
+    pub(crate) mark: u32,
+    pub(crate) connmark: u32,
+    pub(crate) ctstate: CtState,
+    pub(crate) arrival: Device,
+    pub(crate) dnat: Option<(Nat, RuleId)>,
+    pub(crate) snat: Option<(Snat, RuleId)>,
+    pub(crate) marked_by: Option<RuleId>,
+    pub(crate) recent: Vec<Remembered>,
+    pub(crate) ttl_rewritten: bool,
+    pub(crate) dscp_rewritten: bool,
+    pub(crate) sets_changed: bool,
+
+    pub(crate) legs: &'static [Leg],
+    pub(crate) hook: Hook,
+    pub(crate) table: TableId,
+    pub(crate) lo_leg: bool,
+    pub(crate) base: Option<ChainId>,
+    pub(crate) frame: Option<Frame>,
+    pub(crate) stack: Vec<Frame>,
+    pub(crate) asking: Asking,
+    pub(crate) pending: Option<Pending>,
+    pub(crate) forks: u32,
+
+    pub(crate) path: Vec<Step>,
+    pub(crate) assumptions: Vec<Assumption>,
+}
+
+impl<'a> State<'a> {
+    /// At its first hook.
+    pub(crate) fn new(packet: &'a Packet) -> Self {
+        let arrives = packet.hook != Hook::Output;
+        let arrival = match (arrives, packet.in_interface) {
+            (false, _) => Device::Known(Interface::none()),
+            (true, Some(interface)) => Device::Known(interface),
+            (true, None) => Device::NotLo,
+        };
+        Self {
+            packet,
+            source: Address::Known(packet.source),
+            destination: Address::Known(packet.destination),
+            ports: packet.ports,
+            mark: packet.mark,
+            connmark: 0,
+            ctstate: packet.ctstate,
+            arrival,
+            dnat: None,
+            snat: None,
+            marked_by: None,
+            recent: Vec::new(),
+            ttl_rewritten: false,
+            dscp_rewritten: false,
+            sets_changed: false,
+            legs: if arrives { Leg::ARRIVES } else { Leg::SENT },
+            hook: if arrives {
+                Hook::Prerouting
+            } else {
+                Hook::Output
+            },
+            table: TableId::Raw,
+            lo_leg: false,
+            base: None,
+            frame: None,
+            stack: Vec::new(),
+            asking: Asking::default(),
+            pending: None,
+            forks: 0,
+            path: Vec::new(),
+            assumptions: Vec::new(),
+        }
+    }
+
+    /// Whether this node sent it.
+    pub(crate) fn is_sent(&self) -> bool {
+        self.packet.hook == Hook::Output
+    }
+
+    /// Whether conntrack has an entry for it.
+    pub(crate) fn has_connection(&self) -> bool {
+        !matches!(self.ctstate, CtState::Invalid | CtState::Untracked)
+    }
+
+    /// Notes what the answer rests on, once.
+    pub(crate) fn assume(&mut self, assumption: Assumption) {
+        if !self.assumptions.contains(&assumption) {
+            self.assumptions.push(assumption);
+        }
+    }
+
+    /// Adds a step to the path.
+    pub(crate) fn record(&mut self, rule: Option<RuleId>, event: Event) {
+        self.path.push(Step {
+            rule,
+            event,
+            hook: self.hook,
+            table: self.table,
+            lo_leg: self.lo_leg,
+            depth: self.stack.len(),
+        });
+    }
+
+    /// Goes behind the present rule.
+    pub(crate) fn skip_rule(&mut self) {
+        self.asking = Asking::default();
+        if let Some(frame) = &mut self.frame {
+            frame.next += 1;
+        }
+    }
+
+    /// This table is done at this hook; the packet goes on.
+    pub(crate) fn leave_table(&mut self) {
+        self.frame = None;
+        self.stack.clear();
+    }
+
+    /// Goes on from a draw that hit or missed, or from an unknown rule taken as matching or not.
+    pub(crate) fn resume(&mut self, choice: bool) {
+        match &mut self.pending {
+            None => {}
+            Some(Pending::Statistic { inverted }) => {
+                let holds = choice != *inverted;
+                self.pending = None;
+                if holds {
+                    self.asking.at += 1;
+                } else {
+                    self.skip_rule();
+                }
+            }
+            Some(Pending::Rule) => {
+                self.pending = None;
+                if choice {
+                    self.asking.assumed = true;
+                } else {
+                    self.skip_rule();
+                }
+            }
+            Some(Pending::NatAddress {
+                candidate, chosen, ..
+            }) => {
+                *chosen = choice;
+                *candidate += u128::from(!choice);
+            }
+        }
+    }
+
+    /// The decision if it ends here (WALK.md 1.7).
+    pub(crate) fn decision(
+        &self,
+        disposition: Disposition,
+        decided_by: Option<RuleId>,
+    ) -> Decision {
+        Decision {
+            disposition,
+            decided_by,
+            dnat: self.dnat,
+            snat: self.snat,
+            marked_by: self.marked_by,
+            mark: self.mark,
+        }
+    }
+
+    /// The unknown decision, with its step.
+    pub(crate) fn unknown(&mut self, rule: Option<RuleId>, fact: Fact) -> Decision {
+        self.record(rule, Event::Unknown(fact));
+        Decision::unknown(Unknown { rule, fact })
+    }
+}

@@ -1,0 +1,262 @@
+//! Hooks and tables in the kernel's order, and the routing between them (WALK.md 1 and 2).
+
+use crate::Walk;
+use crate::assumption::Assumption;
+use crate::state::{Address, Device, Frame, State};
+use crate::walk::Stop;
+use kpclass_ruleset::decision::{Decision, Disposition, Fact};
+use kpclass_ruleset::node::{is_limited_broadcast, is_loopback};
+use kpclass_ruleset::value::{CtState, Interface};
+use kpclass_ruleset::{Hook, TableId};
+use std::net::IpAddr;
+
+/// One leg of the way.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Leg {
+    /// What the IPv6 receiver drops before any table.
+    Receive,
+    /// A table at a hook.
+    Ask(Hook, TableId),
+    /// An arriving packet is routed.
+    Route,
+    /// A sent packet leaves, or comes back on `lo`.
+    Leave,
+    /// The end.
+    End(Disposition),
+}
+
+use Hook::{Forward, Input, Output, Postrouting, Prerouting};
+use Leg::{Ask, End, Leave, Receive, Route};
+use TableId::{Filter, Mangle, Nat, Raw, Security};
+
+impl Leg {
+    /// Sentence 1.4, test `traversal::tables_in_order`.
+    pub(crate) const ARRIVES: &'static [Self] = &[
+        Receive,
+        Ask(Prerouting, Raw),
+        Ask(Prerouting, Mangle),
+        Ask(Prerouting, Nat),
+        Route,
+    ];
+    const TO_LOCAL: &'static [Self] = &[
+        Ask(Input, Mangle),
+        Ask(Input, Filter),
+        Ask(Input, Security),
+        Ask(Input, Nat),
+        End(Disposition::Local),
+    ];
+    const TO_OTHERS: &'static [Self] = &[
+        Ask(Forward, Mangle),
+        Ask(Forward, Filter),
+        Ask(Forward, Security),
+        Ask(Postrouting, Mangle),
+        Ask(Postrouting, Nat),
+        End(Disposition::Forward),
+    ];
+    /// Sentence 1.5, test `traversal::tables_in_order`.
+    pub(crate) const SENT: &'static [Self] = &[
+        Ask(Output, Raw),
+        Ask(Output, Mangle),
+        Ask(Output, Nat),
+        Ask(Output, Filter),
+        Ask(Output, Security),
+        Ask(Postrouting, Mangle),
+        Ask(Postrouting, Nat),
+        Leave,
+    ];
+    const BY_LO: &'static [Self] = &[
+        Ask(Prerouting, Raw),
+        Ask(Prerouting, Mangle),
+        Ask(Input, Mangle),
+        Ask(Input, Filter),
+        Ask(Input, Security),
+        End(Disposition::Local),
+    ];
+}
+
+/// Where routing sends an arriving packet.
+enum Routed {
+    Local,
+    Other,
+    Dropped,
+    Unknown(Fact),
+}
+
+impl Walk<'_> {
+    /// The next leg of the way.
+    pub(crate) fn next_leg(&self, state: &mut State<'_>) -> Option<Stop> {
+        let (leg, rest) = state.legs.split_first()?;
+        state.legs = rest;
+        match *leg {
+            Receive => {
+                let dropped = receiver_drops(
+                    state.packet.source,
+                    state.packet.destination,
+                    came_by_lo(state),
+                );
+                dropped.then(|| Stop::End(state.decision(Disposition::Drop, None)))
+            }
+            Ask(hook, table) => {
+                self.enter(state, hook, table);
+                None
+            }
+            Route => self.take_route(state).map(Stop::End),
+            Leave => self.leave(state).map(Stop::End),
+            End(disposition) => Some(Stop::End(state.decision(disposition, None))),
+        }
+    }
+
+    /// Asks a table at a hook, if the dump has it there (1.8) and, for nat, if it is asked at all (1.3).
+    fn enter(&self, state: &mut State<'_>, hook: Hook, table: TableId) {
+        state.hook = hook;
+        state.table = table;
+        if table == Nat && !self.is_nat_asked(state) {
+            return;
+        }
+        if table == Nat
+            && hook == Postrouting
+            && self.implied_postrouting
+            && self.masquerade_marked(state)
+        {
+            return;
+        }
+        state.base = self.ruleset.entry(table, hook);
+        state.frame = state.base.map(|chain| self.frame(chain, None));
+    }
+
+    /// The beginning of a chain.
+    pub(crate) fn frame(
+        &self,
+        chain: kpclass_ruleset::ChainId,
+        entered_by: Option<kpclass_ruleset::RuleId>,
+    ) -> Frame {
+        let rules = &self.ruleset.chain(chain).rules;
+        Frame {
+            chain,
+            next: rules.start,
+            end: rules.end,
+            entered_by,
+        }
+    }
+
+    /// Sentence 1.3, tests `kernel::fact_1_…`, `kernel::fact_2_…`, `kernel::fact_20_…`.
+    fn is_nat_asked(&self, state: &State<'_>) -> bool {
+        self.conntrack && matches!(state.ctstate, CtState::New | CtState::Related)
+    }
+
+    /// Sentence 1.5: out, or back on `lo`.
+    fn leave(&self, state: &mut State<'_>) -> Option<Decision> {
+        if !self.leaves_by_lo(state) {
+            return Some(state.decision(Disposition::Out, None));
+        }
+        state.arrival = Device::Known(Interface::lo());
+        state.lo_leg = true;
+        state.legs = Leg::BY_LO;
+        None
+    }
+
+    /// Whether a packet of this node goes to this node, as routing takes it.
+    pub(crate) fn leaves_by_lo(&self, state: &mut State<'_>) -> bool {
+        if !state.is_sent() {
+            return false;
+        }
+        match state.destination {
+            Address::ThisNode => true,
+            Address::Known(d) => {
+                !is_multicast(d) && !is_limited_broadcast(d) && self.is_taken_as_local(state, d)
+            }
+        }
+    }
+
+    fn take_route(&self, state: &mut State<'_>) -> Option<Decision> {
+        match self.route(state) {
+            Routed::Local => state.legs = Leg::TO_LOCAL,
+            Routed::Other => state.legs = Leg::TO_OTHERS,
+            Routed::Dropped => return Some(state.decision(Disposition::Drop, None)),
+            Routed::Unknown(fact) => return Some(state.unknown(None, fact)),
+        }
+        None
+    }
+
+    /// Section 2, tests `routing::…`.
+    fn route(&self, state: &mut State<'_>) -> Routed {
+        let Address::Known(destination) = state.destination else {
+            return Routed::Local;
+        };
+        let source = state.packet.source;
+        let by_lo = came_by_lo(state);
+        if let (IpAddr::V4(s), IpAddr::V4(d)) = (source, destination) {
+            if s.is_multicast() || s.is_broadcast() {
+                return Routed::Dropped;
+            }
+            if d.is_broadcast() || (s.is_unspecified() && d.is_unspecified()) {
+                return Routed::Local;
+            }
+            let joins = d.is_multicast()
+                && (d.octets()[..3] == [224, 0, 0] || state.packet.protocol == IGMP);
+            if (s.octets()[0] == 0 && !joins) || d.octets()[0] == 0 {
+                return Routed::Dropped;
+            }
+            if !by_lo && (d.is_loopback() || s.is_loopback()) {
+                match self.node.route_localnet {
+                    Some(false) => return Routed::Dropped,
+                    None => return Routed::Unknown(Fact::RouteLocalnet),
+                    Some(true) => {}
+                }
+            }
+        }
+        if is_multicast(destination) {
+            return self.route_multicast(destination);
+        }
+        if !by_lo && !is_loopback(source) && self.node.is_local(source) == Some(true) {
+            return Routed::Dropped;
+        }
+        if self.is_taken_as_local(state, destination) {
+            Routed::Local
+        } else {
+            Routed::Other
+        }
+    }
+
+    fn route_multicast(&self, group: IpAddr) -> Routed {
+        let all_nodes = match group {
+            IpAddr::V4(a) => a.octets() == [224, 0, 0, 1],
+            IpAddr::V6(a) => matches!(a.segments(), [0xff01 | 0xff02, 0, 0, 0, 0, 0, 0, 1]),
+        };
+        if all_nodes || self.node.is_local(group) == Some(true) {
+            Routed::Local
+        } else {
+            Routed::Unknown(Fact::MulticastGroup)
+        }
+    }
+
+    /// Sentence 2.7, with its assumption.
+    fn is_taken_as_local(&self, state: &mut State<'_>, address: IpAddr) -> bool {
+        self.node.is_local(address).unwrap_or_else(|| {
+            state.assume(Assumption::NoLocalAddresses);
+            false
+        })
+    }
+}
+
+const IGMP: u8 = 2;
+
+fn came_by_lo(state: &State<'_>) -> bool {
+    state.arrival == Device::Known(Interface::lo())
+}
+
+/// 224.0.0.0/4 or ff00::/8.
+pub(crate) fn is_multicast(address: IpAddr) -> bool {
+    address.is_multicast()
+}
+
+/// What `ip6_rcv_core` drops before any table (section 2, IPv6), test `routing::ipv6_is_checked_before_any_table`.
+fn receiver_drops(source: IpAddr, destination: IpAddr, by_lo: bool) -> bool {
+    let (IpAddr::V6(s), IpAddr::V6(d)) = (source, destination) else {
+        return false;
+    };
+    let scope = d.is_multicast().then(|| d.segments()[0] & 0xf);
+    s.is_multicast()
+        || scope == Some(0)
+        || (!by_lo && (scope == Some(1) || s.is_loopback() || d.is_loopback()))
+}
