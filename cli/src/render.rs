@@ -5,3 +5,4 @@ pub(crate) mod explain;
 pub(crate) mod quantity;
 pub(crate) mod reason;
 pub(crate) mod replay;
+pub(crate) mod services;

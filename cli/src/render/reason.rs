@@ -91,3 +91,6 @@ fn choice_reason(ruleset: &Ruleset, rule: &Rule, chain: &str) -> Option<&'static
     }
     has(|kind| matches!(kind, MatchKind::Statistic(_))).then_some("chosen at random")
 }
+
+#[cfg(test)]
+mod tests;
