@@ -4,6 +4,7 @@ mod completions;
 mod dump;
 mod man;
 mod replay;
+mod services;
 
 use crate::Ending;
 use crate::args::Verb;
@@ -17,6 +18,7 @@ pub(crate) fn run(verb: Verb, output: &mut Output) -> Result<Ending, Trouble> {
         Verb::Man => man::run(output),
         Verb::Dump(typed) => dump::run(&typed, output),
         Verb::Replay(typed) => replay::run(&typed, output),
-        Verb::Explain(_) | Verb::Services(_) => Err(Trouble::new("this verb is not connected yet")),
+        Verb::Services(typed) => services::run(&typed, output),
+        Verb::Explain(_) => Err(Trouble::new("this verb is not connected yet")),
     }
 }

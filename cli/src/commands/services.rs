@@ -2,9 +2,7 @@
 
 use crate::args;
 use crate::output::Output;
-use crate::render::services::{
-    self, BalancingRecord, ChoiceRecord, KeyRecord, ServiceRecord,
-};
+use crate::render::services::{self, BalancingRecord, ChoiceRecord, KeyRecord, ServiceRecord};
 use crate::trouble::Trouble;
 use crate::{Ending, inputs};
 use kpclass_ruleset::Ruleset;
@@ -39,7 +37,11 @@ pub(crate) fn run(typed: &args::Services, output: &mut Output) -> Result<Ending,
 
 fn records(ruleset: &Ruleset) -> Vec<ServiceRecord> {
     let services = Services::new(ruleset);
-    services.all().iter().map(|service| record(ruleset, service)).collect()
+    services
+        .all()
+        .iter()
+        .map(|service| record(ruleset, service))
+        .collect()
 }
 
 fn record(ruleset: &Ruleset, service: &Service) -> ServiceRecord {
@@ -53,10 +55,18 @@ fn record(ruleset: &Ruleset, service: &Service) -> ServiceRecord {
         },
         keys: service.keys.iter().map(key_record).collect(),
         affinity_seconds: service.affinity_seconds,
-        source_ranges: service.source_ranges.iter().map(ToString::to_string).collect(),
+        source_ranges: service
+            .source_ranges
+            .iter()
+            .map(ToString::to_string)
+            .collect(),
         internal_traffic_policy: policy(service.internal_local),
         external_traffic_policy: policy(service.external_local),
-        balancings: service.balancings.iter().map(|b| balancing_record(ruleset, b)).collect(),
+        balancings: service
+            .balancings
+            .iter()
+            .map(|b| balancing_record(ruleset, b))
+            .collect(),
     }
 }
 
