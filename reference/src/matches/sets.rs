@@ -71,7 +71,7 @@ fn holds(set: &IpSet, state: &State<'_>, out: Device, condition: &SetMatch) -> T
         .find(|truth| *truth != Truth::True);
     met.sort_by_key(|(entry, _)| breadths(entry));
     let certain = met.iter().position(|(_, truth)| *truth == Truth::True);
-    let ends = certain.map_or(false, |at| !met[at].0.nomatch);
+    let ends = certain.is_some_and(|at| !met[at].0.nomatch);
     let possible = &met[..certain.unwrap_or(met.len())];
     match first_fact {
         Some(unknown) if possible.iter().any(|(entry, _)| entry.nomatch == ends) => unknown,
@@ -147,7 +147,7 @@ fn is_part(
 }
 
 fn is_port(state: &State<'_>, destination: bool, of: Option<u8>, first: u16, last: u16) -> bool {
-    use protocol::{DCCP, ICMP, ICMPV6, SCTP, TCP, UDP, UDPLITE};
+    use protocol::{ICMP, ICMPV6, SCTP, TCP, UDP, UDPLITE};
     let packet = state.packet;
     let port = match (packet.protocol, state.ports, packet.icmp) {
         (TCP | UDP | SCTP | UDPLITE, Some((source, dest)), _) => {
@@ -159,7 +159,8 @@ fn is_port(state: &State<'_>, destination: bool, of: Option<u8>, first: u16, las
         }
         (ICMP | ICMPV6, _, Some((kind, code))) => u16::from_be_bytes([kind, code]),
         (TCP | UDP | SCTP | UDPLITE | ICMP | ICMPV6, ..) => return false,
-        (DCCP, ..) | _ => 0,
+        // DCCP's ports are not read (`get_port`); nor has any other protocol some.
+        _ => 0,
     };
     let protocol = match of {
         Some(number) => packet.protocol == number,
