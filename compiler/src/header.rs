@@ -1,5 +1,8 @@
 //! A packet's fields as the program asks for them: plain numbers, filled by the engine from a frame.
 
+use kpclass_ruleset::packet::Packet;
+use kpclass_ruleset::value::{Family, address_number};
+
 /// Bits of [`Header::known`]: which fields exist, or are known.
 pub mod known {
     /// The addresses are IPv6.
@@ -51,4 +54,35 @@ pub struct Header {
     pub dscp: u8,
     /// Source address of the link header.
     pub source_mac: [u8; 6],
+}
+
+impl From<&Packet> for Header {
+    fn from(packet: &Packet) -> Self {
+        let bit = |bit: u16, set: bool| if set { bit } else { 0 };
+        let (source_port, destination_port) = packet.ports.unwrap_or_default();
+        let (icmp_type, icmp_code) = packet.icmp.unwrap_or_default();
+        Self {
+            source: address_number(packet.source),
+            destination: address_number(packet.destination),
+            source_port,
+            destination_port,
+            length: packet.length.unwrap_or_default(),
+            known: bit(known::V6, packet.family() == Family::V6)
+                | bit(known::PORTS, packet.ports.is_some())
+                | bit(known::TCP_FLAGS, packet.tcp_flags.is_some())
+                | bit(known::ICMP, packet.icmp.is_some())
+                | bit(known::FRAGMENT, packet.fragment)
+                | bit(known::LENGTH, packet.length.is_some())
+                | bit(known::TTL, packet.ttl.is_some())
+                | bit(known::DSCP, packet.dscp.is_some())
+                | bit(known::MAC, packet.source_mac.is_some()),
+            protocol: packet.protocol,
+            tcp_flags: packet.tcp_flags.unwrap_or_default(),
+            icmp_type,
+            icmp_code,
+            ttl: packet.ttl.unwrap_or_default(),
+            dscp: packet.dscp.unwrap_or_default(),
+            source_mac: packet.source_mac.unwrap_or_default(),
+        }
+    }
 }

@@ -1,0 +1,332 @@
+//! A condition in a state: answered, or left to the packet.
+
+use super::Machine;
+use super::state::{
+    Address, Class, DSCP_REWRITTEN, Leg, Mark, NONE, SETS_CHANGED, State, TTL_REWRITTEN,
+};
+use crate::graph::{Ask, MaskedAddress, RecentAsk};
+use crate::program::test::{AddressOf, Test};
+use crate::program::{SetTest, addresses};
+use kpclass_ruleset::Hook;
+use kpclass_ruleset::decision::Fact;
+use kpclass_ruleset::matches::{AddressTypes, PortSide, RecentOperation};
+use kpclass_ruleset::value::{
+    CtState, CtStates, Interface, InterfacePattern, PortRange, number_address,
+};
+
+/// The answer to a condition.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Answer {
+    /// True or false.
+    Known(bool),
+    /// The packet's own fields tell.
+    Test(Test),
+    /// Drawn with probability n/d.
+    Chance(u32, u32),
+}
+
+const UNKNOWN_LOCAL: Answer = Answer::Test(Test::Unknown(Fact::LocalAddresses));
+
+impl Machine<'_> {
+    /// Answers `ask` in `state`. `recent` conditions may change the state's entries.
+    pub(super) fn answer(&mut self, state: &mut State, ask: Ask, inverted: bool) -> Answer {
+        match ask {
+            Ask::True => Answer::Known(true),
+            Ask::False => Answer::Known(false),
+            Ask::Unknown(fact) => Answer::Test(Test::Unknown(fact)),
+            Ask::Source(prefix) => source(state, prefix),
+            Ask::SourceRange(first, last) => match state.source {
+                Address::Known(a) => Answer::Known(first <= a && a <= last),
+                Address::Original => Answer::Test(Test::SourceRange(first, last)),
+                Address::SomeLocal => UNKNOWN_LOCAL,
+            },
+            Ask::Destination(prefix) => self.destination(state, prefix),
+            Ask::DestinationRange(first, last) => match state.destination {
+                Address::Known(a) => Answer::Known(first <= a && a <= last),
+                Address::Original => Answer::Test(Test::DestinationRange(first, last)),
+                Address::SomeLocal => UNKNOWN_LOCAL,
+            },
+            Ask::InInterface(pattern) => in_interface(state, pattern),
+            Ask::OutInterface(pattern) => self.out_interface(state, pattern),
+            Ask::Protocol(p) => self.protocol(state, p),
+            Ask::PortProtocol => match state.protocol {
+                Some(p) => Answer::Known(addresses::has_port_field(p)),
+                None => Answer::Test(Test::PortProtocol),
+            },
+            Ask::HasPorts => match state.class {
+                Class::Exact { .. } | Class::Port { .. } => Answer::Known(true),
+                Class::Portless { .. } => Answer::Known(false),
+                Class::Other => Answer::Test(Test::HasPorts),
+            },
+            Ask::Fragment => match state.class {
+                Class::Exact { .. } | Class::Port { .. } => Answer::Known(false),
+                Class::Other | Class::Portless { .. } => Answer::Test(Test::Fragment),
+            },
+            Ask::SourcePort(range) => Answer::Test(Test::SourcePort(range)),
+            Ask::DestinationPort(range) => destination_port(state, range),
+            Ask::PortList(side, list) => {
+                let known = state.destination_port;
+                let ports = &self.graph.port_lists[list.0 as usize];
+                match (side, known) {
+                    (PortSide::Destination, Some(port)) => {
+                        Answer::Known(ports.iter().any(|r| r.contains(port)))
+                    }
+                    (PortSide::Either, Some(port)) if ports.iter().any(|r| r.contains(port)) => {
+                        Answer::Known(true)
+                    }
+                    (PortSide::Either, Some(_)) => {
+                        Answer::Test(Test::PortList(PortSide::Source, list))
+                    }
+                    _ => Answer::Test(Test::PortList(side, list)),
+                }
+            }
+            Ask::TcpFlags(mask, value) => Answer::Test(Test::TcpFlags(mask, value)),
+            Ask::HasIcmp => match state.class {
+                Class::Exact { .. } | Class::Port { .. } => Answer::Known(false),
+                Class::Other | Class::Portless { .. } => Answer::Test(Test::HasIcmp),
+            },
+            Ask::Icmp(false, 255, _, _) => Answer::Known(true),
+            Ask::Icmp(_, kind, first, last) => Answer::Test(Test::Icmp(kind, first, last)),
+            Ask::Mark(mask, value) => mark(state.mark, mask, value),
+            Ask::Connmark(mask, value) => mark(state.connmark, mask, value),
+            Ask::CtState(states) => ctstate(state, states),
+            Ask::HasConnection => Answer::Known(has_connection(state)),
+            Ask::OriginalSource(prefix) => Answer::Test(Test::Source(prefix)),
+            Ask::OriginalDestination(prefix) => match state.class {
+                Class::Exact { destination, .. } | Class::Portless { destination, .. } => {
+                    Answer::Known(prefix.contains(destination))
+                }
+                _ => Answer::Test(Test::Destination(prefix)),
+            },
+            Ask::OriginalSourcePort(range) => Answer::Test(Test::SourcePort(range)),
+            Ask::OriginalDestinationPort(range) => match state.class {
+                Class::Exact { port, .. } | Class::Port { port, .. } => {
+                    Answer::Known(range.contains(port))
+                }
+                _ => Answer::Test(Test::DestinationPort(range)),
+            },
+            Ask::SourceType(types, limit_in, limit_out) => {
+                self.address_type(state, state.source, true, types, limit_in, limit_out)
+            }
+            Ask::DestinationType(types, limit_in, limit_out) => {
+                self.address_type(state, state.destination, false, types, limit_in, limit_out)
+            }
+            Ask::Chance(n, d) => Answer::Chance(n, d),
+            Ask::Recent(id) => self.recent(state, self.graph.recents[id as usize], inverted),
+            Ask::Set(id) => self.set(state, id),
+            Ask::FromDevice if matches!(state.leg, Leg::Send | Leg::Lo) => Answer::Known(false),
+            Ask::FromDevice => Answer::Test(Test::FromDevice),
+            Ask::Mac(mac) => Answer::Test(Test::Mac(mac)),
+            Ask::Length(range) => Answer::Test(Test::Length(range)),
+            Ask::Ttl(..) if state.rewritten & TTL_REWRITTEN != 0 => {
+                Answer::Test(Test::Unknown(Fact::Ttl))
+            }
+            Ask::Ttl(first, last) => {
+                Answer::Test(Test::Ttl(first, last, state.leg == Leg::Forward))
+            }
+            Ask::Dscp(_) if state.rewritten & DSCP_REWRITTEN != 0 => {
+                Answer::Test(Test::Unknown(Fact::Dscp))
+            }
+            Ask::Dscp(value) => Answer::Test(Test::Dscp(value)),
+        }
+    }
+
+    /// An original destination outside the exact classes is none of their addresses with the known port; the
+    /// index leaves such rules out, so that only prefixes reach the packet.
+    fn destination(&self, state: &State, prefix: MaskedAddress) -> Answer {
+        match state.destination {
+            Address::Known(a) => Answer::Known(prefix.contains(a)),
+            Address::Original => Answer::Test(Test::Destination(prefix)),
+            Address::SomeLocal => UNKNOWN_LOCAL,
+        }
+    }
+
+    fn protocol(&self, state: &State, number: u8) -> Answer {
+        match state.protocol {
+            Some(p) => Answer::Known(p == number),
+            None => Answer::Test(Test::Protocol(number)),
+        }
+    }
+
+    fn out_interface(&self, state: &State, pattern: InterfacePattern) -> Answer {
+        let hook = state.place().map(|(_, hook)| hook);
+        if matches!(hook, Some(Hook::Prerouting | Hook::Input) | None) {
+            return Answer::Known(pattern.matches(Interface::none()));
+        }
+        if pattern.prefix && pattern.name.name().is_empty() {
+            return Answer::Known(true);
+        }
+        let sent = state.leg == Leg::Send;
+        let local = match state.destination {
+            Address::Known(a) => self.is_known_local(a),
+            Address::SomeLocal => true,
+            Address::Original if sent => return Answer::Test(Test::OutInterface(pattern, true)),
+            Address::Original => false,
+        };
+        if sent && local {
+            return Answer::Known(pattern.matches(Interface::lo()));
+        }
+        if !pattern.prefix && pattern.name == Interface::lo() {
+            return Answer::Known(false);
+        }
+        Answer::Test(Test::OutInterface(pattern, false))
+    }
+
+    pub(super) fn is_known_local(&self, address: u128) -> bool {
+        self.node
+            .is_local(number_address(self.graph.family, address))
+            == Some(true)
+    }
+
+    fn address_type(
+        &self,
+        state: &State,
+        address: Address,
+        is_source: bool,
+        types: AddressTypes,
+        limit_in: bool,
+        limit_out: bool,
+    ) -> Answer {
+        let of = match address {
+            Address::Original if is_source => AddressOf::Source,
+            Address::Original => AddressOf::Destination,
+            Address::SomeLocal if limit_in || limit_out => return UNKNOWN_LOCAL,
+            Address::SomeLocal => return Answer::Known(types.intersects(AddressTypes::LOCAL)),
+            Address::Known(a) if limit_in || limit_out => AddressOf::Known(a),
+            Address::Known(a) => {
+                return match addresses::type_matches(self.node, self.graph.family, a, types) {
+                    Ok(answer) => Answer::Known(answer),
+                    Err(fact) => Answer::Test(Test::Unknown(fact)),
+                };
+            }
+        };
+        if matches!(state.leg, Leg::Send | Leg::Lo) && (limit_in || limit_out) {
+            return UNKNOWN_LOCAL;
+        }
+        Answer::Test(Test::AddressType(of, types, limit_in, limit_out))
+    }
+
+    fn set(&mut self, state: &State, id: u32) -> Answer {
+        let ask = self.graph.sets[id as usize];
+        if state.rewritten & SETS_CHANGED != 0 {
+            return Answer::Test(Test::Unknown(Fact::IpSet(ask.name)));
+        }
+        let known = |address: Address| match address {
+            Address::Known(a) => Ok(Some(a)),
+            Address::Original => Ok(None),
+            Address::SomeLocal => Err(()),
+        };
+        let (Ok(source), Ok(destination)) = (known(state.source), known(state.destination)) else {
+            return UNKNOWN_LOCAL;
+        };
+        let (_, hook) = state
+            .place()
+            .unwrap_or((kpclass_ruleset::TableId::Filter, Hook::Forward));
+        let test = SetTest {
+            ask,
+            id,
+            source,
+            destination,
+            destination_port: state.destination_port,
+            mark: state.mark,
+            leg_in: match state.leg {
+                Leg::Send => Some(Interface::none()),
+                Leg::Lo => Some(Interface::lo()),
+                _ => None,
+            },
+            leg_out: matches!(hook, Hook::Prerouting | Hook::Input).then(Interface::none),
+        };
+        Answer::Test(Test::Set(self.set_test(test)))
+    }
+
+    /// WALK.md, recent: only what this walk itself put into the lists is there.
+    fn recent(&mut self, state: &mut State, ask: RecentAsk, inverted: bool) -> Answer {
+        let address = if ask.by_destination {
+            state.destination
+        } else {
+            state.source
+        };
+        if address == Address::SomeLocal {
+            return UNKNOWN_LOCAL;
+        }
+        let key = (ask.list, ask.by_destination, address, ask.mask);
+        let mut entries = match state.recent {
+            NONE => Vec::new(),
+            id => self.recents[id as usize].clone(),
+        };
+        let at = entries.iter().position(|(k, _)| *k == key);
+        let count = at.map_or(0, |at| entries[at].1);
+        let hit = match ask.operation {
+            RecentOperation::Set => true,
+            RecentOperation::Remove => at.is_some(),
+            RecentOperation::Check | RecentOperation::Update => {
+                at.is_some() && (ask.hitcount == 0 || count >= ask.hitcount)
+            }
+        };
+        match (ask.operation, at) {
+            (RecentOperation::Set, None) => entries.push((key, 1)),
+            (RecentOperation::Set, Some(at)) => entries[at].1 += 1,
+            (RecentOperation::Update, Some(at)) if hit != inverted => entries[at].1 += 1,
+            (RecentOperation::Remove, Some(at)) => {
+                entries.remove(at);
+            }
+            _ => return Answer::Known(hit),
+        }
+        state.recent = self.recent_entries(entries);
+        Answer::Known(hit)
+    }
+}
+
+fn source(state: &State, prefix: MaskedAddress) -> Answer {
+    match state.source {
+        Address::Known(a) => Answer::Known(prefix.contains(a)),
+        Address::Original => Answer::Test(Test::Source(prefix)),
+        Address::SomeLocal => UNKNOWN_LOCAL,
+    }
+}
+
+fn destination_port(state: &State, range: PortRange) -> Answer {
+    match state.destination_port {
+        Some(port) => Answer::Known(range.contains(port)),
+        None => Answer::Test(Test::DestinationPort(range)),
+    }
+}
+
+fn in_interface(state: &State, pattern: InterfacePattern) -> Answer {
+    match state.leg {
+        Leg::Send => Answer::Known(pattern.matches(Interface::none())),
+        Leg::Lo => Answer::Known(pattern.matches(Interface::lo())),
+        _ if pattern.prefix && pattern.name.name().is_empty() => Answer::Known(true),
+        _ => Answer::Test(Test::InInterface(pattern)),
+    }
+}
+
+fn mark(present: Mark, mask: u32, value: u32) -> Answer {
+    let kept = present.keep & mask;
+    let fixed = !present.keep;
+    if present.xor & mask & fixed != value & fixed {
+        return Answer::Known(false);
+    }
+    if kept == 0 {
+        return Answer::Known(value & !mask == 0);
+    }
+    if value & !mask != 0 {
+        return Answer::Known(false);
+    }
+    Answer::Test(Test::Mark(kept, (value ^ present.xor) & kept))
+}
+
+fn ctstate(state: &State, states: CtStates) -> Answer {
+    let snat = state.snat_done && states.intersects(CtStates::SNAT);
+    if states.contains(state.ctstate) || has_connection(state) && snat {
+        return Answer::Known(true);
+    }
+    if !has_connection(state) || !states.intersects(CtStates::DNAT) {
+        return Answer::Known(false);
+    }
+    state.dnat_changed.map_or(UNKNOWN_LOCAL, Answer::Known)
+}
+
+pub(super) fn has_connection(state: &State) -> bool {
+    !matches!(state.ctstate, CtState::Invalid | CtState::Untracked)
+}

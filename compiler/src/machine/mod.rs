@@ -1,0 +1,350 @@
+//! The walk as a machine that stops wherever the packet itself must say how to go on.
+//!
+//! One machine serves both uses: the compiler follows every way from every stop and keeps the residue as nodes; the engine, where
+//! a class was too large to compile, answers each stop with the packet at hand.
+
+mod ask;
+mod ops;
+pub(crate) mod state;
+
+use crate::graph::Graph;
+use crate::index::Index;
+use crate::program::SetTest;
+use crate::program::node::{Act, Draw, End};
+use crate::program::test::Test;
+use crate::tail::Tail;
+use ahash::AHashMap;
+use ask::Answer;
+use kpclass_ruleset::decision::Disposition;
+use kpclass_ruleset::node::NodeFacts;
+use kpclass_ruleset::value::{CtState, Family};
+use kpclass_ruleset::{Policy, RuleId, StrId, TableId};
+use state::{Address, Leg, NONE, State};
+
+/// Why the machine stopped.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Stop {
+    /// The packet must answer a test of a rule: yes if the condition holds, which is where its answer differs from `inverted`.
+    /// `again`: see [`crate::graph::Condition`].
+    Test {
+        test: Test,
+        inverted: bool,
+        again: bool,
+        rule: RuleId,
+        yes: State,
+        no: State,
+    },
+    /// A number is drawn.
+    Draw { draw: Draw, yes: State, no: State },
+    /// Routing of an arrived packet.
+    Route {
+        destination: Address,
+        local: State,
+        forward: State,
+        dropped: State,
+    },
+    /// Only a packet's own address or port tells how to go on: this class is not compiled, its packets are walked.
+    NeedsKey,
+    /// The end.
+    End(End),
+}
+
+/// What identifies an entry of a `recent` list: list, by destination?, address, mask.
+type RecentKey = (StrId, bool, Address, u128);
+
+/// The lowered rules, the index of their chains, and the facts of the node.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules {
+    pub(crate) graph: Graph,
+    pub(crate) index: Index,
+    pub(crate) node: NodeFacts,
+}
+
+impl Rules {
+    pub(crate) fn new(graph: Graph, node: &NodeFacts) -> Self {
+        Self {
+            index: Index::new(&graph),
+            graph,
+            node: node.clone(),
+        }
+    }
+}
+
+/// A walker of the rules, with what it has met: places to go back to, `recent` entries, tests of sets.
+#[derive(Debug)]
+pub(crate) struct Machine<'a> {
+    pub(crate) graph: &'a Graph,
+    index: &'a Index,
+    node: &'a NodeFacts,
+    tail: Tail,
+    frames: Vec<Frame>,
+    frame_ids: AHashMap<Frame, u32>,
+    recents: Vec<Vec<(RecentKey, u32)>>,
+    pub(crate) set_tests: Vec<SetTest>,
+}
+
+/// A place to go back to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Frame {
+    chain: u32,
+    rule: u32,
+    below: u32,
+}
+
+impl<'a> Machine<'a> {
+    /// `tail`: [`Tail::new`] to compile, the default to walk one packet.
+    pub(crate) fn new(rules: &'a Rules, tail: Tail) -> Self {
+        Self {
+            graph: &rules.graph,
+            index: &rules.index,
+            node: &rules.node,
+            tail,
+            frames: Vec::new(),
+            frame_ids: AHashMap::new(),
+            recents: Vec::new(),
+            set_tests: Vec::new(),
+        }
+    }
+
+    /// Runs to the next stop; what is rewritten on the way is appended to `acts`.
+    pub(crate) fn run(&mut self, mut state: State, acts: &mut Vec<Act>) -> Stop {
+        loop {
+            let stop = if state.chain == NONE {
+                self.enter_stage(&mut state, acts)
+            } else {
+                self.step(&mut state, acts)
+            };
+            if let Some(stop) = stop {
+                return stop;
+            }
+        }
+    }
+
+    /// Enters the chain of the state's stage, or what comes after the last.
+    fn enter_stage(&mut self, state: &mut State, acts: &mut Vec<Act>) -> Option<Stop> {
+        let Some((table, hook)) = state.place() else {
+            return self.after_last_stage(state);
+        };
+        if table == TableId::Nat && !self.nat_is_asked(state) {
+            self.leave_stage(state);
+            return None;
+        }
+        let entry = self.graph.entry(table, hook);
+        match entry {
+            Some(chain) => state.enter(self.graph, chain),
+            None => {
+                self.implied_masquerade(state, acts);
+                self.leave_stage(state);
+            }
+        }
+        None
+    }
+
+    fn nat_is_asked(&self, state: &State) -> bool {
+        self.graph.conntrack_on && matches!(state.ctstate, CtState::New | CtState::Related)
+    }
+
+    /// On to the next table; after nat's first turn the state forgets what no later rule can tell.
+    pub(super) fn leave_stage(&mut self, state: &mut State) {
+        let after_nat = state
+            .place()
+            .is_some_and(|(table, _)| table == TableId::Nat)
+            && matches!(state.leg, Leg::Arrive | Leg::Send);
+        state.next_stage();
+        if after_nat && state.source == Address::Original {
+            self.tail.forget(self.graph, self.node, state);
+        }
+    }
+
+    fn after_last_stage(&mut self, state: &mut State) -> Option<Stop> {
+        let end = |disposition| {
+            Some(Stop::End(End {
+                disposition,
+                decided_by: None,
+                mark: state.mark,
+            }))
+        };
+        match state.leg {
+            Leg::Enter => self.enter_node(state),
+            Leg::Arrive => Some(Stop::Route {
+                destination: state.destination,
+                local: state.on_leg(Leg::Local),
+                forward: state.on_leg(Leg::Forward),
+                dropped: state.on_leg(Leg::Dropped),
+            }),
+            Leg::Send => self.after_sending(state),
+            Leg::Local | Leg::Lo => end(Disposition::Local),
+            Leg::Forward => end(Disposition::Forward),
+            Leg::Out => end(Disposition::Out),
+            Leg::Dropped => end(Disposition::Drop),
+        }
+    }
+
+    /// IPv6 refuses loopback addresses from a real device before any table (`ip6_input.c`, `ip6_rcv_core`).
+    fn enter_node(&self, state: &mut State) -> Option<Stop> {
+        let arrive = state.on_leg(Leg::Arrive);
+        if self.graph.family == Family::V4 {
+            *state = arrive;
+            return None;
+        }
+        let yes = state.on_leg(Leg::Dropped);
+        Some(Stop::Test {
+            test: Test::RefusedOnEntry,
+            inverted: false,
+            again: false,
+            rule: RuleId(NONE),
+            yes,
+            no: arrive,
+        })
+    }
+
+    /// Out, or by lo and in again.
+    fn after_sending(&self, state: &mut State) -> Option<Stop> {
+        let (lo, out) = (state.on_leg(Leg::Lo), state.on_leg(Leg::Out));
+        let local = match state.destination {
+            Address::Known(a) => self.is_known_local(a),
+            Address::SomeLocal => true,
+            Address::Original => {
+                let test = Test::DestinationLocal;
+                let rule = RuleId(NONE);
+                let (inverted, again) = (false, false);
+                return Some(Stop::Test {
+                    test,
+                    inverted,
+                    again,
+                    rule,
+                    yes: lo,
+                    no: out,
+                });
+            }
+        };
+        *state = if local { lo } else { out };
+        None
+    }
+
+    /// One rule's next condition, or its target, or the chain's end.
+    fn step(&mut self, state: &mut State, acts: &mut Vec<Act>) -> Option<Stop> {
+        if state.condition == 0 && state.choice == 0 {
+            match self.index.next(self.graph, state) {
+                Some(rule) => state.rule = rule,
+                None => return self.end_of_chain(state, acts),
+            }
+        }
+        let rule = &self.graph.rules[state.rule as usize];
+        let (id, op) = (rule.id, rule.op);
+        let at = rule.conditions.start + u32::from(state.condition);
+        if at == rule.conditions.end {
+            return self.execute(state, id, op, acts);
+        }
+        let condition = self.graph.conditions[at as usize];
+        let inverted = condition.inverted;
+        if condition.of_connection && !ask::has_connection(state) {
+            *state = state.next_condition();
+            return None;
+        }
+        let answer = self.answer(state, condition.ask, inverted);
+        let (mut yes, no) = (state.next_condition(), state.skip_rule());
+        match answer {
+            Answer::Known(answer) => *state = if answer != inverted { yes } else { no },
+            Answer::Chance(n, d) if inverted => return draw(state, n, d, no, yes),
+            Answer::Chance(n, d) => return draw(state, n, d, yes, no),
+            Answer::Test(test) => {
+                if let (Test::Protocol(number), false) = (test, inverted) {
+                    yes.protocol = Some(number);
+                }
+                let again = condition.again;
+                return Some(Stop::Test {
+                    test,
+                    inverted,
+                    again,
+                    rule: id,
+                    yes,
+                    no,
+                });
+            }
+        }
+        None
+    }
+
+    /// Back behind the jump, or the policy of a built-in chain.
+    fn end_of_chain(&mut self, state: &mut State, acts: &mut Vec<Act>) -> Option<Stop> {
+        if state.stack != NONE {
+            let frame = self.frames[state.stack as usize];
+            state.chain = frame.chain;
+            state.rule = frame.rule;
+            state.stack = frame.below;
+            state.condition = 0;
+            state.choice = 0;
+            state.entered_by = NONE;
+            return None;
+        }
+        let place = state.place();
+        let policy = place
+            .and_then(|(table, hook)| self.graph.entry(table, hook))
+            .map_or(Policy::Accept, |chain| {
+                self.graph.chains[chain as usize].policy
+            });
+        if policy == Policy::Drop {
+            return Some(Stop::End(End {
+                disposition: Disposition::Drop,
+                decided_by: None,
+                mark: state.mark,
+            }));
+        }
+        self.implied_masquerade(state, acts);
+        self.leave_stage(state);
+        None
+    }
+
+    fn push_frame(&mut self, state: &State) -> u32 {
+        let frame = Frame {
+            chain: state.chain,
+            rule: state.rule + 1,
+            below: state.stack,
+        };
+        *self.frame_ids.entry(frame).or_insert_with(|| {
+            self.frames.push(frame);
+            self.frames.len() as u32 - 1
+        })
+    }
+
+    fn recent_entries(&mut self, entries: Vec<(RecentKey, u32)>) -> u32 {
+        let known = self.recents.iter().position(|known| *known == entries);
+        known.unwrap_or_else(|| {
+            self.recents.push(entries);
+            self.recents.len() - 1
+        }) as u32
+    }
+
+    fn set_test(&mut self, test: SetTest) -> u32 {
+        let known = self.set_tests.iter().position(|known| *known == test);
+        known.unwrap_or_else(|| {
+            self.set_tests.push(test);
+            self.set_tests.len() - 1
+        }) as u32
+    }
+}
+
+/// Splits the numbers that remain (WALK.md 5.1). A side without numbers is not a stop.
+fn draw(state: &mut State, n: u32, d: u32, yes: State, no: State) -> Option<Stop> {
+    let hit = state.width * u128::from(n) / u128::from(d);
+    let (mut yes, mut no) = (yes, no);
+    if hit == 0 {
+        *state = no;
+        return None;
+    }
+    if hit >= state.width {
+        *state = yes;
+        return None;
+    }
+    // hit < width ≤ 2^64 - lo, so this is below 2^64.
+    let below = state.lo + hit as u64;
+    yes.width = hit;
+    no.lo = below;
+    no.width = state.width - hit;
+    Some(Stop::Draw {
+        draw: Draw { below, n, d },
+        yes,
+        no,
+    })
+}

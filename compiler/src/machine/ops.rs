@@ -1,0 +1,445 @@
+//! What a matching rule does to the state.
+
+use super::ask::has_connection;
+use super::state::{
+    Address, Class, DSCP_REWRITTEN, Leg, Mark, NONE, SETS_CHANGED, State, TTL_REWRITTEN,
+};
+use super::{End, Machine, Stop, draw};
+use crate::graph::{MaskedAddress, Op};
+use crate::program::addresses;
+use crate::program::node::{Act, DnatAct};
+use crate::program::test::Test;
+use kpclass_ruleset::decision::{Disposition, Fact, MAX_NAT_CHOICES, Snat};
+use kpclass_ruleset::target::{ConnmarkOp, MarkSet, NatRange};
+use kpclass_ruleset::value::{CtState, Family, PortRange, address_number, number_address};
+use kpclass_ruleset::{Hook, RuleId, TableId};
+
+/// [`State::choice`]: this address of the range is the one.
+const CHOSEN: u16 = 1 << 15;
+/// The packet has ports.
+const WITH_PORTS: u16 = 1 << 14;
+/// It has none.
+const WITHOUT_PORTS: u16 = 1 << 13;
+/// The rewrite changes address or port.
+const CHANGED: u16 = 1 << 12;
+/// It does not.
+const UNCHANGED: u16 = 1 << 11;
+/// Nobody can tell.
+const MAYBE_CHANGED: u16 = 1 << 10;
+/// The position in the range.
+const POSITION: u16 = (1 << 10) - 1;
+
+/// `KUBE-MARK-MASQ`'s bit.
+const MASQ_BIT: u32 = 0x4000;
+
+impl Machine<'_> {
+    /// Executes the target of rule `id`, whose conditions hold.
+    pub(super) fn execute(
+        &mut self,
+        state: &mut State,
+        id: RuleId,
+        op: Op,
+        acts: &mut Vec<Act>,
+    ) -> Option<Stop> {
+        let end = |state: &State, disposition| {
+            Some(Stop::End(End {
+                disposition,
+                decided_by: Some(id),
+                mark: state.mark,
+            }))
+        };
+        match op {
+            Op::Drop => return end(state, Disposition::Drop),
+            Op::Reject(with) => return end(state, Disposition::Reject(with)),
+            Op::Unknown(fact) => return unknown(state, id, fact),
+            Op::Accept => self.leave_stage(state),
+            Op::Return => return self.end_of_chain(state, acts),
+            Op::Jump(to) => self.jump(state, to),
+            Op::Goto(to) => self.go_to(state, to),
+            Op::Dnat(range) => return self.dnat(state, id, range, acts),
+            Op::Redirect(range) => return self.redirect(state, id, range, acts),
+            Op::NetmapDestination(to) => return self.netmap(state, id, to, acts),
+            Op::Snat(snat) => self.snat(state, id, snat, acts),
+            Op::NetmapSource(to) => {
+                acts.push(Act::NetmapSource(to, id));
+                state.source = Address::SomeLocal;
+                state.snat_done = true;
+                self.leave_stage(state);
+            }
+            Op::KubePostrouting => return self.kube_postrouting(state, id, acts),
+            _ => {
+                self.note(state, id, op, acts);
+                *state = state.skip_rule();
+            }
+        }
+        None
+    }
+
+    /// Targets after which the walk goes on with the next rule.
+    fn note(&self, state: &mut State, id: RuleId, op: Op, acts: &mut Vec<Act>) {
+        match op {
+            Op::Mark(set) => {
+                state.mark = apply(set, state.mark);
+                if set.value & set.mask != 0 {
+                    let by = self.credited(state, id);
+                    state.marked = true;
+                    acts.push(Act::MarkedBy(by));
+                }
+            }
+            Op::SetMarkBit(bit) => {
+                state.mark = apply(
+                    MarkSet {
+                        value: bit,
+                        mask: bit,
+                    },
+                    state.mark,
+                );
+                state.marked = true;
+                acts.push(Act::MarkedBy(id));
+            }
+            Op::Connmark(op) if has_connection(state) && self.graph.conntrack_on => {
+                connmark(state, op);
+            }
+            Op::Notrack if state.leg != Leg::Lo => state.ctstate = CtState::Untracked,
+            Op::RewriteTtl => state.rewritten |= TTL_REWRITTEN,
+            Op::RewriteDscp => state.rewritten |= DSCP_REWRITTEN,
+            Op::ChangeSets => state.rewritten |= SETS_CHANGED,
+            _ => {}
+        }
+    }
+
+    /// The rule that a mark is credited to: in a `KUBE-MARK-…` chain the one that jumped there.
+    fn credited(&self, state: &State, id: RuleId) -> RuleId {
+        let in_mark_chain = self.graph.chains[state.chain as usize].is_mark_chain;
+        if in_mark_chain && state.entered_by != NONE {
+            return self.graph.rules[state.entered_by as usize].id;
+        }
+        id
+    }
+
+    fn jump(&mut self, state: &mut State, to: u32) {
+        let frame = self.push_frame(state);
+        self.go_to(state, to);
+        state.stack = frame;
+    }
+
+    fn go_to(&self, state: &mut State, to: u32) {
+        let entered_by = state.rule;
+        state.enter(self.graph, to);
+        state.choice = 0;
+        state.entered_by = if self.graph.chains[to as usize].is_mark_chain {
+            entered_by
+        } else {
+            NONE
+        };
+    }
+
+    fn snat(&mut self, state: &mut State, id: RuleId, snat: Snat, acts: &mut Vec<Act>) {
+        acts.push(Act::Snat(snat, id));
+        state.snat_done = true;
+        state.source = match snat {
+            Snat::To {
+                addresses: Some((first, last)),
+                ..
+            } if first == last => Address::Known(address_number(first)),
+            Snat::To {
+                addresses: None, ..
+            } => state.source,
+            _ => Address::SomeLocal,
+        };
+        self.leave_stage(state);
+    }
+
+    /// The well-known body of a `KUBE-POSTROUTING` that the dump lacks (WALK.md 3.6).
+    fn kube_postrouting(
+        &mut self,
+        state: &mut State,
+        id: RuleId,
+        acts: &mut Vec<Act>,
+    ) -> Option<Stop> {
+        let marked = state.mark.masked(MASQ_BIT);
+        if marked.keep != 0 && state.choice != CHOSEN {
+            let mut yes = *state;
+            yes.choice = CHOSEN;
+            let test = Test::Mark(MASQ_BIT, MASQ_BIT ^ marked.xor);
+            return Some(Stop::Test {
+                test,
+                inverted: false,
+                again: false,
+                rule: id,
+                yes,
+                no: state.skip_rule(),
+            });
+        }
+        if marked.keep == 0 && marked.xor == 0 {
+            *state = state.skip_rule();
+            return None;
+        }
+        state.mark = apply(
+            MarkSet {
+                value: MASQ_BIT,
+                mask: 0,
+            },
+            state.mark,
+        );
+        self.snat(state, id, Snat::Masquerade, acts);
+        None
+    }
+
+    /// The same where all of nat POSTROUTING is missing: what a rule marked is masqueraded on that rule's account.
+    pub(super) fn implied_masquerade(&mut self, state: &mut State, acts: &mut Vec<Act>) {
+        let here = state.place() == Some((TableId::Nat, Hook::Postrouting));
+        let marked = state.mark.masked(MASQ_BIT);
+        if !here || !self.graph.implied_masquerade || !state.marked {
+            return;
+        }
+        // Once marked by KUBE-MARK-MASQ the bit is known; a mark set otherwise may leave it to the packet,
+        // and then it is not this body's concern.
+        if marked.keep == 0 && marked.xor != 0 {
+            state.mark = apply(
+                MarkSet {
+                    value: MASQ_BIT,
+                    mask: 0,
+                },
+                state.mark,
+            );
+            state.snat_done = true;
+            state.source = Address::SomeLocal;
+            acts.push(Act::MasqueradeByMarker);
+        }
+    }
+
+    fn dnat(
+        &mut self,
+        state: &mut State,
+        id: RuleId,
+        range: NatRange,
+        acts: &mut Vec<Act>,
+    ) -> Option<Stop> {
+        let addresses = range
+            .addresses
+            .map(|(a, b)| (address_number(a), address_number(b)));
+        let chosen = match addresses {
+            None => None,
+            Some((first, last)) if first == last => Some(first),
+            Some((first, last)) => {
+                let count = last.saturating_sub(first).saturating_add(1);
+                if count > MAX_NAT_CHOICES || last < first {
+                    return unknown(state, id, Fact::NatAddress);
+                }
+                let at = u128::from(state.choice & POSITION);
+                if state.choice & CHOSEN == 0 && at + 1 < count {
+                    return choose(state, (count - at) as u32);
+                }
+                Some(first + at)
+            }
+        };
+        let to = chosen.map_or(state.destination, Address::Known);
+        self.rewrite_destination(state, id, to, range, acts)
+    }
+
+    fn redirect(
+        &mut self,
+        state: &mut State,
+        id: RuleId,
+        range: NatRange,
+        acts: &mut Vec<Act>,
+    ) -> Option<Stop> {
+        let to = if state.leg == Leg::Send {
+            Address::Known(addresses::loopback(self.graph.family))
+        } else {
+            Address::SomeLocal
+        };
+        self.rewrite_destination(state, id, to, range, acts)
+    }
+
+    fn netmap(
+        &mut self,
+        state: &mut State,
+        id: RuleId,
+        to: MaskedAddress,
+        acts: &mut Vec<Act>,
+    ) -> Option<Stop> {
+        let Address::Known(present) = state.destination else {
+            return Some(Stop::NeedsKey);
+        };
+        let to = Address::Known(to.address | present & !to.mask);
+        self.rewrite_destination(state, id, to, NatRange::default(), acts)
+    }
+
+    /// Port and address change; nat is done with the destination. What the class leaves open is asked first.
+    fn rewrite_destination(
+        &mut self,
+        state: &mut State,
+        id: RuleId,
+        to: Address,
+        range: NatRange,
+        acts: &mut Vec<Act>,
+    ) -> Option<Stop> {
+        if range.random && range.ports.is_some_and(|p| p.first != p.last) {
+            return unknown(state, id, Fact::NatAddress);
+        }
+        let Some(has_ports) = has_ports(state) else {
+            return Some(ask(state, id, Test::HasPorts, [WITH_PORTS, WITHOUT_PORTS]));
+        };
+        let port = match (range.ports.filter(|_| has_ports), state.destination_port) {
+            (None, present) => present,
+            (Some(ports), Some(present)) => Some(rewrite_port(ports, range.base_port, present)),
+            (Some(ports), None) if ports.first == ports.last => Some(ports.first),
+            (Some(_), None) => return Some(Stop::NeedsKey),
+        };
+        let changed = match self.is_changed(state, to, port) {
+            Ok(changed) => changed,
+            Err(Test::DestinationNotLocal) => {
+                return Some(ask(
+                    state,
+                    id,
+                    Test::DestinationNotLocal,
+                    [CHANGED, MAYBE_CHANGED],
+                ));
+            }
+            Err(test) => return Some(ask(state, id, test, [UNCHANGED, CHANGED])),
+        };
+        let address = match to {
+            Address::Known(a) => Some(number_address(self.graph.family, a)),
+            Address::Original | Address::SomeLocal => None,
+        };
+        let act = DnatAct {
+            address,
+            own_address: to == Address::Original,
+            port: port.filter(|_| has_ports),
+            rule: id,
+        };
+        acts.push(Act::Dnat(act));
+        state.destination = to;
+        state.destination_port = port;
+        state.dnat_changed = changed;
+        self.leave_stage(state);
+        None
+    }
+
+    /// Whether the rewrite changes anything, or the test that tells (true: nothing changes).
+    fn is_changed(
+        &self,
+        state: &State,
+        to: Address,
+        port: Option<u16>,
+    ) -> Result<Option<bool>, Test> {
+        match state.choice & (CHANGED | UNCHANGED | MAYBE_CHANGED) {
+            0 => {}
+            MAYBE_CHANGED => return Ok(None),
+            bits => return Ok(Some(bits == CHANGED)),
+        }
+        let port_test = match (state.destination_port, port) {
+            (Some(before), Some(after)) if before != after => return Ok(Some(true)),
+            (None, Some(after)) => Some(Test::DestinationPort(PortRange::single(after))),
+            _ => None,
+        };
+        match (state.destination, to, port_test) {
+            (before, to, None) if before == to => Ok(Some(false)),
+            (before, to, Some(test)) if before == to => Err(test),
+            (Address::Original, Address::Known(a), None) => Err(Test::Destination(self.host(a))),
+            (Address::Original, Address::Known(a), Some(_)) => {
+                Err(Test::DestinationIs(a, port.unwrap_or_default()))
+            }
+            (Address::Known(a), Address::SomeLocal, _) => {
+                let address = number_address(self.graph.family, a);
+                Ok((self.node.is_local(address) == Some(false)).then_some(true))
+            }
+            (Address::Original, Address::SomeLocal, _) => Err(Test::DestinationNotLocal),
+            _ => Ok(Some(true)),
+        }
+    }
+
+    fn host(&self, address: u128) -> MaskedAddress {
+        let mask = match self.graph.family {
+            Family::V4 => u128::from(u32::MAX),
+            Family::V6 => u128::MAX,
+        };
+        MaskedAddress { address, mask }
+    }
+}
+
+/// Whether the packet has ports, where the class or an earlier answer tells.
+fn has_ports(state: &State) -> Option<bool> {
+    match state.class {
+        Class::Exact { .. } | Class::Port { .. } => Some(true),
+        Class::Portless { .. } => Some(false),
+        Class::Other => match state.choice & (WITH_PORTS | WITHOUT_PORTS) {
+            0 => None,
+            bits => Some(bits == WITH_PORTS),
+        },
+    }
+}
+
+/// Stops at this rule to ask; the answer is noted in [`State::choice`].
+fn ask(state: &State, rule: RuleId, test: Test, notes: [u16; 2]) -> Stop {
+    let (mut yes, mut no) = (*state, *state);
+    yes.choice |= notes[0];
+    no.choice |= notes[1];
+    Stop::Test {
+        test,
+        inverted: false,
+        again: false,
+        rule,
+        yes,
+        no,
+    }
+}
+
+/// The port after DNAT (`nf_nat_core.c`, `nf_nat_l4proto_unique_tuple`).
+fn rewrite_port(ports: PortRange, base: Option<u16>, present: u16) -> u16 {
+    let Some(base) = base else {
+        return if ports.contains(present) {
+            present
+        } else {
+            ports.first
+        };
+    };
+    let size = u32::from(ports.last.saturating_sub(ports.first)) + 1;
+    let offset = u32::from(present.wrapping_sub(base)) % size;
+    ports.first.wrapping_add(offset as u16)
+}
+
+fn unknown(state: &State, id: RuleId, fact: Fact) -> Option<Stop> {
+    let disposition = Disposition::Unknown(kpclass_ruleset::decision::Unknown {
+        rule: Some(id),
+        fact,
+    });
+    Some(Stop::End(End {
+        disposition,
+        decided_by: None,
+        mark: state.mark,
+    }))
+}
+
+/// One of `left` equally likely addresses, or one of the others.
+fn choose(state: &mut State, left: u32) -> Option<Stop> {
+    let (mut this, mut others) = (*state, *state);
+    this.choice |= CHOSEN;
+    others.choice += 1;
+    draw(state, 1, left, this, others)
+}
+
+fn apply(set: MarkSet, mark: Mark) -> Mark {
+    mark.masked(!set.mask).plus(Mark::known(set.value))
+}
+
+/// `xt_connmark.c`.
+fn connmark(state: &mut State, op: ConnmarkOp) {
+    match op {
+        ConnmarkOp::Set(set) => state.connmark = apply(set, state.connmark),
+        ConnmarkOp::Save { nfmask, ctmask } => {
+            state.connmark = state
+                .connmark
+                .masked(!ctmask)
+                .plus(state.mark.masked(nfmask));
+        }
+        ConnmarkOp::Restore { nfmask, ctmask } => {
+            state.mark = state
+                .mark
+                .masked(!nfmask)
+                .plus(state.connmark.masked(ctmask));
+        }
+    }
+}

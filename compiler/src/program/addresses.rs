@@ -1,0 +1,279 @@
+//! What kind of address an address is: for `addrtype`, and for routing (WALK.md 2 and 6).
+
+use kpclass_ruleset::decision::Fact;
+use kpclass_ruleset::matches::AddressTypes;
+use kpclass_ruleset::node::NodeFacts;
+use kpclass_ruleset::value::{Family, Interface, number_address, protocol};
+
+/// What routing sees in an address, apart from whose it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Kind {
+    /// An ordinary one.
+    Unicast,
+    /// 127.0.0.0/8, ::1.
+    Loopback,
+    /// 0.0.0.0/8 but not 0.0.0.0.
+    ZeroNet,
+    /// 0.0.0.0, ::.
+    Zero,
+    /// 255.255.255.255.
+    Broadcast,
+    /// 224.0.0.1, ff02::1, ff01::1: every node listens.
+    AllHosts,
+    /// 224.0.0.0/24 but for 224.0.0.1.
+    LinkMulticast,
+    /// Other multicast.
+    Multicast,
+}
+
+/// An address as routing and `addrtype` tell it from others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Nature {
+    pub(crate) kind: Kind,
+    /// Whether it is this node's.
+    pub(crate) local: Option<bool>,
+}
+
+pub(crate) fn kind(family: Family, address: u128) -> Kind {
+    match family {
+        Family::V4 => kind4(address as u32),
+        Family::V6 => kind6(address),
+    }
+}
+
+fn kind4(address: u32) -> Kind {
+    match address.to_be_bytes() {
+        [0, 0, 0, 0] => Kind::Zero,
+        [0, ..] => Kind::ZeroNet,
+        [127, ..] => Kind::Loopback,
+        [224, 0, 0, 1] => Kind::AllHosts,
+        [224, 0, 0, _] => Kind::LinkMulticast,
+        [224..=239, ..] => Kind::Multicast,
+        [255, 255, 255, 255] => Kind::Broadcast,
+        _ => Kind::Unicast,
+    }
+}
+
+const FF01_1: u128 = 0xff01 << 112 | 1;
+const FF02_1: u128 = 0xff02 << 112 | 1;
+
+fn kind6(address: u128) -> Kind {
+    match address {
+        0 => Kind::Zero,
+        1 => Kind::Loopback,
+        FF01_1 | FF02_1 => Kind::AllHosts,
+        _ if address >> 120 == 0xff => Kind::Multicast,
+        _ => Kind::Unicast,
+    }
+}
+
+pub(crate) fn nature(node: &NodeFacts, family: Family, address: u128) -> Nature {
+    Nature {
+        kind: kind(family, address),
+        local: node.is_local(number_address(family, address)),
+    }
+}
+
+/// 127.0.0.1 or ::1.
+pub(crate) fn loopback(family: Family) -> u128 {
+    match family {
+        Family::V4 => 0x7f00_0001,
+        Family::V6 => 1,
+    }
+}
+
+/// Whether a protocol's header begins with two ports.
+pub(crate) fn has_port_field(number: u8) -> bool {
+    matches!(
+        number,
+        protocol::TCP | protocol::UDP | protocol::UDPLITE | protocol::SCTP | protocol::DCCP
+    )
+}
+
+/// Where routing sends an arrived packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Route {
+    Dropped,
+    Local,
+    Forward,
+    Unknown(Fact),
+}
+
+/// WALK.md 2, after nat PREROUTING.
+pub(crate) fn route(
+    node: &NodeFacts,
+    family: Family,
+    number: u8,
+    source: u128,
+    destination: u128,
+    by_lo: bool,
+) -> Route {
+    let (s, d) = (
+        nature(node, family, source),
+        nature(node, family, destination),
+    );
+    let v4 = match family {
+        Family::V4 => route4(node, number, s, d, by_lo),
+        Family::V6 => None,
+    };
+    if let Some(route) = v4 {
+        return route;
+    }
+    match d.kind {
+        Kind::AllHosts => return Route::Local,
+        Kind::Multicast | Kind::LinkMulticast if d.local == Some(true) => return Route::Local,
+        Kind::Multicast | Kind::LinkMulticast => return Route::Unknown(Fact::MulticastGroup),
+        _ => {}
+    }
+    if s.local == Some(true) && s.kind != Kind::Loopback && !by_lo {
+        return Route::Dropped;
+    }
+    if d.local == Some(true) {
+        Route::Local
+    } else {
+        Route::Forward
+    }
+}
+
+/// Sentences 1 to 4 of WALK.md 2.
+fn route4(node: &NodeFacts, number: u8, s: Nature, d: Nature, by_lo: bool) -> Option<Route> {
+    const IGMP: u8 = 2;
+    let multicast = |kind| matches!(kind, Kind::AllHosts | Kind::LinkMulticast | Kind::Multicast);
+    if multicast(s.kind) || s.kind == Kind::Broadcast {
+        return Some(Route::Dropped);
+    }
+    if d.kind == Kind::Broadcast || s.kind == Kind::Zero && d.kind == Kind::Zero {
+        return Some(Route::Local);
+    }
+    if matches!(s.kind, Kind::Zero | Kind::ZeroNet) {
+        let allowed = matches!(d.kind, Kind::AllHosts | Kind::LinkMulticast)
+            || multicast(d.kind) && number == IGMP;
+        if !allowed {
+            return Some(Route::Dropped);
+        }
+    }
+    if matches!(d.kind, Kind::Zero | Kind::ZeroNet) {
+        return Some(Route::Dropped);
+    }
+    if !by_lo && (d.kind == Kind::Loopback || s.kind == Kind::Loopback) {
+        return match node.route_localnet {
+            Some(true) => None,
+            Some(false) => Some(Route::Dropped),
+            None => Some(Route::Unknown(Fact::RouteLocalnet)),
+        };
+    }
+    None
+}
+
+/// What `ip6_rcv_core` refuses (WALK.md 2).
+pub(crate) fn refused_on_entry(source: u128, destination: u128, by_lo: bool) -> bool {
+    let scope = |scope: u128| destination >> 120 == 0xff && destination >> 112 & 0xf == scope;
+    let loopback = source == 1 || destination == 1;
+    source >> 120 == 0xff || scope(0) || !by_lo && (loopback || scope(1))
+}
+
+const UNSPEC: u16 = 1 << 0;
+const OTHERS: u16 = !0b10_1110;
+const OTHERS_V6: u16 = 1 << 4 | 1 << 7 | 1 << 8;
+
+/// `addrtype` without `--limit-iface`: whether the address's type is in the set.
+pub(crate) fn type_matches(
+    node: &NodeFacts,
+    family: Family,
+    address: u128,
+    types: AddressTypes,
+) -> Result<bool, Fact> {
+    let nature = nature(node, family, address);
+    type_of_matches(family, nature, types)
+}
+
+/// The same with what is known of whose it is.
+pub(crate) fn type_of_matches(
+    family: Family,
+    nature: Nature,
+    types: AddressTypes,
+) -> Result<bool, Fact> {
+    match family {
+        Family::V4 => type4(nature, types),
+        Family::V6 => type6(nature, types),
+    }
+}
+
+fn type4(nature: Nature, types: AddressTypes) -> Result<bool, Fact> {
+    let has = |one: AddressTypes| types.intersects(one);
+    let local = match nature.kind {
+        Kind::Loopback => Some(true),
+        _ if nature.local == Some(true) => Some(true),
+        Kind::Broadcast | Kind::Zero | Kind::ZeroNet => return Ok(has(AddressTypes::BROADCAST)),
+        Kind::AllHosts | Kind::LinkMulticast | Kind::Multicast => {
+            return Ok(has(AddressTypes::MULTICAST));
+        }
+        Kind::Unicast => nature.local,
+    };
+    let others = types.0 & OTHERS & !UNSPEC != 0;
+    match local {
+        Some(true) => Ok(has(AddressTypes::LOCAL)),
+        Some(false) if has(AddressTypes::UNICAST) => Ok(true),
+        Some(false) if others => Err(Fact::AddressType),
+        Some(false) => Ok(false),
+        None if has(AddressTypes::LOCAL) && has(AddressTypes::UNICAST) => Ok(true),
+        None if has(AddressTypes::LOCAL) || has(AddressTypes::UNICAST) => Err(Fact::LocalAddresses),
+        None if others => Err(Fact::AddressType),
+        None => Ok(false),
+    }
+}
+
+/// `match_type6`.
+fn type6(nature: Nature, types: AddressTypes) -> Result<bool, Fact> {
+    let has = |one: AddressTypes| types.intersects(one);
+    let multicast = matches!(
+        nature.kind,
+        Kind::AllHosts | Kind::Multicast | Kind::LinkMulticast
+    );
+    let zero = nature.kind == Kind::Zero;
+    if has(AddressTypes::MULTICAST) && !multicast
+        || has(AddressTypes::UNICAST) && (multicast || zero)
+        || types.0 & UNSPEC != 0 && !zero
+    {
+        return Ok(false);
+    }
+    let local = nature.kind == Kind::Loopback || nature.local == Some(true);
+    let routed = types.0 & OTHERS_V6 != 0;
+    match (has(AddressTypes::LOCAL), routed) {
+        (false, false) => Ok(true),
+        (true, _) if local => Ok(true),
+        (true, _) if nature.local.is_none() && !multicast => Err(Fact::LocalAddresses),
+        (_, true) if !local && !multicast => Err(Fact::AddressType),
+        _ => Ok(false),
+    }
+}
+
+/// `addrtype` with `--limit-iface-in` or `-out`: `device` is that of the limit, if known.
+pub(crate) fn limited_type_matches(
+    node: &NodeFacts,
+    family: Family,
+    address: u128,
+    types: AddressTypes,
+    device: Option<Interface>,
+    fact: Fact,
+) -> Result<bool, Fact> {
+    let mut nature = nature(node, family, address);
+    if nature.kind == Kind::Loopback {
+        nature.local = device.map(|d| d == Interface::lo());
+        nature.kind = Kind::Unicast;
+    } else if nature.local == Some(true) {
+        let devices = node.local.iter().flat_map(|local| &local.devices);
+        let holding: Vec<Interface> = devices
+            .filter(|(_, a)| kpclass_ruleset::value::address_number(*a) == address)
+            .map(|(d, _)| *d)
+            .collect();
+        nature.local = match device {
+            Some(device) if !holding.is_empty() => Some(holding.contains(&device)),
+            _ => None,
+        };
+    }
+    type_of_matches(family, nature, types).map_err(|missing| match missing {
+        Fact::LocalAddresses if device.is_none() => fact,
+        other => other,
+    })
+}

@@ -1,0 +1,158 @@
+//! The compiled program: a table from destination keys to nodes, and the nodes.
+
+pub(crate) mod addresses;
+mod display;
+mod evaluate;
+mod keys;
+pub mod node;
+mod partition;
+mod sets;
+pub mod test;
+mod verify;
+
+pub use evaluate::Context;
+pub use keys::{ClassId, Keys};
+pub use partition::Piece;
+pub use verify::Broken;
+
+use crate::config::Config;
+use crate::machine::Rules;
+use crate::machine::state::{Class, Mark};
+use kpclass_ruleset::Hook;
+use kpclass_ruleset::matches::SetMatch;
+use kpclass_ruleset::value::{CtState, Family, Interface};
+use node::{Act, Draw, End, Node, NodeId};
+use test::Test;
+
+/// A `set` condition with what was rewritten before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SetTest {
+    pub(crate) ask: SetMatch,
+    /// The condition, by position in the graph's.
+    pub(crate) id: u32,
+    /// `None`: the packet's own.
+    pub(crate) source: Option<u128>,
+    pub(crate) destination: Option<u128>,
+    pub(crate) destination_port: Option<u16>,
+    pub(crate) mark: Mark,
+    /// The in-interface, where the way tells it.
+    pub(crate) leg_in: Option<Interface>,
+    /// The out-interface, where the way tells it.
+    pub(crate) leg_out: Option<Interface>,
+}
+
+/// A class with its roots.
+#[derive(Clone, Debug)]
+pub struct ClassEntry {
+    /// The key.
+    pub class: Class,
+    /// Where the program starts: by hook (PREROUTING, OUTPUT), then by the configuration's ctstates.
+    pub roots: Vec<NodeId>,
+}
+
+/// Ruleset and node facts, compiled. Immutable; shared by all workers.
+#[derive(Clone, Debug)]
+pub struct Program {
+    pub(crate) family: Family,
+    pub(crate) config: Config,
+    pub(crate) keys: Keys,
+    pub(crate) classes: Vec<ClassEntry>,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) tests: Vec<Test>,
+    pub(crate) draws: Vec<Draw>,
+    /// Thresholds of the selections.
+    pub(crate) thresholds: Vec<Draw>,
+    /// Targets of the selections.
+    pub(crate) targets: Vec<NodeId>,
+    pub(crate) route_children: Vec<[NodeId; 3]>,
+    pub(crate) addresses: Vec<u128>,
+    pub(crate) acts: Vec<Act>,
+    pub(crate) act_class: Vec<ClassId>,
+    pub(crate) ends: Vec<End>,
+    /// The rules themselves, for the classes that are walked, with sets and node facts.
+    pub(crate) rules: Rules,
+    pub(crate) set_tests: Vec<SetTest>,
+    pub(crate) walked: usize,
+}
+
+impl Program {
+    /// The family.
+    pub fn family(&self) -> Family {
+        self.family
+    }
+
+    /// What it was compiled for.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Every class.
+    pub fn classes(&self) -> &[ClassEntry] {
+        &self.classes
+    }
+
+    /// What conditions ask about.
+    pub fn asked(&self) -> crate::graph::Asked {
+        self.rules.graph.asked
+    }
+
+    /// Whether some rule turns connection tracking on.
+    pub fn conntrack_on(&self) -> bool {
+        self.rules.graph.conntrack_on
+    }
+
+    /// Number of nodes.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether it has no node.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// How many classes are walked, being too large to compile.
+    pub fn walked_classes(&self) -> usize {
+        self.walked
+    }
+
+    /// Every act; a [`node::ActId`] is a position here.
+    pub fn acts(&self) -> &[Act] {
+        &self.acts
+    }
+
+    /// The class that an act belongs to.
+    pub fn act_class(&self, act: node::ActId) -> ClassId {
+        self.act_class[act.0 as usize]
+    }
+
+    /// Which of a class's roots a packet starts at; `None`: not compiled for this ctstate.
+    pub fn root_index(&self, hook: Hook, ctstate: CtState) -> Option<usize> {
+        let at = self.config.ctstates.iter().position(|s| *s == ctstate)?;
+        Some(if hook == Hook::Output {
+            self.config.ctstates.len() + at
+        } else {
+            at
+        })
+    }
+
+    /// Bytes that the program takes.
+    pub fn bytes(&self) -> usize {
+        fn of<T>(list: &[T]) -> usize {
+            std::mem::size_of_val(list)
+        }
+        of(&self.nodes)
+            + of(&self.tests)
+            + of(&self.draws)
+            + of(&self.thresholds)
+            + of(&self.targets)
+            + of(&self.route_children)
+            + of(&self.addresses)
+            + of(&self.acts)
+            + of(&self.act_class)
+            + of(&self.ends)
+            + of(&self.classes)
+            + self.classes.iter().map(|c| of(&c.roots)).sum::<usize>()
+            + self.keys.bytes()
+    }
+}

@@ -1,0 +1,177 @@
+//! The program's whole answer for one packet, as a function of the number drawn.
+
+use super::Program;
+use super::evaluate::{Context, Halt, NO_RULE, Place, Registers, Run, unknown};
+use super::node::Draw;
+use crate::header::Header;
+use kpclass_ruleset::RuleId;
+use kpclass_ruleset::decision::{Decision, Fact, MAX_FORKS};
+
+/// The decision for the numbers after the piece before, up to `last`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    /// The last number, included.
+    pub last: u64,
+    /// The decision.
+    pub decision: Decision,
+}
+
+/// A stretch of numbers still to be followed.
+struct Stretch {
+    at: Place,
+    registers: Registers,
+    last: u64,
+}
+
+impl Program {
+    /// The decisions of all numbers, in ascending order; neighbours differ. `None` as for [`Program::decide`].
+    pub fn partition(&self, header: &Header, context: &Context) -> Option<Vec<Piece>> {
+        let mut run = self.run(header, context)?;
+        let root = run.root()?;
+        let all = Stretch {
+            at: root,
+            registers: Registers::default(),
+            last: u64::MAX,
+        };
+        Some(run.pieces(all, 0, 0, NO_RULE))
+    }
+}
+
+impl Run<'_> {
+    /// The pieces from `first` to the stretch's last number.
+    fn pieces(&mut self, all: Stretch, first: u64, forks: u32, assumed: RuleId) -> Vec<Piece> {
+        let mut pieces: Vec<Piece> = Vec::new();
+        let mut work = vec![all];
+        let mut from = first;
+        while let Some(Stretch {
+            at,
+            mut registers,
+            last,
+        }) = work.pop()
+        {
+            let halt = self.advance(at, &mut registers, assumed);
+            match halt {
+                Halt::End(decision) => append(&mut pieces, Piece { last, decision }),
+                Halt::Draw {
+                    draw: Draw { below, .. },
+                    yes,
+                    no,
+                } => {
+                    if below <= last {
+                        work.push(Stretch {
+                            at: no,
+                            registers,
+                            last,
+                        });
+                    }
+                    if from < below {
+                        work.push(Stretch {
+                            at: yes,
+                            registers,
+                            last: last.min(below - 1),
+                        });
+                    }
+                    continue;
+                }
+                Halt::Select {
+                    first,
+                    count,
+                    targets,
+                } => {
+                    self.select(&mut work, from, last, registers, (first, count, targets));
+                    continue;
+                }
+                Halt::Unknown { rule, .. } if forks == MAX_FORKS => {
+                    append(
+                        &mut pieces,
+                        Piece {
+                            last,
+                            decision: unknown(rule, Fact::TooMany),
+                        },
+                    );
+                }
+                Halt::Unknown {
+                    rule,
+                    fact,
+                    yes,
+                    no,
+                } => {
+                    let held = Stretch {
+                        at: yes,
+                        registers,
+                        last,
+                    };
+                    let failed = Stretch {
+                        at: no,
+                        registers,
+                        last,
+                    };
+                    let held = self.pieces(held, from, forks + 1, rule);
+                    let failed = self.pieces(failed, from, forks + 1, NO_RULE);
+                    for piece in merge(held, failed, &unknown(rule, fact)) {
+                        append(&mut pieces, piece);
+                    }
+                }
+            }
+            from = last.wrapping_add(1);
+        }
+        pieces
+    }
+
+    /// Pushes the targets of a selection that numbers from `from` to `last` reach, the lowest on top.
+    fn select(
+        &self,
+        work: &mut Vec<Stretch>,
+        from: u64,
+        last: u64,
+        registers: Registers,
+        (first, count, targets): (u32, u32, u32),
+    ) {
+        let thresholds = &self.program.thresholds[first as usize..(first + count) as usize];
+        for i in (0..=count as usize).rev() {
+            let low = if i == 0 { 0 } else { thresholds[i - 1].below };
+            let high = thresholds
+                .get(i)
+                .map_or(u64::MAX, |t| t.below.wrapping_sub(1));
+            if low <= last && from <= high && thresholds.get(i).is_none_or(|t| t.below > low) {
+                let at = self.place(self.program.targets[targets as usize + i]);
+                work.push(Stretch {
+                    at,
+                    registers,
+                    last: last.min(high),
+                });
+            }
+        }
+    }
+}
+
+/// Adds a piece, or lengthens the one before if it says the same.
+fn append(pieces: &mut Vec<Piece>, piece: Piece) {
+    match pieces.last_mut() {
+        Some(before) if before.decision == piece.decision => before.last = piece.last,
+        _ => pieces.push(piece),
+    }
+}
+
+/// Where both ways agree, that; elsewhere the unknown.
+fn merge(held: Vec<Piece>, failed: Vec<Piece>, unknown: &Decision) -> Vec<Piece> {
+    let mut merged = Vec::new();
+    let (mut a, mut b) = (held.into_iter().peekable(), failed.into_iter().peekable());
+    while let (Some(x), Some(y)) = (a.peek(), b.peek()) {
+        let last = x.last.min(y.last);
+        let decision = if x.decision == y.decision {
+            x.decision.clone()
+        } else {
+            unknown.clone()
+        };
+        let (x_ends, y_ends) = (x.last == last, y.last == last);
+        append(&mut merged, Piece { last, decision });
+        if x_ends {
+            a.next();
+        }
+        if y_ends {
+            b.next();
+        }
+    }
+    merged
+}

@@ -1,0 +1,186 @@
+//! Membership of ipsets (WALK.md 6, set).
+
+use super::evaluate::Context;
+use super::{Program, SetTest, addresses};
+use crate::header::{Header, known};
+use kpclass_ruleset::decision::Fact;
+use kpclass_ruleset::node::ipset::{Dimension, Entry, IpSet, Value};
+use kpclass_ruleset::value::{address_number, protocol};
+use std::net::IpAddr;
+
+/// What one dimension of the packet is.
+struct Element<'a> {
+    address: u128,
+    port: Option<u16>,
+    is_source: bool,
+    test: &'a SetTest,
+}
+
+/// Whether the packet is in the set.
+pub(super) fn contains(
+    program: &Program,
+    test: &SetTest,
+    header: &Header,
+    context: &Context,
+) -> Result<bool, Fact> {
+    let missing = Fact::IpSet(test.ask.name);
+    let sets = program.rules.node.ipsets.as_ref().ok_or(missing)?;
+    let name = &program.rules.graph.set_names[test.id as usize];
+    let set = sets.get(name.as_str()).ok_or(missing)?;
+    if set.dimensions.is_empty() {
+        let mut doubt = None;
+        for member in &set.members {
+            match sets
+                .get(member.as_str())
+                .map(|set| in_one(set, test, header, context))
+            {
+                Some(Ok(true)) => return Ok(true),
+                Some(Ok(false)) => {}
+                Some(Err(fact)) => doubt = doubt.or(Some(fact)),
+                None => doubt = doubt.or(Some(missing)),
+            }
+        }
+        return doubt.map_or(Ok(false), Err);
+    }
+    in_one(set, test, header, context)
+}
+
+/// Of the entries that hold the packet the most specific decides; where a fact is missing, only if it could change that.
+fn in_one(set: &IpSet, test: &SetTest, header: &Header, context: &Context) -> Result<bool, Fact> {
+    if usize::from(test.ask.dimensions) < set.dimensions.len() {
+        return Ok(false);
+    }
+    let mut candidates: Vec<(Vec<u128>, bool, Result<(), Fact>)> = Vec::new();
+    for entry in &set.entries {
+        match holds(set, entry, test, header, context) {
+            Ok(false) => {}
+            Ok(true) => candidates.push((sizes(entry), !entry.nomatch, Ok(()))),
+            Err(fact) => candidates.push((sizes(entry), !entry.nomatch, Err(fact))),
+        }
+    }
+    let first_doubt = candidates.iter().find_map(|c| c.2.err());
+    candidates.sort_by(|a, b| a.0.cmp(&b.0));
+    let mut answer = None;
+    for (_, member, sure) in &candidates {
+        match (sure, answer) {
+            (Ok(()), None) => return Ok(*member),
+            (Ok(()), Some(doubted)) if doubted == *member => return Ok(*member),
+            (Ok(()), Some(_)) => return Err(first_doubt.unwrap_or(Fact::IpSet(test.ask.name))),
+            (Err(_), None) => answer = Some(*member),
+            (Err(fact), Some(doubted)) if doubted != *member => {
+                return Err(first_doubt.unwrap_or(*fact));
+            }
+            (Err(_), Some(_)) => {}
+        }
+    }
+    match answer {
+        Some(true) => Err(first_doubt.unwrap_or(Fact::IpSet(test.ask.name))),
+        _ => Ok(false),
+    }
+}
+
+/// How many addresses each dimension of an entry spans, for "most specific".
+fn sizes(entry: &Entry) -> Vec<u128> {
+    let size = |value: &Value| match value {
+        Value::Addresses(first, last) => address_number(*last) - address_number(*first),
+        _ => 0,
+    };
+    entry.values.iter().map(size).collect()
+}
+
+/// Whether an entry holds the packet: false if one dimension is false, else unknown if one is.
+fn holds(
+    set: &IpSet,
+    entry: &Entry,
+    test: &SetTest,
+    header: &Header,
+    context: &Context,
+) -> Result<bool, Fact> {
+    let mut doubt = None;
+    for (at, (dimension, value)) in set.dimensions.iter().zip(&entry.values).enumerate() {
+        let is_source = !test.ask.destination.get(at).copied().unwrap_or_default();
+        let element = element(test, header, is_source);
+        match dimension_holds(*dimension, value, &element, header, context) {
+            Ok(true) => {}
+            Ok(false) => return Ok(false),
+            Err(fact) => doubt = doubt.or(Some(fact)),
+        }
+    }
+    doubt.map_or(Ok(true), Err)
+}
+
+fn element<'a>(test: &'a SetTest, header: &Header, is_source: bool) -> Element<'a> {
+    let address = if is_source {
+        test.source.unwrap_or(header.source)
+    } else {
+        test.destination.unwrap_or(header.destination)
+    };
+    Element {
+        address,
+        port: port(test, header, is_source),
+        is_source,
+        test,
+    }
+}
+
+/// The number that a port dimension compares.
+fn port(test: &SetTest, header: &Header, is_source: bool) -> Option<u16> {
+    let ports = header.known & known::PORTS != 0;
+    match header.protocol {
+        p if addresses::has_port_field(p) && !ports => None,
+        p if addresses::has_port_field(p) && is_source => Some(header.source_port),
+        p if addresses::has_port_field(p) => {
+            Some(test.destination_port.unwrap_or(header.destination_port))
+        }
+        protocol::ICMP | protocol::ICMPV6 => (header.known & known::ICMP != 0)
+            .then(|| u16::from(header.icmp_type) << 8 | u16::from(header.icmp_code)),
+        _ => Some(0),
+    }
+}
+
+fn dimension_holds(
+    dimension: Dimension,
+    value: &Value,
+    element: &Element<'_>,
+    header: &Header,
+    context: &Context,
+) -> Result<bool, Fact> {
+    Ok(match (dimension, value) {
+        (Dimension::Ip | Dimension::Net, Value::Addresses(first, last)) => {
+            same_family(*first, header)
+                && address_number(*first) <= element.address
+                && element.address <= address_number(*last)
+        }
+        (Dimension::Port, Value::Port(number, first, last)) => {
+            let fits = match number {
+                Some(number) => *number == header.protocol,
+                None => matches!(header.protocol, protocol::TCP | protocol::UDP),
+            };
+            fits && element.port.is_some_and(|p| *first <= p && p <= *last)
+        }
+        (Dimension::Mac, Value::Mac(mac)) => {
+            if header.known & known::MAC == 0 {
+                return Err(Fact::Mac);
+            }
+            header.source_mac == *mac
+        }
+        (Dimension::Iface, Value::Iface(name)) => {
+            let device = if element.is_source {
+                element
+                    .test
+                    .leg_in
+                    .or(context.in_interface)
+                    .ok_or(Fact::InInterface)?
+            } else {
+                element.test.leg_out.ok_or(Fact::OutInterface)?
+            };
+            device.name() == name
+        }
+        (Dimension::Mark, Value::Mark(mark)) => element.test.mark.of(context.mark) == *mark,
+        _ => false,
+    })
+}
+
+fn same_family(address: IpAddr, header: &Header) -> bool {
+    address.is_ipv6() == (header.known & known::V6 != 0)
+}

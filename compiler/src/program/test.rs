@@ -1,0 +1,100 @@
+//! What a node asks of a packet while the program runs.
+
+use crate::graph::{ListId, MaskedAddress};
+use kpclass_ruleset::decision::Fact;
+use kpclass_ruleset::matches::{AddressTypes, PortSide};
+use kpclass_ruleset::value::{InterfacePattern, PortRange};
+
+/// Which address a test is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AddressOf {
+    /// The packet's source.
+    Source,
+    /// Its destination.
+    Destination,
+    /// This one, after a rewrite.
+    Known(u128),
+}
+
+/// A test of the packet as it came; everything that a rule rewrote is folded away before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Test {
+    /// Never known.
+    Unknown(Fact),
+    /// The source is inside.
+    Source(MaskedAddress),
+    /// From first to last.
+    SourceRange(u128, u128),
+    /// The destination is inside.
+    Destination(MaskedAddress),
+    /// From first to last.
+    DestinationRange(u128, u128),
+    /// The destination is this address and port.
+    DestinationIs(u128, u16),
+    /// The protocol.
+    Protocol(u8),
+    /// TCP, UDP, UDP-Lite, SCTP or DCCP.
+    PortProtocol,
+    /// It has ports.
+    HasPorts,
+    /// A fragment other than the first.
+    Fragment,
+    /// It has ports, and the source port is inside.
+    SourcePort(PortRange),
+    /// It has ports, and the destination port is inside.
+    DestinationPort(PortRange),
+    /// It has ports, and that side's is in the list.
+    PortList(PortSide, ListId),
+    /// `flags & .0 == .1`.
+    TcpFlags(u8, u8),
+    /// It has an ICMP type and code.
+    HasIcmp,
+    /// Type, first and last code.
+    Icmp(u8, u8, u8),
+    /// `first mark & .0 == .1`.
+    Mark(u32, u32),
+    /// The arrival device fits.
+    InInterface(InterfacePattern),
+    /// The departure device fits; sent by this node?
+    OutInterface(InterfacePattern, bool),
+    /// `addrtype` of an address: types, `--limit-iface-in`, `--limit-iface-out`.
+    AddressType(AddressOf, AddressTypes, bool, bool),
+    /// The destination is known to be this node's.
+    DestinationLocal,
+    /// The destination is known not to be this node's.
+    DestinationNotLocal,
+    /// IPv6's receive function refuses it before any table (WALK.md 2).
+    RefusedOnEntry,
+    /// It is not known to have come by `lo`.
+    FromDevice,
+    /// The link source.
+    Mac([u8; 6]),
+    /// The length.
+    Length(PortRange),
+    /// Lowest, highest; of a forwarded packet, whose TTL is one less by then?
+    Ttl(u8, u8, bool),
+    /// The DSCP.
+    Dscp(u8),
+    /// A set, by position in the program's set tests.
+    Set(u32),
+}
+
+impl Test {
+    /// Whether the answer can be missing.
+    pub fn may_be_unknown(self, local_known: bool) -> bool {
+        match self {
+            Self::Unknown(_)
+            | Self::InInterface(_)
+            | Self::OutInterface(..)
+            | Self::Mac(_)
+            | Self::Length(_)
+            | Self::Ttl(..)
+            | Self::Dscp(_)
+            | Self::Set(_) => true,
+            Self::AddressType(_, types, limit_in, limit_out) => {
+                !local_known || limit_in || limit_out || types.0 & !0b10_1110 != 0
+            }
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! What must hold of every program. A breach is always the compiler's fault, never the input's.
+//!
+//! 1. Every child of a node exists and comes before it (so every way ends, and no node recurs).
+//! 2. Every test, draw, act, end, address, route and set test that a node names exists.
+//! 3. A selection's thresholds ascend strictly, and it has one target more than thresholds.
+//! 4. Every chance is n/d with n ≤ d, d > 0.
+//! 5. Every class has one root for each hook and ctstate; the last class is the one for all other keys, and a class's key leads
+//!    to the class.
+//! 6. Every DNAT belongs to a class.
+
+use super::Program;
+use super::node::{Act, ActId, Node, NodeId, RouteTo};
+use super::test::Test;
+use crate::header::{Header, known};
+use crate::machine::state::Class;
+use kpclass_ruleset::value::Family;
+use std::fmt;
+
+/// A breach of the program's invariants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken(String);
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the compiled program is broken, which is a fault of kpclass: {}",
+            self.0
+        )
+    }
+}
+
+impl std::error::Error for Broken {}
+
+impl Program {
+    /// Checks every invariant.
+    ///
+    /// # Errors
+    /// The first breach.
+    pub fn verify(&self) -> Result<(), Broken> {
+        for (at, node) in self.nodes.iter().enumerate() {
+            self.verify_node(NodeId(at as u32), *node)
+                .map_err(|why| Broken(format!("node {at}: {why}")))?;
+        }
+        self.verify_classes().map_err(Broken)
+    }
+
+    fn verify_node(&self, id: NodeId, node: Node) -> Result<(), String> {
+        let exists = |at: u32, len: usize, what: &str| {
+            if (at as usize) < len {
+                Ok(())
+            } else {
+                Err(format!("{what} {at} does not exist"))
+            }
+        };
+        match node {
+            Node::Test { test, yes, no, .. } => {
+                exists(test.0, self.tests.len(), "test")?;
+                if let Test::Set(set) = self.tests[test.0 as usize] {
+                    exists(set, self.set_tests.len(), "set test")?;
+                }
+                before(&[yes, no], id)
+            }
+            Node::Draw { draw, yes, no } => {
+                exists(draw.0, self.draws.len(), "draw")?;
+                let draw = self.draws[draw.0 as usize];
+                chance(draw.n, draw.d)?;
+                before(&[yes, no], id)
+            }
+            Node::Select {
+                first,
+                count,
+                targets,
+            } => {
+                exists(first + count - 1, self.thresholds.len(), "threshold")?;
+                exists(targets + count, self.targets.len(), "target")?;
+                let thresholds = &self.thresholds[first as usize..(first + count) as usize];
+                if !thresholds.is_sorted_by(|a, b| a.below < b.below) {
+                    return Err("thresholds do not ascend".into());
+                }
+                thresholds.iter().try_for_each(|t| chance(t.n, t.d))?;
+                let targets = targets as usize..(targets + count + 1) as usize;
+                before(&self.targets[targets], id)
+            }
+            Node::Route {
+                destination,
+                children,
+            } => {
+                exists(children, self.route_children.len(), "route")?;
+                if let RouteTo::Known(address) = destination {
+                    exists(address, self.addresses.len(), "address")?;
+                }
+                before(&self.route_children[children as usize], id)
+            }
+            Node::Act { act, next } => {
+                exists(act.0, self.acts.len(), "act")?;
+                self.verify_act(act)?;
+                before(&[next], id)
+            }
+            Node::End(end) => exists(end.0, self.ends.len(), "end"),
+            Node::Walk => Ok(()),
+        }
+    }
+
+    fn verify_act(&self, act: ActId) -> Result<(), String> {
+        let class = self.act_class[act.0 as usize];
+        match self.acts[act.0 as usize] {
+            Act::Dnat(_) if class.0 as usize >= self.classes.len() => {
+                Err(format!("dnat {} belongs to no class", act.0))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn verify_classes(&self) -> Result<(), String> {
+        let roots = 2 * self.config.ctstates.len();
+        for (at, entry) in self.classes.iter().enumerate() {
+            if entry.roots.len() != roots {
+                return Err(format!(
+                    "class {at} has {} roots, not {roots}",
+                    entry.roots.len()
+                ));
+            }
+            if entry
+                .roots
+                .iter()
+                .any(|root| root.0 as usize >= self.nodes.len())
+            {
+                return Err(format!("a root of class {at} does not exist"));
+            }
+            let found = self.keys.class(&self.key_header(entry.class)).0 as usize;
+            if found != at {
+                return Err(format!("the key of class {at} leads to class {found}"));
+            }
+        }
+        match self.classes.last() {
+            Some(last) if last.class == Class::Other => Ok(()),
+            _ => Err("the last class is not that of all other keys".into()),
+        }
+    }
+
+    /// A header with the key of a class; of a port class with a destination that makes no exact class.
+    fn key_header(&self, class: Class) -> Header {
+        let v6 = if self.family == Family::V6 {
+            known::V6
+        } else {
+            0
+        };
+        match class {
+            Class::Exact {
+                protocol,
+                destination,
+                port,
+            } => Header {
+                protocol,
+                destination,
+                destination_port: port,
+                known: v6 | known::PORTS,
+                ..Header::default()
+            },
+            Class::Port { protocol, port } => {
+                let mut header = Header {
+                    protocol,
+                    destination_port: port,
+                    known: v6 | known::PORTS,
+                    ..Header::default()
+                };
+                let is_exact = |header: &Header| {
+                    let class = self.keys.class(header).0 as usize;
+                    matches!(self.classes[class].class, Class::Exact { .. })
+                };
+                while is_exact(&header) {
+                    header.destination += 1;
+                }
+                header
+            }
+            Class::Portless { .. } | Class::Other => Header {
+                known: v6,
+                ..Header::default()
+            },
+        }
+    }
+}
+
+fn before(children: &[NodeId], id: NodeId) -> Result<(), String> {
+    match children.iter().find(|child| **child >= id) {
+        Some(child) => Err(format!("child {} does not come before it", child.0)),
+        None => Ok(()),
+    }
+}
+
+fn chance(n: u32, d: u32) -> Result<(), String> {
+    if d > 0 && n <= d {
+        Ok(())
+    } else {
+        Err(format!("a chance of {n}/{d}"))
+    }
+}

@@ -1,0 +1,336 @@
+//! For each class and start, follows every way of the walk; what cannot be folded away becomes nodes, equal ones shared.
+
+use crate::config::Config;
+use crate::machine::state::{Address, NONE, State};
+use crate::machine::{Machine, Stop};
+use crate::program::node::{Act, ActId, Draw, DrawId, End, EndId, Node, NodeId, RouteTo, TestId};
+use crate::program::test::Test;
+use crate::program::{ClassId, SetTest};
+use ahash::AHashMap;
+use kpclass_ruleset::RuleId;
+use std::hash::Hash;
+
+/// A list whose equal members are one.
+#[derive(Debug)]
+pub(crate) struct Interned<T> {
+    pub(crate) list: Vec<T>,
+    ids: AHashMap<T, u32>,
+}
+
+impl<T: Copy + Eq + Hash> Interned<T> {
+    fn new() -> Self {
+        Self {
+            list: Vec::new(),
+            ids: AHashMap::new(),
+        }
+    }
+
+    fn id(&mut self, value: T) -> u32 {
+        *self.ids.entry(value).or_insert_with(|| {
+            self.list.push(value);
+            self.list.len() as u32 - 1
+        })
+    }
+}
+
+/// The nodes of all classes, as they are made.
+#[derive(Debug)]
+pub(crate) struct Specialised {
+    pub(crate) nodes: Interned<Node>,
+    pub(crate) tests: Interned<Test>,
+    pub(crate) draws: Interned<Draw>,
+    pub(crate) routes: Interned<[NodeId; 3]>,
+    pub(crate) addresses: Interned<u128>,
+    pub(crate) acts: Interned<(ClassId, Act)>,
+    pub(crate) ends: Interned<End>,
+    pub(crate) set_tests: Vec<SetTest>,
+    pub(crate) walked: usize,
+}
+
+/// Work on one class: an explicit stack, as the depth is the input's to choose.
+enum Task {
+    Visit(State),
+    Test {
+        test: Test,
+        inverted: bool,
+        again: bool,
+        rule: RuleId,
+    },
+    Draw(Draw),
+    Route(Address),
+    /// What was noted between a state and its stop, before the stop's node; the result is the state's.
+    Finish {
+        state: State,
+        acts: Vec<Act>,
+    },
+}
+
+/// Specialises one class after another.
+pub(crate) struct Specialiser<'a> {
+    machine: Machine<'a>,
+    config: &'a Config,
+    local_known: bool,
+    made: Specialised,
+    /// Nodes of states that no class is known in any more.
+    shared: AHashMap<State, NodeId>,
+    /// Nodes of the present class's states.
+    own: AHashMap<State, NodeId>,
+    class: ClassId,
+}
+
+/// The class takes more nodes than allowed, or its way depends on the packet's own address.
+struct TooLarge;
+
+impl<'a> Specialiser<'a> {
+    pub(crate) fn new(machine: Machine<'a>, config: &'a Config, local_known: bool) -> Self {
+        let made = Specialised {
+            nodes: Interned::new(),
+            tests: Interned::new(),
+            draws: Interned::new(),
+            routes: Interned::new(),
+            addresses: Interned::new(),
+            acts: Interned::new(),
+            ends: Interned::new(),
+            set_tests: Vec::new(),
+            walked: 0,
+        };
+        let (shared, own) = (AHashMap::new(), AHashMap::new());
+        Self {
+            machine,
+            config,
+            local_known,
+            made,
+            shared,
+            own,
+            class: ClassId(0),
+        }
+    }
+
+    pub(crate) fn finish(mut self) -> Specialised {
+        self.made.set_tests = self.machine.set_tests;
+        self.made
+    }
+
+    /// The root of a class's nodes for one start.
+    pub(crate) fn root(&mut self, id: ClassId, start: State) -> NodeId {
+        self.class = id;
+        self.own.clear();
+        match self.build(start) {
+            Ok(root) => root,
+            Err(TooLarge) => {
+                self.made.walked += 1;
+                self.node(Node::Walk)
+            }
+        }
+    }
+
+    fn build(&mut self, start: State) -> Result<NodeId, TooLarge> {
+        let limit = self.limit();
+        let mut work = vec![Task::Visit(start)];
+        let mut done: Vec<NodeId> = Vec::new();
+        while let Some(task) = work.pop() {
+            if self.made.nodes.list.len() > limit || work.len() > self.config.class_nodes {
+                return Err(TooLarge);
+            }
+            match task {
+                Task::Visit(state) => self.visit(state, &mut work, &mut done)?,
+                Task::Finish { state, acts } => {
+                    self.prepend(acts, &mut done);
+                    self.remember(state, done.last().copied());
+                }
+                Task::Test {
+                    test,
+                    inverted,
+                    again,
+                    rule,
+                } => {
+                    let (yes, no) = two(&mut done)?;
+                    let node = self.test(test, inverted, again, rule, yes, no);
+                    done.push(node);
+                }
+                Task::Draw(draw) => {
+                    let (yes, no) = two(&mut done)?;
+                    let draw = DrawId(self.made.draws.id(draw));
+                    let node = self.node(Node::Draw { draw, yes, no });
+                    done.push(node);
+                }
+                Task::Route(destination) => {
+                    let node = self.route(destination, &mut done)?;
+                    done.push(node);
+                }
+            }
+        }
+        done.pop().ok_or(TooLarge)
+    }
+
+    fn limit(&self) -> usize {
+        let present = self.made.nodes.list.len();
+        (present + self.config.class_nodes).min(self.config.total_nodes)
+    }
+
+    fn visit(
+        &mut self,
+        state: State,
+        work: &mut Vec<Task>,
+        done: &mut Vec<NodeId>,
+    ) -> Result<(), TooLarge> {
+        if let Some(node) = self.recall(&state) {
+            done.push(node);
+            return Ok(());
+        }
+        let mut acts = Vec::new();
+        let stop = self.machine.run(state, &mut acts);
+        work.push(Task::Finish { state, acts });
+        match stop {
+            Stop::NeedsKey => return Err(TooLarge),
+            Stop::End(end) => {
+                let end = EndId(self.made.ends.id(end));
+                let node = self.node(Node::End(end));
+                done.push(node);
+            }
+            Stop::Test {
+                test,
+                inverted,
+                again,
+                rule,
+                yes,
+                no,
+            } => {
+                work.push(Task::Test {
+                    test,
+                    inverted,
+                    again,
+                    rule,
+                });
+                work.extend([Task::Visit(no), Task::Visit(yes)]);
+            }
+            Stop::Draw { draw, yes, no } => {
+                work.push(Task::Draw(draw));
+                work.extend([Task::Visit(no), Task::Visit(yes)]);
+            }
+            Stop::Route {
+                destination,
+                local,
+                forward,
+                dropped,
+            } => {
+                work.push(Task::Route(destination));
+                work.extend([
+                    Task::Visit(forward),
+                    Task::Visit(local),
+                    Task::Visit(dropped),
+                ]);
+            }
+        }
+        Ok(())
+    }
+
+    fn test(
+        &mut self,
+        test: Test,
+        inverted: bool,
+        again: bool,
+        rule: RuleId,
+        yes: NodeId,
+        no: NodeId,
+    ) -> NodeId {
+        if yes == no {
+            return yes;
+        }
+        // The rule is only named where the answer can be missing; without it more nodes are equal.
+        let named = test.may_be_unknown(self.local_known);
+        let rule = if named { rule } else { RuleId(NONE) };
+        let test = TestId(self.made.tests.id(test));
+        let (yes, no, inverted) = if inverted && !named {
+            (no, yes, false)
+        } else {
+            (yes, no, inverted)
+        };
+        self.node(Node::Test {
+            test,
+            inverted,
+            again: again && named,
+            rule,
+            yes,
+            no,
+        })
+    }
+
+    fn route(&mut self, to: Address, done: &mut Vec<NodeId>) -> Result<NodeId, TooLarge> {
+        let (forward, local) = (done.pop().ok_or(TooLarge)?, done.pop().ok_or(TooLarge)?);
+        let dropped = done.pop().ok_or(TooLarge)?;
+        let destination = match to {
+            Address::Original => RouteTo::Original,
+            Address::Known(a) => RouteTo::Known(self.made.addresses.id(a)),
+            Address::SomeLocal => RouteTo::SomeLocal,
+        };
+        let children = self.made.routes.id([dropped, local, forward]);
+        Ok(self.node(Node::Route {
+            destination,
+            children,
+        }))
+    }
+
+    fn prepend(&mut self, acts: Vec<Act>, done: &mut Vec<NodeId>) {
+        let Some(mut next) = done.pop() else { return };
+        for act in acts.into_iter().rev() {
+            // Only a rewritten destination is counted by class.
+            let class = if matches!(act, Act::Dnat(_)) {
+                self.class
+            } else {
+                ClassId(NONE)
+            };
+            let act = ActId(self.made.acts.id((class, act)));
+            next = self.node(Node::Act { act, next });
+        }
+        done.push(next);
+    }
+
+    fn node(&mut self, node: Node) -> NodeId {
+        if self.config.passes.share {
+            return NodeId(self.made.nodes.id(node));
+        }
+        self.made.nodes.list.push(node);
+        NodeId(self.made.nodes.list.len() as u32 - 1)
+    }
+
+    fn recall(&self, state: &State) -> Option<NodeId> {
+        let known = if is_shared(state) {
+            &self.shared
+        } else {
+            &self.own
+        };
+        known.get(state).copied()
+    }
+
+    fn remember(&mut self, state: State, node: Option<NodeId>) {
+        let known = if is_shared(&state) {
+            &mut self.shared
+        } else {
+            &mut self.own
+        };
+        if let Some(node) = node {
+            known.insert(state, node);
+        }
+    }
+}
+
+/// States after nat's first turn are met from many classes.
+fn is_shared(state: &State) -> bool {
+    use crate::machine::state::Leg;
+    match state.leg {
+        Leg::Enter => false,
+        Leg::Arrive | Leg::Send => usize::from(state.stage) > NAT_STAGE,
+        _ => true,
+    }
+}
+
+/// nat's position among the tables of an arriving and of a sent packet.
+const NAT_STAGE: usize = 2;
+
+/// The nodes of the two visits of a test or draw: yes was visited first.
+fn two(done: &mut Vec<NodeId>) -> Result<(NodeId, NodeId), TooLarge> {
+    let no = done.pop().ok_or(TooLarge)?;
+    let yes = done.pop().ok_or(TooLarge)?;
+    Ok((yes, no))
+}

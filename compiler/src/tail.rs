@@ -1,0 +1,136 @@
+//! What a walk may forget once nat is done with the destination: two destinations between which no later rule
+//! distinguishes go on as one, so that the rest of the way is compiled once and not once an endpoint.
+
+use crate::graph::{Ask, Graph, MaskedAddress};
+use crate::machine::state::{Address, Class, FULL_WIDTH, NONE, State};
+use crate::program::addresses;
+use ahash::{AHashMap, AHashSet};
+use kpclass_ruleset::TableId;
+use kpclass_ruleset::node::NodeFacts;
+use kpclass_ruleset::value::PortRange;
+
+/// The tests of the destination that rules outside nat PREROUTING and OUTPUT make.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tail {
+    hosts: AHashSet<u128>,
+    prefixes: Vec<MaskedAddress>,
+    ranges: Vec<(u128, u128)>,
+    ports: AHashSet<u16>,
+    port_ranges: Vec<PortRange>,
+    /// Whether destinations may be merged at all.
+    merges: bool,
+    signatures: AHashMap<Signature, (u128, Option<u16>)>,
+}
+
+/// What later rules can tell of a destination.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Signature {
+    host: Option<u128>,
+    prefixes: Vec<bool>,
+    nature: addresses::Nature,
+    port: Option<u16>,
+    port_ranges: Vec<bool>,
+    has_port: bool,
+}
+
+/// More distinct prefixes or ranges than this and destinations are not merged: comparing them all would cost more than it saves.
+const MAX_TESTS: usize = 64;
+
+impl Tail {
+    pub(crate) fn new(graph: &Graph) -> Self {
+        let mut tail = Self::default();
+        let mut prefixes = AHashSet::new();
+        let mut ranges = AHashSet::new();
+        let mut port_ranges = AHashSet::new();
+        for chain in graph
+            .chains
+            .iter()
+            .filter(|chain| chain.is_late || chain.table != TableId::Nat)
+        {
+            for rule in &graph.rules[chain.rules.start as usize..chain.rules.end as usize] {
+                for condition in graph.conditions(rule) {
+                    match condition.ask {
+                        Ask::Destination(prefix) => match prefix.host(graph.family) {
+                            Some(host) => drop(tail.hosts.insert(host)),
+                            None => drop(prefixes.insert(prefix)),
+                        },
+                        Ask::DestinationRange(first, last) => drop(ranges.insert((first, last))),
+                        Ask::DestinationPort(r) if r.first == r.last => {
+                            tail.ports.insert(r.first);
+                        }
+                        Ask::DestinationPort(range) => drop(port_ranges.insert(range)),
+                        Ask::PortList(_, list) => {
+                            port_ranges.extend(&graph.port_lists[list.0 as usize]);
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+        tail.prefixes = prefixes.into_iter().collect();
+        tail.ranges = ranges.into_iter().collect();
+        tail.port_ranges = port_ranges.into_iter().collect();
+        let asked = graph.asked;
+        tail.merges = !asked.original
+            && !asked.late_sets
+            && tail.prefixes.len() + tail.ranges.len() <= MAX_TESTS
+            && tail.port_ranges.len() <= MAX_TESTS;
+        tail
+    }
+
+    /// Replaces the destination by the first one met that later rules cannot tell from it, and drops what nothing asks
+    /// any more.
+    pub(crate) fn forget(&mut self, graph: &Graph, node: &NodeFacts, state: &mut State) {
+        if !graph.asked.late_draw {
+            state.lo = 0;
+            state.width = FULL_WIDTH;
+        }
+        if !graph.asked.late_recent {
+            state.recent = NONE;
+        }
+        let Address::Known(destination) = state.destination else {
+            return;
+        };
+        if !self.merges || matches!(state.class, Class::Portless { .. }) {
+            return;
+        }
+        let signature = self.signature(graph, node, destination, state.destination_port);
+        let first = *self
+            .signatures
+            .entry(signature)
+            .or_insert((destination, state.destination_port));
+        state.destination = Address::Known(first.0);
+        state.destination_port = first.1;
+        // The class only said what the original key was.
+        if let (Some(protocol), Some(port)) = (state.protocol, first.1) {
+            state.class = Class::Port { protocol, port };
+        }
+    }
+
+    fn signature(
+        &self,
+        graph: &Graph,
+        node: &NodeFacts,
+        destination: u128,
+        port: Option<u16>,
+    ) -> Signature {
+        let in_range = |(first, last): &(u128, u128)| *first <= destination && destination <= *last;
+        Signature {
+            host: self.hosts.get(&destination).copied(),
+            prefixes: self
+                .prefixes
+                .iter()
+                .map(|p| p.contains(destination))
+                .chain(self.ranges.iter().map(in_range))
+                .collect(),
+            nature: addresses::nature(node, graph.family, destination),
+            port: port.and_then(|p| self.ports.get(&p).copied()),
+            port_ranges: self
+                .port_ranges
+                .iter()
+                .map(|r| port.is_some_and(|p| r.contains(p)))
+                .collect(),
+            has_port: port.is_some(),
+        }
+    }
+}
