@@ -8,8 +8,11 @@
 //! The form is recognised from content, section by section. Nothing here panics on any input: what is not a dump, or is malformed,
 //! is a [`ReadError`] that names file, line and column; what may mislead is a [`Warning`].
 
+mod echo;
 mod error;
+mod list;
 mod reading;
+mod unwrap;
 mod warning;
 
 pub use error::ReadError;
