@@ -319,6 +319,11 @@ impl RulesetBuilder {
         self.present[table as usize] = true;
     }
 
+    /// Whether an input holds the table.
+    pub fn has_table(&self, table: TableId) -> bool {
+        self.present[table as usize]
+    }
+
     /// The chain of that name, which is added, undeclared, if it is new.
     pub fn chain(&mut self, table: TableId, name: &str) -> ChainId {
         let name_id = self.strings.intern(name);
@@ -441,6 +446,20 @@ impl RulesetBuilder {
         let chain = &mut self.chains[chain.index()];
         chain.rules.clear();
         chain.declared = false;
+    }
+
+    /// Renames a chain (`-E`), jumps to it included; false if the name is taken.
+    pub fn rename(&mut self, chain: ChainId, name: &str) -> bool {
+        let name = self.strings.intern(name);
+        let pending = &self.chains[chain.index()];
+        let (old, new) = ((pending.table, pending.name), (pending.table, name));
+        if self.by_name.contains_key(&new) {
+            return false;
+        }
+        self.by_name.remove(&old);
+        self.by_name.insert(new, chain);
+        self.chains[chain.index()].name = name;
+        true
     }
 
     /// Every chain of a table that the dump holds.

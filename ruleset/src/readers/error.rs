@@ -9,6 +9,7 @@ pub struct ReadError {
     file: String,
     place: Option<Place>,
     message: String,
+    label: &'static str,
     notes: Vec<String>,
 }
 
@@ -31,6 +32,7 @@ impl ReadError {
             file: String::new(),
             place: None,
             message: message.into(),
+            label: "",
             notes: Vec::new(),
         }
     }
@@ -72,6 +74,13 @@ impl ReadError {
     pub(crate) fn line(line: &Line<'_>, message: impl Into<String>) -> Self {
         let start = line.text.len() - line.text.trim_start().len();
         Self::at(line, start, line.text.trim_end().len(), message)
+    }
+
+    /// Says something beside the carets.
+    #[must_use]
+    pub(crate) fn label(mut self, label: &'static str) -> Self {
+        self.label = label;
+        self
     }
 
     /// Adds a sentence that helps.

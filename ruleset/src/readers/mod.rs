@@ -8,20 +8,32 @@
 //! The form is recognised from content, section by section. Nothing here panics on any input: what is not a dump, or is malformed,
 //! is a [`ReadError`] that names file, line and column; what may mislead is a [`Warning`].
 
+mod document;
 mod echo;
 mod error;
 mod list;
+mod modules;
+mod names;
+mod open;
+mod options;
 mod reading;
+mod rule;
+mod sections;
+mod shape;
+mod targets;
+mod text;
 mod unwrap;
+mod values;
 mod warning;
+mod words;
 
 pub use error::ReadError;
 pub use warning::{Warning, WarningKind};
 
-#[allow(unused_imports)]
+pub(crate) use modules::FLAGS as TCP_FLAGS;
 pub(crate) use reading::{Builders, Line};
 
-use crate::ruleset::{Ruleset, TableId};
+use crate::ruleset::{Ruleset, RulesetBuilder, TableId};
 use crate::value::Family;
 
 /// One input: a file's content and what the user said about it.
@@ -64,6 +76,22 @@ pub struct Rules {
 /// # Errors
 /// An input that holds no rules at all, or malformed ones; a chain loop; a jump to a built-in chain; a table that cannot be told.
 pub fn read(inputs: &[Input]) -> Result<Rules, ReadError> {
-    let _ = inputs;
-    Err(ReadError::new("reading rules is not built yet"))
+    let mut builders = Builders::default();
+    for input in inputs {
+        builders.files.push(input.name.clone());
+        document::read(input, &mut builders).map_err(|error| error.in_file(&input.name))?;
+    }
+    let (v4, v6, mut warnings, files) = builders.into_parts();
+    for warning in &mut warnings {
+        if let Some(file) = warning.file_id() {
+            warning.file = files.get(file.index()).cloned().unwrap_or_default();
+        }
+    }
+    let finish =
+        |builder: Option<RulesetBuilder>| builder.map(|builder| builder.finish(files.clone()));
+    Ok(Rules {
+        v4: finish(v4),
+        v6: finish(v6),
+        warnings,
+    })
 }

@@ -1,0 +1,386 @@
+//! What stands behind `-A CHAIN`: the conditions and the target of one rule.
+
+use super::modules::{Slot, protocol_module};
+use super::options::Options;
+use super::targets::{Finished, TargetSlot};
+use super::values::{self, Reason};
+use super::words::{Cursor, Word};
+use super::{ReadError, names};
+use crate::ids::Strings;
+use crate::matches::{Match, MatchKind};
+use crate::ruleset::Counters;
+use crate::target::Target;
+use crate::value::{Family, InterfacePattern, Prefix};
+
+/// The rule being read. One is used for many rules, so that reading a rule allocates nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Draft<'t> {
+    sources: Addresses,
+    destinations: Addresses,
+    /// `-i`, `-o`, `-p`, `-f`, in this order.
+    header: [Option<Match>; 4],
+    slots: Vec<Slot<'t>>,
+    target: Option<TargetSlot<'t>>,
+    goto: bool,
+    counters: Option<Counters>,
+    matches: Vec<Match>,
+}
+
+/// `-s` or `-d`: one rule for each address of the list.
+#[derive(Debug, Default)]
+struct Addresses {
+    list: Vec<Prefix>,
+    inverted: bool,
+}
+
+/// A rule that was read, but for its chains.
+#[derive(Debug)]
+pub(crate) struct ReadRule<'t> {
+    /// What `-j` or `-g` names.
+    pub(crate) target: ReadTarget<'t>,
+    /// `-c` of `-S -v`.
+    pub(crate) counters: Option<Counters>,
+}
+
+/// A target whose chain is not looked up yet.
+#[derive(Debug)]
+pub(crate) enum ReadTarget<'t> {
+    /// No chain.
+    Target(Target),
+    /// The chain of that name, at a word; by `-g`?
+    Chain(&'t str, Word, bool),
+}
+
+impl<'t> Draft<'t> {
+    /// Reads the rest of a line. Afterwards [`matches`](Self::expand) has the matches.
+    pub(crate) fn read(
+        &mut self,
+        cursor: Cursor<'_, 't>,
+        strings: &mut Strings,
+        family: Family,
+    ) -> Result<ReadRule<'t>, ReadError> {
+        self.clear();
+        let option = Word {
+            start: 0,
+            end: 0,
+            quoted: false,
+        };
+        let mut options = Options {
+            cursor,
+            strings,
+            family,
+            option,
+            inverted: false,
+        };
+        while let Some(word) = options.cursor.next() {
+            let text = options.cursor.raw(word);
+            if text == "!" && !options.inverted {
+                options.inverted = true;
+                options.option = word;
+                continue;
+            }
+            options.option = word;
+            self.option(text, &mut options)?;
+            if options.inverted {
+                return Err(options.fail(format!("`!` cannot stand before `{text}`")));
+            }
+        }
+        if options.inverted {
+            return Err(options.fail("`!` needs a condition after it"));
+        }
+        self.finish(options)
+    }
+
+    fn clear(&mut self) {
+        self.sources.list.clear();
+        self.sources.inverted = false;
+        self.destinations.list.clear();
+        self.destinations.inverted = false;
+        self.header = Default::default();
+        self.slots.clear();
+        self.target = None;
+        self.goto = false;
+        self.counters = None;
+        self.matches.clear();
+    }
+
+    fn option(&mut self, name: &'t str, options: &mut Options<'_, 't>) -> Result<(), ReadError> {
+        match name {
+            "-s" | "--source" | "--src" => self.sources.read(options),
+            "-d" | "--destination" | "--dst" => self.destinations.read(options),
+            "-p" | "--protocol" | "--proto" => self.protocol(options),
+            "-i" | "--in-interface" => {
+                let pattern = options.value("the name of a device", interface)?;
+                let inverted = options.inversion();
+                self.header[0] = Some(Match {
+                    inverted,
+                    kind: MatchKind::InInterface(pattern),
+                });
+                Ok(())
+            }
+            "-o" | "--out-interface" => {
+                let pattern = options.value("the name of a device", interface)?;
+                let inverted = options.inversion();
+                self.header[1] = Some(Match {
+                    inverted,
+                    kind: MatchKind::OutInterface(pattern),
+                });
+                Ok(())
+            }
+            "-f" | "--fragment" | "--fragments" => {
+                let inverted = options.inversion();
+                self.header[3] = Some(Match {
+                    inverted,
+                    kind: MatchKind::Fragment,
+                });
+                Ok(())
+            }
+            "-m" | "--match" => self.module(options),
+            "-j" | "--jump" => self.jump(options, false),
+            "-g" | "--goto" => self.jump(options, true),
+            "-c" | "--set-counters" => self.counters(options),
+            // How the command is run, not what the rule is.
+            "-4" | "-6" | "--ipv4" | "--ipv6" | "-v" | "--verbose" | "-n" | "--numeric" | "-x"
+            | "--exact" | "--line-numbers" => Ok(()),
+            "-w" | "--wait" | "-W" | "--wait-interval" => {
+                let seconds = options.cursor.peek().map(|word| options.cursor.raw(word));
+                if seconds.is_some_and(|text| text.bytes().all(|b| b.is_ascii_digit() || b == b'.'))
+                {
+                    options.cursor.next();
+                }
+                Ok(())
+            }
+            "-t" | "--table" | "--modprobe" => options.text("an argument").map(|_| ()),
+            _ => self.other(name, options),
+        }
+    }
+
+    fn protocol(&mut self, options: &mut Options<'_, 't>) -> Result<(), ReadError> {
+        let read = |text: &str| {
+            names::protocol_number(text).ok_or_else(|| format!("`{text}` is not a protocol"))
+        };
+        let number = options.value("a protocol", read)?;
+        let inverted = options.inversion();
+        if number == 0 && inverted {
+            return Err(options.fail("`!` before every protocol leaves none"));
+        }
+        let kind = MatchKind::Protocol(number);
+        self.header[2] = (number != 0).then_some(Match { inverted, kind });
+        Ok(())
+    }
+
+    fn module(&mut self, options: &mut Options<'_, 't>) -> Result<(), ReadError> {
+        let word = options.cursor.value(
+            options.option,
+            &mut options.inverted,
+            "the name of a module",
+        )?;
+        let name = options.cursor.raw(word);
+        if name.starts_with('-') || word.quoted {
+            return Err(options.cursor.fail(word, "`-m` needs the name of a module"));
+        }
+        self.slots.push(Slot::new(name, word, options));
+        Ok(())
+    }
+
+    fn jump(&mut self, options: &mut Options<'_, 't>, goto: bool) -> Result<(), ReadError> {
+        const NEEDS: &str = "the name of a target or chain";
+        let Some(word) = options.cursor.next() else {
+            let what = if goto { "a goto" } else { "a jump" };
+            let error = options
+                .fail(format!("{what} needs {NEEDS}"))
+                .label("ends here");
+            return Err(error.note("was the line cut off?"));
+        };
+        let name = options.cursor.raw(word);
+        if name.starts_with(['-', '!']) || word.quoted {
+            return Err(options
+                .cursor
+                .fail(word, format!("`{name}` is not {NEEDS}")));
+        }
+        if let Some(earlier) = &self.target {
+            let message = format!("a second target: the rule has `{}` already", earlier.name);
+            return Err(options.cursor.fail(word, message));
+        }
+        let slot = TargetSlot::new(name, word, options.family);
+        if goto && slot.is_extension() {
+            return Err(options
+                .cursor
+                .fail(word, format!("`-g` needs a chain; `{name}` is a target")));
+        }
+        self.target = Some(slot);
+        self.goto = goto;
+        Ok(())
+    }
+
+    /// `-c PACKETS BYTES`.
+    fn counters(&mut self, options: &mut Options<'_, 't>) -> Result<(), ReadError> {
+        let number = |text: &str| values::number(text, u64::MAX);
+        let first = options.text("two numbers: packets and bytes")?;
+        let (packets, bytes) = match first.split_once(',') {
+            Some((packets, bytes)) => (number(packets), number(bytes)),
+            None => (
+                number(&first),
+                Ok(options.value("a number of bytes after the packets", number)?),
+            ),
+        };
+        match (packets, bytes) {
+            (Ok(packets), Ok(bytes)) => self.counters = Some(Counters { packets, bytes }),
+            (Err(reason), _) | (_, Err(reason)) => return Err(options.fail(reason)),
+        }
+        Ok(())
+    }
+
+    /// An option of the target or of a module, the latest first, as iptables looks.
+    fn other(&mut self, name: &'t str, options: &mut Options<'_, 't>) -> Result<(), ReadError> {
+        if !name.starts_with("--") || name.len() == 2 {
+            return Err(unexpected(name, options));
+        }
+        if let Some(target) = &mut self.target
+            && target.take(name, options)?
+        {
+            return Ok(());
+        }
+        for slot in self.slots.iter_mut().rev() {
+            if slot.take(name, options)? {
+                return Ok(());
+            }
+        }
+        if self.implied(name, options)? {
+            return Ok(());
+        }
+        if let Some(target) = &mut self.target
+            && target.adopt(options)
+        {
+            return Ok(());
+        }
+        Err(options.fail(format!(
+            "no module or target of this rule has the option `{name}`"
+        )))
+    }
+
+    /// `-p tcp --dport 80` brings `-m tcp` along.
+    fn implied(&mut self, name: &str, options: &mut Options<'_, 't>) -> Result<bool, ReadError> {
+        let number = match &self.header[2] {
+            Some(Match {
+                inverted: false,
+                kind: MatchKind::Protocol(number),
+            }) => *number,
+            _ => return Ok(false),
+        };
+        let Some(module) = protocol_module(number) else {
+            return Ok(false);
+        };
+        if self.slots.iter().any(|slot| slot.is_for(number)) {
+            return Ok(false);
+        }
+        let mut slot = Slot::new(module, options.option, options);
+        let taken = slot.take(name, options)?;
+        if taken {
+            self.slots.push(slot);
+        }
+        Ok(taken)
+    }
+
+    fn finish(&mut self, mut options: Options<'_, 't>) -> Result<ReadRule<'t>, ReadError> {
+        for slot in self.slots.drain(..) {
+            self.matches.push(slot.finish(&mut options)?);
+        }
+        let target = match self.target.take() {
+            None => ReadTarget::Target(Target::None),
+            Some(slot) => {
+                let (name, word) = (slot.name, slot.word);
+                match slot.finish(&mut options)? {
+                    Finished::Target(target) => ReadTarget::Target(target),
+                    Finished::Chain => ReadTarget::Chain(name, word, self.goto),
+                }
+            }
+        };
+        Ok(ReadRule {
+            target,
+            counters: self.counters,
+        })
+    }
+
+    /// The matches of the rule, once for each pair of a source and a destination of its lists.
+    pub(crate) fn expand(&mut self, mut each: impl FnMut(&mut dyn Iterator<Item = Match>)) {
+        let Self {
+            sources,
+            destinations,
+            header,
+            matches,
+            ..
+        } = self;
+        let front = |source, destination| {
+            [
+                sources.choice(source, MatchKind::Source),
+                destinations.choice(destination, MatchKind::Destination),
+            ]
+        };
+        if sources.list.len() <= 1 && destinations.list.len() <= 1 {
+            let header = header.iter_mut().filter_map(Option::take);
+            each(
+                &mut front(0, 0)
+                    .into_iter()
+                    .flatten()
+                    .chain(header)
+                    .chain(matches.drain(..)),
+            );
+            return;
+        }
+        for source in 0..sources.list.len().max(1) {
+            for destination in 0..destinations.list.len().max(1) {
+                let header = header.iter().flatten().cloned();
+                let front = front(source, destination).into_iter().flatten();
+                each(&mut front.chain(header).chain(matches.iter().cloned()));
+            }
+        }
+    }
+}
+
+impl Addresses {
+    fn read(&mut self, options: &mut Options<'_, '_>) -> Result<(), ReadError> {
+        if !self.list.is_empty() {
+            return Err(options.fail("this option is given twice"));
+        }
+        let (family, list) = (options.family, &mut self.list);
+        options.value("an address", |text| {
+            for part in text.split(',') {
+                list.push(values::prefix(part, family)?);
+            }
+            Ok(())
+        })?;
+        self.inverted = options.inversion();
+        if self.inverted && self.list.len() > 1 {
+            return Err(options.fail("`!` cannot stand before a list of addresses"));
+        }
+        Ok(())
+    }
+
+    /// The `at`-th address as a match; none if there is no address or it is every address.
+    fn choice(&self, at: usize, kind: fn(Prefix) -> MatchKind) -> Option<Match> {
+        let prefix = self.list.get(at)?;
+        let inverted = self.inverted;
+        (inverted || !prefix.is_any()).then(|| Match {
+            inverted,
+            kind: kind(*prefix),
+        })
+    }
+}
+
+fn interface(text: &str) -> Result<InterfacePattern, Reason> {
+    let most = "a device's name has at most 15 bytes";
+    match InterfacePattern::new(text) {
+        Some(_) if text.is_empty() => Err("the name of a device is empty".into()),
+        Some(pattern) => Ok(pattern),
+        None => Err(format!("`{text}` is too long: {most}")),
+    }
+}
+
+/// The error of a word that is no option.
+fn unexpected(name: &str, options: &Options<'_, '_>) -> ReadError {
+    if name.starts_with('-') {
+        return options.fail(format!("`{name}` is not an option of a rule"));
+    }
+    options.fail(format!("`{name}` stands where an option is needed"))
+}
