@@ -2,6 +2,19 @@
 //! what was found is counted and checked.
 
 pub mod capture;
+pub mod check;
+pub mod counts;
+pub mod draw;
 pub mod extract;
 pub mod link;
+pub mod replay;
+pub mod report;
+pub mod rules;
+pub mod skip;
+pub mod verdicts;
 pub mod wire;
+mod worker;
+
+pub use replay::{HookChoice, Listeners, Settings, Source, replay};
+pub use report::Report;
+pub use rules::{FamilyRules, Rules, RulesError};

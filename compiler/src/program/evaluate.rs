@@ -98,10 +98,17 @@ impl Program {
 
     /// The target of a selection for a number drawn.
     #[inline]
-    fn selected(&self, first: u32, count: u32, targets: u32, draw: u64) -> NodeId {
+    pub(super) fn selected(&self, first: u32, count: u32, targets: u32, draw: u64) -> NodeId {
         let thresholds = &self.thresholds[first as usize..(first + count) as usize];
         let at = thresholds.partition_point(|t| t.below <= draw);
         self.targets[targets as usize + at]
+    }
+
+    /// Routing of an arrived packet with this present destination.
+    pub(super) fn route(&self, header: &Header, context: &Context, destination: u128) -> Route {
+        let by_lo = context.in_interface == Some(Interface::lo());
+        let Header { protocol, source, .. } = *header;
+        addresses::route(&self.rules.node, self.family, protocol, source, destination, by_lo)
     }
 
     pub(super) fn run<'p>(&'p self, header: &'p Header, context: &'p Context) -> Option<Run<'p>> {
@@ -243,8 +250,7 @@ impl<'p> Run<'p> {
                 no,
             } => {
                 let (yes, no) = (Place::Node(yes), Place::Node(no));
-                let test = program.tests[test.0 as usize];
-                let answer = self.answer(test);
+                let answer = self.answer(&program.tests[test.0 as usize]);
                 branch(answer, inverted, again && rule == assumed, rule, yes, no)
             }
             Node::Draw { draw, yes, no } => {
@@ -323,7 +329,7 @@ impl<'p> Run<'p> {
                 yes,
                 no,
             } => {
-                let answer = self.answer(test);
+                let answer = self.answer(&test);
                 let (yes, no) = (Place::Rules(yes), Place::Rules(no));
                 branch(answer, inverted, again && rule == assumed, rule, yes, no)
             }
@@ -365,19 +371,7 @@ impl<'p> Run<'p> {
     }
 
     fn route(&self, destination: u128) -> Route {
-        let by_lo = self.context.in_interface == Some(Interface::lo());
-        let Header {
-            protocol, source, ..
-        } = *self.header;
-        let rules = &self.program.rules;
-        addresses::route(
-            &rules.node,
-            self.program.family,
-            protocol,
-            source,
-            destination,
-            by_lo,
-        )
+        self.program.route(self.header, self.context, destination)
     }
 
     fn end(
@@ -430,13 +424,14 @@ impl<'p> Run<'p> {
     }
 
     /// The packet's answer to a test.
-    fn answer(&self, test: Test) -> Result<bool, Fact> {
+    #[inline]
+    pub(super) fn answer(&self, test: &Test) -> Result<bool, Fact> {
         let h = self.header;
         let has = |bit: u16| h.known & bit != 0;
         let known_field = |bit: u16, fact: Fact, answer: bool| {
             if has(bit) { Ok(answer) } else { Err(fact) }
         };
-        Ok(match test {
+        Ok(match *test {
             Test::Unknown(fact) => return Err(fact),
             Test::Source(prefix) => prefix.contains(h.source),
             Test::SourceRange(first, last) => first <= h.source && h.source <= last,

@@ -1,10 +1,12 @@
 //! The compiled program: a table from destination keys to nodes, and the nodes.
 
 pub(crate) mod addresses;
+mod chances;
 mod display;
 mod evaluate;
 mod keys;
 pub mod node;
+mod outcome;
 mod partition;
 mod sets;
 pub mod test;
@@ -12,6 +14,7 @@ mod verify;
 
 pub use evaluate::Context;
 pub use keys::{ClassId, Keys};
+pub use outcome::Outcome;
 pub use partition::Piece;
 pub use verify::Broken;
 

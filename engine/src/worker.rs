@@ -1,0 +1,190 @@
+//! One worker: takes chunks, gives each frame its verdict, counts it, and remembers what is to be checked.
+
+use crate::capture::{Chunk, Frame, Interfaces};
+use crate::check::Pending;
+use crate::counts::Counts;
+use crate::draw;
+use crate::extract::extract;
+use crate::replay::Settings;
+use crate::rules::{FamilyRules, Rules};
+use crate::skip::SkipReason;
+use crate::verdicts::{self, ChunkVerdicts, OwnedVerdict};
+use kpclass_compiler::header::{Header, known};
+use kpclass_compiler::{ClassId, Context};
+use kpclass_ruleset::Hook;
+use kpclass_ruleset::decision::Decision;
+use kpclass_ruleset::value::{CtState, Family, Interface, number_address};
+
+/// A worker on one capture.
+pub(crate) struct Worker<'r, 'a> {
+    rules: &'r Rules<'a>,
+    settings: &'r Settings,
+    capture: u32,
+    interfaces: &'r Interfaces,
+    counts: Counts,
+    pending: Pending,
+    wants_verdicts: bool,
+    /// The last interface asked for, with its name.
+    device: (u32, Option<Interface>),
+}
+
+impl<'r, 'a> Worker<'r, 'a> {
+    pub(crate) fn new(
+        rules: &'r Rules<'a>,
+        settings: &'r Settings,
+        capture: u32,
+        interfaces: &'r Interfaces,
+        wants_verdicts: bool,
+    ) -> Self {
+        Self {
+            rules,
+            settings,
+            capture,
+            interfaces,
+            counts: Counts::new(rules),
+            pending: Pending::new(settings.check),
+            wants_verdicts,
+            device: (u32::MAX, settings.in_interface),
+        }
+    }
+
+    pub(crate) fn finish(self) -> (Counts, Pending) {
+        (self.counts, self.pending)
+    }
+
+    /// All frames of a chunk; their verdicts if they are wanted.
+    pub(crate) fn chunk(&mut self, chunk: &Chunk) -> Option<ChunkVerdicts> {
+        if !self.wants_verdicts {
+            chunk.frames().for_each(|frame| self.count(&frame));
+            return None;
+        }
+        let frames = chunk.frames().map(|frame| self.verdict(&frame)).collect();
+        Some(ChunkVerdicts { index: chunk.index(), frames })
+    }
+
+    fn verdict(&mut self, frame: &Frame<'_>) -> OwnedVerdict {
+        self.count(frame);
+        let packet = self.packet(frame).map(|(family, header, context)| {
+            let (class, decision) = self.decision(family, &header, &context);
+            (family, header, context.hook, class, decision)
+        });
+        OwnedVerdict {
+            capture: self.capture,
+            frame: frame.number,
+            timestamp_ns: frame.timestamp_ns,
+            packet,
+        }
+    }
+
+    /// The decision in full; [`Self::packet`] made sure that the family has rules.
+    fn decision(
+        &self,
+        family: Family,
+        header: &Header,
+        context: &Context,
+    ) -> (ClassId, Decision) {
+        let drawn = draw::number(header, self.settings.seed);
+        let decided = self.rules.of(family).and_then(|rules| {
+            let decision = rules.program.decide(header, context, drawn)?;
+            Some((rules.program.class(header), decision))
+        });
+        decided.unwrap_or_else(|| {
+            let missing = kpclass_ruleset::decision::Unknown {
+                rule: None,
+                fact: kpclass_ruleset::decision::Fact::Conntrack,
+            };
+            (ClassId(0), Decision::unknown(missing))
+        })
+    }
+
+    #[inline]
+    fn count(&mut self, frame: &Frame<'_>) {
+        self.counts.frames += 1;
+        self.counts.bytes += u64::from(frame.original_len);
+        match self.packet(frame) {
+            Ok((family, header, context)) => self.classified(frame, family, &header, &context),
+            Err(reason) => self.counts.skipped[reason.index()] += 1,
+        }
+    }
+
+    /// The packet of a frame and what is known beside its header.
+    #[inline]
+    fn packet(&mut self, frame: &Frame<'_>) -> Result<(Family, Header, Context), SkipReason> {
+        let header = extract(frame.link, frame.captured, frame.original_len)
+            .map_err(SkipReason::Frame)?;
+        if header.known & known::FRAGMENT != 0 {
+            return Err(SkipReason::LaterFragment);
+        }
+        let family = if header.known & known::V6 == 0 { Family::V4 } else { Family::V6 };
+        if self.rules.of(family).is_none() {
+            return Err(SkipReason::NoRules(family));
+        }
+        let context = self.context(frame, family, &header);
+        Ok((family, header, context))
+    }
+
+    #[inline]
+    fn context(&mut self, frame: &Frame<'_>, family: Family, header: &Header) -> Context {
+        let node = self.rules.node;
+        let hook = verdicts::hook(self.settings.hook, || {
+            node.is_local(number_address(family, header.source)) == Some(true)
+        });
+        let arrives = hook == Hook::Prerouting;
+        Context {
+            hook,
+            in_interface: if arrives { self.device(frame.interface.0) } else { None },
+            mark: self.settings.mark,
+            ctstate: CtState::New,
+        }
+    }
+
+    /// The device that an interface of the capture is: `--in-interface` if given, else its name.
+    #[inline]
+    fn device(&mut self, index: u32) -> Option<Interface> {
+        if self.settings.in_interface.is_some() {
+            return self.settings.in_interface;
+        }
+        if self.device.0 != index {
+            let name = self.interfaces.name(crate::capture::InterfaceIndex(index));
+            self.device = (index, name);
+        }
+        self.device.1
+    }
+
+    #[inline]
+    fn classified(
+        &mut self,
+        frame: &Frame<'_>,
+        family: Family,
+        header: &Header,
+        context: &Context,
+    ) {
+        let rules = self.rules;
+        let Some(rules) = rules.of(family) else { return };
+        let program = &rules.program;
+        let class = program.class(header);
+        let drawn = draw::number(header, self.settings.seed);
+        let root = program.root_index(context.hook, context.ctstate);
+        let outcome = root.and_then(|root| program.outcome(class, root, header, context, drawn));
+        let bytes = frame.original_len;
+        match outcome {
+            Some(outcome) => self.counts.family_mut(family).outcome(class, &outcome, bytes),
+            None => {
+                let (class, decision) = self.decision(family, header, context);
+                self.counts.family_mut(family).decision(class, &decision, bytes);
+            }
+        }
+        self.remember(frame, rules, header, context);
+    }
+
+    #[inline]
+    fn remember(
+        &mut self,
+        frame: &Frame<'_>,
+        rules: &FamilyRules<'_>,
+        header: &Header,
+        context: &Context,
+    ) {
+        self.pending.remember(self.capture, frame, &rules.program, header, context);
+    }
+}
