@@ -62,12 +62,30 @@ impl Skip {
 /// The reason for which the frame has none.
 #[inline]
 pub fn extract(link: LinkType, captured: &[u8], original_len: u32) -> Result<Header, Skip> {
+    let mut header = Header::default();
+    extract_into(link, captured, original_len, &mut header)?;
+    Ok(header)
+}
+
+/// As [`extract`], written where it is to stand: for those who keep headers, this saves a copy.
+///
+/// # Errors
+/// The reason for which the frame has none; what `header` then holds has no meaning.
+#[inline]
+pub fn extract_into(
+    link: LinkType,
+    captured: &[u8],
+    original_len: u32,
+    header: &mut Header,
+) -> Result<(), Skip> {
     if link == LinkType::ETHERNET
-        && let Some(header) = ordinary(captured)
+        && let Some(ordinary) = ordinary(captured)
     {
-        return Ok(header);
+        *header = ordinary;
+        return Ok(());
     }
-    any(link, captured, original_len)
+    *header = any(link, captured, original_len)?;
+    Ok(())
 }
 
 /// The straight path for most frames: Ethernet, IPv4 without options or fragments, TCP or UDP, nothing cut. Whatever is

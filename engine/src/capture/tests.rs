@@ -1,6 +1,7 @@
 mod build;
 mod damage;
 mod formats;
+mod speed;
 
 use super::*;
 use crate::link::LinkType;
