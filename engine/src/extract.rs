@@ -6,8 +6,8 @@
 
 use crate::link::LinkType;
 use crate::wire::{
-    Ethernet, Extension, Icmp, Ipv4, Ipv6, Ports, Sll, Sll2, Tcp, Vlan, arphrd, ethertype,
-    family_of,
+    Ethernet, Extension, Icmp, Ipv4, Ipv6, LOOPBACK_LEN, Ports, Sll, Sll2, Tcp, Vlan, arphrd,
+    ethertype, family_of, next_header,
 };
 use kpclass_compiler::header::{Header, known};
 use kpclass_ruleset::value::{Family, protocol};
@@ -233,11 +233,8 @@ fn has_ethertype(device_type: u16) -> bool {
 }
 
 fn loopback(frame: Rest<'_>) -> Result<Header, Skip> {
-    let header = frame.view(
-        |bytes| bytes.first_chunk().copied(),
-        crate::wire::LOOPBACK_LEN,
-    )?;
-    let packet = frame.skip(crate::wire::LOOPBACK_LEN)?;
+    let header = frame.view(|bytes| bytes.first_chunk().copied(), LOOPBACK_LEN)?;
+    let packet = frame.skip(LOOPBACK_LEN)?;
     match family_of(header) {
         Some(Family::V4) => ipv4(packet, None),
         Some(Family::V6) => ipv6(packet, None),
@@ -270,25 +267,27 @@ fn behind_ethertype(ethertype: u16, rest: Rest<'_>, mac: Option<[u8; 6]>) -> Res
     Err(Skip::TooDeep)
 }
 
-/// The fields that every packet has.
-fn begin(length: usize, ttl: u8, dscp: u8, mac: Option<[u8; 6]>) -> Header {
+/// The fields that every packet has. Its length is not known where its header leaves it open.
+fn begin(length: Option<usize>, ttl: u8, dscp: u8, mac: Option<[u8; 6]>) -> Header {
+    let known_length = if length.is_some() { known::LENGTH } else { 0 };
     let known_mac = if mac.is_some() { known::MAC } else { 0 };
     Header {
-        length: u16::try_from(length).unwrap_or(u16::MAX),
+        length: u16::try_from(length.unwrap_or(0)).unwrap_or(u16::MAX),
         ttl,
         dscp,
         source_mac: mac.unwrap_or_default(),
-        known: known::LENGTH | known::TTL | known::DSCP | known_mac,
+        known: known::TTL | known::DSCP | known_length | known_mac,
         ..Header::default()
     }
 }
 
 fn ipv4(packet: Rest<'_>, mac: Option<[u8; 6]>) -> Result<Header, Skip> {
     let ip = packet.view(Ipv4::read, Ipv4::LEN)?;
-    let total_len = match ip.total_len() {
-        0 => packet.wire_len, // segmentation offload: the card fills it in, one segment at a time
-        len => usize::from(len),
+    let given_len = match ip.total_len() {
+        0 => None, // segmentation offload: the card fills it in, one segment at a time
+        len => Some(usize::from(len)),
     };
+    let total_len = given_len.unwrap_or(packet.wire_len);
     let is_sound =
         ip.version() == 4 && ip.header_len() >= Ipv4::LEN && total_len >= ip.header_len();
     if !is_sound {
@@ -298,7 +297,7 @@ fn ipv4(packet: Rest<'_>, mac: Option<[u8; 6]>) -> Result<Header, Skip> {
     let header = Header {
         source: ip.source().into(),
         destination: ip.destination().into(),
-        ..begin(total_len, ip.ttl(), ip.dscp(), mac)
+        ..begin(given_len, ip.ttl(), ip.dscp(), mac)
     };
     let payload = packet.limit(total_len).skip(ip.header_len())?;
     upper_layer(header, ip.protocol(), payload, ip.is_later_fragment())
@@ -309,15 +308,16 @@ fn ipv6(packet: Rest<'_>, mac: Option<[u8; 6]>) -> Result<Header, Skip> {
     if ip.version() != 6 {
         return Err(Skip::Malformed);
     }
-    let total_len = match ip.payload_len() {
-        0 if ip.next_header() != crate::wire::next_header::NONE => packet.wire_len, // jumbo payload, or as above
-        len => Ipv6::LEN + usize::from(len),
+    let given_len = match ip.payload_len() {
+        0 if ip.next_header() != next_header::NONE => None, // jumbo payload, or as above
+        len => Some(Ipv6::LEN + usize::from(len)),
     };
+    let total_len = given_len.unwrap_or(packet.wire_len);
     packet.require(total_len)?;
     let header = Header {
         source: ip.source(),
         destination: ip.destination(),
-        ..begin(total_len, ip.hop_limit(), ip.dscp(), mac)
+        ..begin(given_len, ip.hop_limit(), ip.dscp(), mac)
     };
     let header = Header {
         known: header.known | known::V6,
@@ -367,11 +367,12 @@ fn upper_layer(
             ..header
         });
     }
-    match (protocol, header.known & known::V6 != 0) {
-        (protocol::TCP, _) => with_tcp(with_ports(header, rest, TCP_LEN)?, rest),
-        (protocol::UDP | protocol::UDPLITE, _) => with_ports(header, rest, 8),
-        (protocol::SCTP | protocol::DCCP, _) => with_ports(header, rest, 12),
-        (protocol::ICMP, false) | (protocol::ICMPV6, true) => with_icmp(header, rest),
+    match protocol {
+        protocol::TCP => with_tcp(with_ports(header, rest, TCP_LEN)?, rest),
+        protocol::UDP | protocol::UDPLITE => with_ports(header, rest, 8),
+        protocol::SCTP | protocol::DCCP => with_ports(header, rest, 12),
+        // In the wrong family, too: conntrack looks at the protocol alone.
+        protocol::ICMP | protocol::ICMPV6 => with_icmp(header, rest),
         _ => Ok(header),
     }
 }
