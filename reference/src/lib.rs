@@ -135,6 +135,3 @@ impl<'a> Walk<'a> {
         outcomes::gather(self.follow(State::new(packet), Probability::one()))
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,130 @@
+//! WALK.md 3: rules in order, the jump stack, policies.
+
+use crate::support::{ask, nobody, packet, rules};
+use kpclass_reference::{Event, Walk};
+
+const PACKET: &str = "udp 10.0.0.1:4000 > 10.0.0.2:53";
+
+#[test]
+fn first_match_wins() {
+    let rules = rules(
+        "*filter\n-A FORWARD -p tcp -j ACCEPT\n-A FORWARD -p udp -j DROP\n-A FORWARD -j ACCEPT",
+    );
+    assert_eq!(ask(&rules, &nobody(), PACKET), "drop by FORWARD 2");
+}
+
+#[test]
+fn all_matches_of_a_rule_must_hold() {
+    let rules = rules(
+        "*filter\n-A FORWARD -s 10.0.0.1/32 -p udp -m udp --dport 54 -j DROP\n-A FORWARD -s 10.0.0.0/24 -d 10.0.0.2/32 -p udp -m udp --dport 53 -j DROP",
+    );
+    assert_eq!(ask(&rules, &nobody(), PACKET), "drop by FORWARD 2");
+}
+
+#[test]
+fn a_rule_without_target_goes_on() {
+    let rules = rules("*filter\n-A FORWARD -p udp\n-A FORWARD -j DROP");
+    assert_eq!(ask(&rules, &nobody(), PACKET), "drop by FORWARD 2");
+}
+
+#[test]
+fn a_chains_end_and_return_go_behind_the_jump() {
+    let rules = rules(
+        "*filter\n:web -\n:empty -\n-A FORWARD -j empty\n-A FORWARD -j web\n-A FORWARD -j DROP\n-A web -p udp -j RETURN\n-A web -j ACCEPT",
+    );
+    assert_eq!(ask(&rules, &nobody(), PACKET), "drop by FORWARD 3");
+}
+
+#[test]
+fn the_end_and_return_of_a_built_in_chain_are_its_policy() {
+    let drop = rules("*filter\n:FORWARD DROP");
+    assert_eq!(ask(&drop, &nobody(), PACKET), "drop");
+    let returns = rules("*filter\n:FORWARD DROP\n-A FORWARD -j RETURN\n-A FORWARD -j ACCEPT");
+    assert_eq!(ask(&returns, &nobody(), PACKET), "drop");
+}
+
+#[test]
+fn goto_leaves_no_place_to_return_to() {
+    let inner = rules(
+        "*filter\n:a -\n:b -\n-A FORWARD -j a\n-A FORWARD -j DROP\n-A a -g b\n-A a -j ACCEPT\n-A b -p tcp -j ACCEPT",
+    );
+    assert_eq!(
+        ask(&inner, &nobody(), PACKET),
+        "drop by FORWARD 2",
+        "b's end is the end of a's caller"
+    );
+    let base = rules(
+        "*filter\n:FORWARD DROP\n:b -\n-A FORWARD -g b\n-A FORWARD -j ACCEPT\n-A b -p tcp -j ACCEPT",
+    );
+    assert_eq!(
+        ask(&base, &nobody(), PACKET),
+        "drop",
+        "from a built-in chain straight to the policy"
+    );
+}
+
+#[test]
+fn accept_ends_the_table_at_this_hook_only() {
+    let rules = rules(
+        "*mangle\n:a -\n-A FORWARD -j a\n-A FORWARD -j DROP\n-A a -j ACCEPT\n*filter\n-A FORWARD -j REJECT --reject-with icmp-port-unreachable",
+    );
+    assert_eq!(
+        ask(&rules, &nobody(), PACKET),
+        "reject icmp-port-unreachable by FORWARD 1"
+    );
+}
+
+#[test]
+fn the_path_names_rules_depth_and_policy() {
+    let rules = rules(
+        "*filter\n:FORWARD DROP\n:web -\n-A FORWARD -p tcp -j ACCEPT\n-A FORWARD -j web\n-A web -p udp -j RETURN",
+    );
+    let node = nobody();
+    let traced = Walk::new(&rules, &node)
+        .unwrap()
+        .decide(&packet(PACKET, &node), 7);
+    let path: Vec<(String, usize)> = traced
+        .path
+        .iter()
+        .map(|step| match (step.rule, step.event) {
+            (Some(rule), event) => {
+                let chain = rules.chain_name(rules.rule(rule).chain);
+                let event = match event {
+                    Event::Jump(_) => "jump",
+                    Event::Return => "return",
+                    other => panic!("{other:?}"),
+                };
+                (
+                    format!("{chain} {} {event}", rules.rulenum(rule)),
+                    step.depth,
+                )
+            }
+            (None, Event::Policy(chain)) => {
+                (format!("{} policy", rules.chain_name(chain)), step.depth)
+            }
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let expected = [
+        ("FORWARD 2 jump", 0),
+        ("web 1 return", 1),
+        ("FORWARD policy", 0),
+    ];
+    assert_eq!(
+        path,
+        expected.map(|(text, depth)| (text.to_string(), depth))
+    );
+}
+
+#[test]
+fn five_thousand_nested_chains_need_no_stack() {
+    let mut text = String::from("*filter\n");
+    for i in 0..5000 {
+        text.push_str(&format!(":c{i} -\n"));
+    }
+    text.push_str("-A FORWARD -j c0\n-A FORWARD -j DROP\n");
+    for i in 0..4999 {
+        text.push_str(&format!("-A c{i} -j c{}\n", i + 1));
+    }
+    assert_eq!(ask(&rules(&text), &nobody(), PACKET), "drop by FORWARD 2");
+}

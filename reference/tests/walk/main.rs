@@ -1,0 +1,18 @@
+//! The walk, sentence by sentence of `ruleset/WALK.md`, and against what the kernel was seen to do.
+
+mod addrtype;
+mod chains;
+mod draws;
+mod flows;
+mod headers;
+mod interfaces;
+mod kernel;
+mod missing_chains;
+mod nat;
+mod recent;
+mod routing;
+mod sets;
+mod support;
+mod traversal;
+mod tutorial;
+mod unknowns;
