@@ -10,14 +10,14 @@ use kpclass_ruleset::{RuleId, Ruleset, TableId};
 use std::fmt::Write as _;
 
 /// The rules of an `iptables-save` text as it stands.
-pub fn read_rules(text: &str) -> Ruleset {
+pub(crate) fn read_rules(text: &str) -> Ruleset {
     let rules = read(&[Input::new("test", text)])
         .unwrap_or_else(|error| panic!("{}\n{text}", error.report()));
     rules.v4.or(rules.v6).expect("rules of one family")
 }
 
 /// The rules of a text in which the built-in chains of each table (and `COMMIT`) may be left out; their policy is ACCEPT.
-pub fn rules(text: &str) -> Ruleset {
+pub(crate) fn rules(text: &str) -> Ruleset {
     let text = text.lines().map(str::trim).collect::<Vec<_>>().join("\n");
     let mut full = String::new();
     for section in text.split('*').skip(1) {
@@ -40,7 +40,7 @@ pub fn rules(text: &str) -> Ruleset {
 }
 
 /// A node with these addresses.
-pub fn node(addresses: &[&str]) -> NodeFacts {
+pub(crate) fn node(addresses: &[&str]) -> NodeFacts {
     let addresses = addresses.iter().map(|a| a.parse().expect("an address"));
     NodeFacts {
         local: Some(LocalAddresses::new(addresses)),
@@ -49,19 +49,19 @@ pub fn node(addresses: &[&str]) -> NodeFacts {
 }
 
 /// A node of which nothing is known.
-pub fn nobody() -> NodeFacts {
+pub(crate) fn nobody() -> NodeFacts {
     NodeFacts::default()
 }
 
 /// The packet of a line.
-pub fn packet(spec: &str, node: &NodeFacts) -> Packet {
+pub(crate) fn packet(spec: &str, node: &NodeFacts) -> Packet {
     spec::parse(spec)
         .unwrap_or_else(|error| panic!("{spec}: {error}"))
         .packet(node)
 }
 
 /// The one decision about a packet, as [`describe`] prints it.
-pub fn ask(rules: &Ruleset, node: &NodeFacts, spec: &str) -> String {
+pub(crate) fn ask(rules: &Ruleset, node: &NodeFacts, spec: &str) -> String {
     let walk = Walk::new(rules, node).expect("no loops");
     let pieces = walk.partition(&packet(spec, node));
     assert_eq!(pieces.len(), 1, "one decision: {pieces:?}");
@@ -69,7 +69,7 @@ pub fn ask(rules: &Ruleset, node: &NodeFacts, spec: &str) -> String {
 }
 
 /// The outcomes of a packet, each as its probability and [`describe`]'s line.
-pub fn outcomes(rules: &Ruleset, node: &NodeFacts, spec: &str) -> Vec<(String, String)> {
+pub(crate) fn outcomes(rules: &Ruleset, node: &NodeFacts, spec: &str) -> Vec<(String, String)> {
     let outcomes = all_outcomes(rules, node, spec);
     outcomes
         .iter()
@@ -78,14 +78,14 @@ pub fn outcomes(rules: &Ruleset, node: &NodeFacts, spec: &str) -> Vec<(String, S
 }
 
 /// The outcomes of a packet.
-pub fn all_outcomes(rules: &Ruleset, node: &NodeFacts, spec: &str) -> Vec<Outcome> {
+pub(crate) fn all_outcomes(rules: &Ruleset, node: &NodeFacts, spec: &str) -> Vec<Outcome> {
     Walk::new(rules, node)
         .expect("no loops")
         .outcomes(&packet(spec, node))
 }
 
 /// The assumptions that the answer names, as sentences.
-pub fn assumptions(rules: &Ruleset, node: &NodeFacts, spec: &str) -> Vec<String> {
+pub(crate) fn assumptions(rules: &Ruleset, node: &NodeFacts, spec: &str) -> Vec<String> {
     let traced = Walk::new(rules, node)
         .expect("no loops")
         .decide(&packet(spec, node), 0);
@@ -93,7 +93,7 @@ pub fn assumptions(rules: &Ruleset, node: &NodeFacts, spec: &str) -> Vec<String>
 }
 
 /// A decision in a line: `forward dnat=10.0.0.1:80 masquerade mark=0x1 marked-by KUBE-SVC 1`.
-pub fn describe(rules: &Ruleset, decision: &Decision) -> String {
+pub(crate) fn describe(rules: &Ruleset, decision: &Decision) -> String {
     let mut line = decision.disposition.name().to_string();
     let place = |rule: RuleId| {
         format!(
@@ -134,7 +134,7 @@ pub fn describe(rules: &Ruleset, decision: &Decision) -> String {
 }
 
 /// `10.0.0.1:80`, `[fd00::1]:80`, `this-node:80`; without a port the address alone.
-pub fn describe_nat(nat: Nat) -> String {
+pub(crate) fn describe_nat(nat: Nat) -> String {
     match (nat.address, nat.port) {
         (Some(address), Some(port)) => std::net::SocketAddr::new(address, port).to_string(),
         (Some(address), None) => address.to_string(),

@@ -2,18 +2,24 @@
 
 use crate::support::{ask, assumptions, nobody, node, read_rules};
 use kpclass_ruleset::Ruleset;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// The listing among the samples; `None`, loudly, where they are not there.
+/// The listing among the samples, or in the material that the project was handed; `None`, loudly, where neither is there.
 fn listing() -> Option<Ruleset> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../pcaps/tutorial-listing.txt");
-    match std::fs::read_to_string(&path) {
-        Ok(text) => Some(read_rules(&text)),
-        Err(error) => {
-            eprintln!("SKIPPED: {}: {error}", path.display());
-            None
-        }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let shared =
+        std::env::var_os("KPCLASS_SHARED").map_or_else(|| root.join("../shared"), PathBuf::from);
+    let places = [
+        root.join("pcaps/tutorial-listing.txt"),
+        shared.join("dumps/tutorial/listing.txt"),
+    ];
+    let text = places
+        .iter()
+        .find_map(|place| std::fs::read_to_string(place).ok());
+    if text.is_none() {
+        eprintln!("SKIPPED: no tutorial listing at {places:?}");
     }
+    text.map(|text| read_rules(&text))
 }
 
 const POD: &str = "tcp 10.1.5.5:40000 > 10.152.183.1:443";
