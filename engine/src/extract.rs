@@ -92,7 +92,7 @@ pub fn extract_into(
 /// not so, it leaves to [`any`], which gives the same answer for these.
 #[inline]
 fn ordinary(captured: &[u8]) -> Option<Header> {
-    const ORDINARY: usize = Ethernet::LEN + Ipv4::LEN + TCP_LEN;
+    const ORDINARY: usize = Ethernet::LEN + Ipv4::LEN + Tcp::LEN;
     let frame: &[u8; ORDINARY] = captured.first_chunk()?;
     let ethernet = Ethernet::read(frame)?;
     let ip = Ipv4::read(&frame[Ethernet::LEN..])?;
@@ -104,7 +104,7 @@ fn ordinary(captured: &[u8]) -> Option<Header> {
         && ip.header_len() == Ipv4::LEN
         && !ip.is_later_fragment()
         && (is_tcp || ip.protocol() == protocol::UDP)
-        && total_len >= Ipv4::LEN + TCP_LEN
+        && total_len >= Ipv4::LEN + Tcp::LEN
         && total_len <= captured.len() - Ethernet::LEN;
     if !is_plain {
         return None;
@@ -167,11 +167,20 @@ impl<'a> Rest<'a> {
     }
 
     /// The wire holds `needed` bytes, captured or not.
-    fn require(self, needed: usize) -> Result<(), Skip> {
+    fn on_wire(self, needed: usize) -> Result<(), Skip> {
         if needed <= self.wire_len {
             Ok(())
         } else {
             Err(Skip::Malformed)
+        }
+    }
+
+    /// The next `needed` bytes were captured.
+    fn require(self, needed: usize) -> Result<(), Skip> {
+        if needed <= self.captured.len() {
+            Ok(())
+        } else {
+            Err(self.missing(needed))
         }
     }
 
@@ -293,7 +302,7 @@ fn ipv4(packet: Rest<'_>, mac: Option<[u8; 6]>) -> Result<Header, Skip> {
     if !is_sound {
         return Err(Skip::Malformed);
     }
-    packet.require(total_len)?;
+    packet.on_wire(total_len)?;
     let header = Header {
         source: ip.source().into(),
         destination: ip.destination().into(),
@@ -313,7 +322,7 @@ fn ipv6(packet: Rest<'_>, mac: Option<[u8; 6]>) -> Result<Header, Skip> {
         len => Some(Ipv6::LEN + usize::from(len)),
     };
     let total_len = given_len.unwrap_or(packet.wire_len);
-    packet.require(total_len)?;
+    packet.on_wire(total_len)?;
     let header = Header {
         source: ip.source(),
         destination: ip.destination(),
@@ -339,6 +348,9 @@ fn behind_extensions(header: Header, next_header: u8, rest: Rest<'_>) -> Result<
             return upper_layer(header, number, rest, false);
         }
         let extension = rest.view(|bytes| Extension::read(number, bytes), Extension::LEN)?;
+        if !extension.is_sound() {
+            return Err(Skip::Malformed);
+        }
         rest = rest.skip(extension.header_len())?;
         number = extension.next_header();
         if extension.is_later_fragment() {
@@ -348,11 +360,8 @@ fn behind_extensions(header: Header, next_header: u8, rest: Rest<'_>) -> Result<
     Err(Skip::TooDeep)
 }
 
-/// Bytes of a TCP header without options.
-const TCP_LEN: usize = 20;
-
-/// Adds what rules can ask about `protocol`. The kernel's matches read whole headers and drop the packet if there is
-/// less of one (`hotdrop`); of a header that the capture cut, the asked fields are enough.
+/// Adds what rules can ask about `protocol`. The kernel's matches read whole headers (without options), and drop the packet
+/// if there is less of one.
 #[inline]
 fn upper_layer(
     header: Header,
@@ -368,7 +377,7 @@ fn upper_layer(
         });
     }
     match protocol {
-        protocol::TCP => with_tcp(with_ports(header, rest, TCP_LEN)?, rest),
+        protocol::TCP => with_tcp(header, rest),
         protocol::UDP | protocol::UDPLITE => with_ports(header, rest, 8),
         protocol::SCTP | protocol::DCCP => with_ports(header, rest, 12),
         // In the wrong family, too: conntrack looks at the protocol alone.
@@ -389,6 +398,7 @@ fn with_ports(header: Header, rest: Rest<'_>, header_len: usize) -> Result<Heade
 }
 
 fn with_tcp(header: Header, rest: Rest<'_>) -> Result<Header, Skip> {
+    let header = with_ports(header, rest, Tcp::LEN)?;
     let tcp_flags = rest.view(Tcp::read, Tcp::LEN)?.flags();
     Ok(Header {
         tcp_flags,
@@ -398,7 +408,6 @@ fn with_tcp(header: Header, rest: Rest<'_>) -> Result<Header, Skip> {
 }
 
 fn with_icmp(header: Header, rest: Rest<'_>) -> Result<Header, Skip> {
-    rest.require(8)?;
     let icmp = rest.view(Icmp::read, Icmp::LEN)?;
     Ok(Header {
         icmp_type: icmp.kind(),

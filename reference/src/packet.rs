@@ -150,7 +150,7 @@ fn read_link(link: LinkType, bytes: &[u8]) -> Result<Linked<'_>, SkipReason> {
         ETHERNET => read_ethernet(bytes),
         LINUX_SLL => read_cooked(bytes),
         LINUX_SLL2 => read_cooked_v2(bytes),
-        NULL | LOOP => read_loopback(link, bytes),
+        NULL | LOOP => read_loopback(bytes),
         IPV4 => Ok((Network::V4(bytes), None)),
         IPV6 => Ok((Network::V6(bytes), None)),
         RAW => read_raw(bytes),
@@ -189,19 +189,15 @@ fn cooked_mac(device_type: u16, len: u16, address: &[u8]) -> Option<[u8; 6]> {
         .flatten()
 }
 
-fn read_loopback(link: LinkType, bytes: &[u8]) -> Result<Linked<'_>, SkipReason> {
+fn read_loopback(bytes: &[u8]) -> Result<Linked<'_>, SkipReason> {
     let (family, payload) = bytes.split_first_chunk().ok_or(SkipReason::CutLink)?;
     let big = u32::from_be_bytes(*family);
-    // Families are small: the byte order of a NULL header is the one in which it is one.
-    let family = if link == link_type::NULL && big > 0xffff {
-        big.swap_bytes()
-    } else {
-        big
-    };
+    // Families are small: the byte order of the header is the one in which it is one.
+    let family = if big > 0xffff { big.swap_bytes() } else { big };
     match family {
         2 => Ok((Network::V4(payload), None)),
-        // Linux, NetBSD and OpenBSD, FreeBSD, macOS.
-        10 | 24 | 28 | 30 => Ok((Network::V6(payload), None)),
+        // Linux, Windows, NetBSD and OpenBSD, FreeBSD, macOS.
+        10 | 23 | 24 | 28 | 30 => Ok((Network::V6(payload), None)),
         _ => Err(SkipReason::NotIp),
     }
 }
@@ -259,6 +255,9 @@ fn read_ipv4(bytes: &[u8]) -> Result<FramePacket, SkipReason> {
     Ok(packet)
 }
 
+/// The next header of a packet that ends there.
+const NO_NEXT_HEADER: u8 = 59;
+
 fn read_ipv6(bytes: &[u8]) -> Result<FramePacket, SkipReason> {
     use etherparse::err::ipv6::HeaderSliceError::{Content, Len};
     let header = Ipv6HeaderSlice::from_slice(bytes).map_err(|error| match error {
@@ -266,9 +265,10 @@ fn read_ipv6(bytes: &[u8]) -> Result<FramePacket, SkipReason> {
         Content(_) => SkipReason::MalformedNetwork,
     })?;
     let behind = &bytes[header.slice().len()..];
+    // A jumbogram, or segmentation offload (unless it says that nothing follows).
+    let is_open = header.payload_length() == 0 && header.next_header().0 != NO_NEXT_HEADER;
     let payload = match usize::from(header.payload_length()) {
-        // A jumbogram, or segmentation offload.
-        0 => behind,
+        0 if is_open => behind,
         len => &behind[..len.min(behind.len())],
     };
     let (number, fragment, transport) = behind_extensions(header.next_header().0, payload)?;
@@ -280,7 +280,7 @@ fn read_ipv6(bytes: &[u8]) -> Result<FramePacket, SkipReason> {
         tcp_flags: None,
         icmp: None,
         fragment,
-        length: Some(header.payload_length().saturating_add(40)),
+        length: (!is_open).then(|| header.payload_length().saturating_add(40)),
         ttl: header.hop_limit(),
         dscp: header.traffic_class() >> 2,
         source_mac: None,

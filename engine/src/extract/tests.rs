@@ -385,20 +385,26 @@ fn lengths_that_lie_are_malformed() {
 }
 
 #[test]
-fn a_cut_frame_is_read_if_its_ports_and_flags_are_there() {
-    let frame = join(&[&ethernet_header(0x0800), &tcp4()]);
+fn a_cut_frame_is_read_if_its_transport_header_is_there() {
+    let packet = join(&[&ipv4_header(6, 30), &tcp_header(2), &[0; 10]]);
+    let frame = join(&[&ethernet_header(0x0800), &packet]);
+    let fields = with_mac(Header {
+        length: 50,
+        ..tcp4_fields()
+    });
     for len in 0..frame.len() {
-        let expected = if len < 14 + 20 + 14 {
-            Err(Skip::Truncated)
-        } else {
-            Ok(with_mac(tcp4_fields()))
-        };
-        let given = extract(LinkType::ETHERNET, &frame[..len], frame.len() as u32);
-        assert_eq!(given, expected, "{len} bytes captured");
-        if len < 54 {
-            let given = extract(LinkType::ETHERNET, &frame[..len], len as u32);
-            assert_eq!(given, Err(Skip::Malformed), "{len} bytes on the wire");
-        }
+        let cut = extract(LinkType::ETHERNET, &frame[..len], frame.len() as u32);
+        assert_eq!(
+            cut,
+            if len < 54 {
+                Err(Skip::Truncated)
+            } else {
+                Ok(fields)
+            },
+            "{len} captured"
+        );
+        let short = extract(LinkType::ETHERNET, &frame[..len], len as u32);
+        assert_eq!(short, Err(Skip::Malformed), "{len} on the wire");
     }
 }
 

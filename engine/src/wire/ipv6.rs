@@ -126,6 +126,11 @@ impl<'a> Extension<'a> {
         }
     }
 
+    /// Whether its length is one that its kind can have: an authentication header's fixed part has 12 bytes, the others' 8.
+    pub fn is_sound(self) -> bool {
+        self.number != next_header::AUTHENTICATION || self.header_len() >= 12
+    }
+
     /// Whether it is a fragment header, of a fragment other than the first.
     pub fn is_later_fragment(self) -> bool {
         self.number == next_header::FRAGMENT

@@ -1,4 +1,4 @@
-//! The first bytes of TCP, of the other protocols with ports, and of ICMP.
+//! TCP, what the other protocols with ports begin with, and ICMP.
 
 use super::be16;
 
@@ -36,14 +36,14 @@ impl<'a> Ports<'a> {
     }
 }
 
-const TCP_LEN: usize = 14;
+const TCP_LEN: usize = 20;
 
-/// A TCP header up to its flags.
+/// A TCP header without options.
 #[derive(Clone, Copy, Debug)]
 pub struct Tcp<'a>(&'a [u8; TCP_LEN]);
 
 impl<'a> Tcp<'a> {
-    /// Bytes up to the flags.
+    /// Bytes of the header without options.
     pub const LEN: usize = TCP_LEN;
 
     /// The header at the beginning of `bytes`.
@@ -57,14 +57,14 @@ impl<'a> Tcp<'a> {
     }
 }
 
-const ICMP_LEN: usize = 2;
+const ICMP_LEN: usize = 8;
 
-/// Type and code of an ICMP or ICMPv6 message.
+/// An ICMP or ICMPv6 header, as far as the kernel reads it for every type.
 #[derive(Clone, Copy, Debug)]
 pub struct Icmp<'a>(&'a [u8; ICMP_LEN]);
 
 impl<'a> Icmp<'a> {
-    /// Bytes of the two.
+    /// Bytes of the header.
     pub const LEN: usize = ICMP_LEN;
 
     /// The message at the beginning of `bytes`.
