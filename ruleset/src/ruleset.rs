@@ -324,6 +324,13 @@ impl RulesetBuilder {
         self.present[table as usize]
     }
 
+    /// The chain of that name, if it was named before.
+    pub fn find(&self, table: TableId, name: &str) -> Option<ChainId> {
+        self.by_name
+            .get(&(table, self.strings.find(name)?))
+            .copied()
+    }
+
     /// The chain of that name, which is added, undeclared, if it is new.
     pub fn chain(&mut self, table: TableId, name: &str) -> ChainId {
         let name_id = self.strings.intern(name);

@@ -49,10 +49,10 @@ pub(crate) enum Known {
 }
 
 /// Tables as bits.
-type Tables = u8;
+pub(crate) type Tables = u8;
 const ALL: Tables = 0b1_1111;
 
-fn bit(table: TableId) -> Tables {
+pub(crate) fn bit(table: TableId) -> Tables {
     1 << table as u8
 }
 
@@ -380,7 +380,7 @@ fn line_evidence(text: &str) -> Evidence {
     evidence
 }
 
-fn chain_tables(chain: &str) -> Tables {
+pub(crate) fn chain_tables(chain: &str) -> Tables {
     if let Some(hook) = Hook::from_chain(chain) {
         let tables = TableId::ALL
             .into_iter()
@@ -414,10 +414,19 @@ const WELL_KNOWN: &[(&str, Tables)] = &[
     ("KUBE-FIREWALL", FILTER),
     ("KUBE-EXTERNAL-SERVICES", FILTER),
     ("KUBE-PROXY-FIREWALL", FILTER),
+    ("KUBE-NODEPORT-NON-LOCAL", FILTER),
+    ("KUBE-ROUTER-INPUT", FILTER),
+    ("KUBE-ROUTER-FORWARD", FILTER),
+    ("KUBE-ROUTER-OUTPUT", FILTER),
+    ("KUBE-ROUTER-HAIRPIN", NAT),
+    ("KUBE-LOAD-BALANCER", NAT),
     ("KUBE-POD-FW-*", FILTER),
     ("KUBE-NWPLCY-*", FILTER),
     ("DOCKER-ISOLATION*", FILTER),
     ("DOCKER-USER", FILTER),
+    ("DOCKER-FORWARD", FILTER),
+    ("DOCKER_OUTPUT", NAT),
+    ("DOCKER_POSTROUTING", NAT),
     ("WEAVE-NPC*", FILTER),
     ("CNI-DN-*", NAT),
     ("CNI-HOSTPORT-*", NAT),
@@ -425,6 +434,7 @@ const WELL_KNOWN: &[(&str, Tables)] = &[
     ("KIND-MASQ-AGENT", NAT),
     ("IP-MASQ*", NAT),
     ("FLANNEL-POSTRTG", NAT),
+    ("FLANNEL-FWD", FILTER),
     ("cali-nat-outgoing", NAT),
     ("cali-fip-*", NAT),
     ("ISTIO_REDIRECT", NAT),
@@ -433,7 +443,7 @@ const WELL_KNOWN: &[(&str, Tables)] = &[
 ];
 
 /// The tables in which a target can stand.
-fn target_tables(target: &str) -> Tables {
+pub(crate) fn target_tables(target: &str) -> Tables {
     match target {
         "DNAT" | "SNAT" | "MASQUERADE" | "REDIRECT" | "NETMAP" => NAT,
         "REJECT" => FILTER,
@@ -445,7 +455,7 @@ fn target_tables(target: &str) -> Tables {
 }
 
 /// What a jump out of a built-in chain to a chain of kube-proxy's or Docker's says.
-fn jump_tables(chain: &str, target: &str) -> Tables {
+pub(crate) fn jump_tables(chain: &str, target: &str) -> Tables {
     match (chain, target) {
         ("PREROUTING", "KUBE-SERVICES" | "DOCKER") => NAT,
         ("FORWARD" | "INPUT", "KUBE-SERVICES" | "KUBE-NODEPORTS" | "DOCKER") => FILTER,

@@ -6,7 +6,7 @@ use super::shape::Shape;
 use super::words::{Cursor, Word, split};
 use super::{Builders, Input, Line, ReadError, WarningKind, names};
 use crate::ids::ChainId;
-use crate::matches::Match;
+use crate::matches::{Match, MatchKind, Undecided};
 use crate::ruleset::{Counters, Hook, Policy, RulesetBuilder, TableId};
 use crate::target::Target;
 use crate::value::Family;
@@ -51,9 +51,9 @@ const MAX_MOVED: u64 = 4 << 30;
 
 /// Where a line's rule goes.
 #[derive(Clone, Copy, Debug)]
-struct Place {
-    family: Family,
-    table: TableId,
+pub(crate) struct Place {
+    pub(crate) family: Family,
+    pub(crate) table: TableId,
 }
 
 impl<'t> TextReader<'_, 't> {
@@ -446,28 +446,53 @@ impl<'t> TextReader<'_, 't> {
     }
 }
 
-/// Appends the rule whose options are `line`'s text to a chain: what a listing's row says, spelt as `-A` would be.
+/// A rule in the words of `-A CHAIN`, as a listing's reader spells it.
+#[derive(Debug)]
+pub(crate) struct Spelt<'l> {
+    pub(crate) chain: &'l str,
+    /// What follows the chain.
+    pub(crate) options: Line<'l>,
+    /// Conditions that no option says: module and text of each.
+    pub(crate) undecided: Vec<(&'l str, &'l str)>,
+    pub(crate) counters: Option<Counters>,
+}
+
+/// Appends a rule to a chain.
 ///
 /// # Errors
 /// Malformed options.
 pub(crate) fn append(
     builders: &mut Builders,
-    family: Family,
-    table: TableId,
-    chain: &str,
-    line: &Line<'_>,
-    counters: Option<Counters>,
+    place: Place,
+    rule: Spelt<'_>,
 ) -> Result<(), ReadError> {
-    let source = builders.source(line);
-    let builder = builders.of(family);
-    let chain = builder.chain(table, chain);
+    let Spelt {
+        chain,
+        options,
+        undecided,
+        counters,
+    } = rule;
+    let source = builders.source(&options);
+    let builder = builders.of(place.family);
+    let chain = builder.chain(place.table, chain);
     let mut words = Vec::new();
-    split(line, 0, &mut words)?;
-    let cursor = Cursor::new(*line, &words);
+    split(&options, 0, &mut words)?;
+    let cursor = Cursor::new(options, &words);
     let mut draft = Draft::default();
-    let rule = draft.read(cursor, &mut builder.strings, family)?;
-    let target = resolve(rule.target, &cursor, builder, table)?;
-    draft.expand(|matches| builder.push(chain, matches, target.clone(), source, counters));
+    let read = draft.read(cursor, &mut builder.strings, place.family)?;
+    let target = resolve(read.target, &cursor, builder, place.table)?;
+    let mut keep = |(module, text): &(&str, &str)| {
+        let (module, options) = (builder.strings.intern(module), builder.strings.intern(text));
+        Match {
+            inverted: false,
+            kind: MatchKind::Undecided(Undecided { module, options }),
+        }
+    };
+    let undecided: Vec<Match> = undecided.iter().map(&mut keep).collect();
+    draft.expand(|matches| {
+        let matches = matches.chain(undecided.iter().cloned());
+        builder.push(chain, matches, target.clone(), source, counters);
+    });
     Ok(())
 }
 

@@ -1,41 +1,10 @@
 //! Names that stand where numbers should: a listing without `-n` asks the node's `/etc/hosts`, DNS, `/etc/networks`,
 //! `/etc/protocols` and `/etc/services`. Only names that mean the same on every node are taken for their number.
 
-use super::services;
-use crate::value::{Family, protocol};
+pub(super) use crate::readers::names::{port, protocol_number};
+use crate::value::Family;
 use std::borrow::Cow;
 use std::net::IpAddr;
-
-/// Protocols beside [`protocol::NAMES`], from `/etc/protocols`.
-const PROTOCOLS: [(u8, &str); 27] = [
-    (0, "ip"),
-    (2, "igmp"),
-    (3, "ggp"),
-    (8, "egp"),
-    (9, "igp"),
-    (12, "pup"),
-    (20, "hmp"),
-    (22, "xns-idp"),
-    (27, "rdp"),
-    (36, "xtp"),
-    (43, "ipv6-route"),
-    (44, "ipv6-frag"),
-    (46, "rsvp"),
-    (58, "icmpv6"),
-    (59, "ipv6-nonxt"),
-    (60, "ipv6-opts"),
-    (88, "eigrp"),
-    (94, "ipip"),
-    (97, "etherip"),
-    (98, "encap"),
-    (103, "pim"),
-    (108, "ipcomp"),
-    (115, "l2tp"),
-    (124, "isis"),
-    (135, "mobility-header"),
-    (137, "mpls-in-ip"),
-    (139, "hip"),
-];
 
 /// Addresses with a name that is the same everywhere.
 const HOSTS: [(&str, &str); 7] = [
@@ -60,24 +29,9 @@ const HOSTS6: [(&str, &str); 6] = [
 
 /// Whether a word, perhaps negated, is `all`, a protocol's number or the name of a protocol.
 pub(super) fn is_protocol(word: &str) -> bool {
+    // `any` is an interface.
     let word = word.strip_prefix('!').unwrap_or(word);
-    word == "all" || protocol_number(word).is_some()
-}
-
-/// The number of a protocol by number or name. (`all` is none.)
-pub(super) fn protocol_number(word: &str) -> Option<u8> {
-    let named = protocol::NAMES
-        .iter()
-        .chain(&PROTOCOLS)
-        .find(|(_, name)| *name == word);
-    named
-        .map(|(number, _)| *number)
-        .or_else(|| word.parse().ok())
-}
-
-/// The port of a number or service name.
-pub(super) fn port(word: &str) -> Option<u16> {
-    word.parse().ok().or_else(|| services::port(word))
+    word != "any" && protocol_number(word).is_some()
 }
 
 /// Whether a word, perhaps negated, can stand in an address column: an address, a prefix, or a name with letters in it.

@@ -1,163 +1,138 @@
 //! Which table a listing shows, where nothing names it.
 //!
-//! Built-in chains, targets that the kernel allows in one table only, and chains that well-known software keeps in one table each
-//! leave some tables possible; a listing of which exactly one stays is of that table. `iptables -L` prints all built-in chains
-//! of a table, so a listing that has exactly those of one table is of that one, unless something else speaks against it.
+//! Built-in chains, targets that the kernel allows in some tables only, chains that well-known software keeps in one table, and
+//! kube-proxy's comments each leave some tables possible. Where several stay, `iptables -L` helps: it prints all built-in chains of a
+//! table, so a listing that has exactly those of one table is of that one.
 
-use super::Listed;
+use super::collect::Listed;
+use crate::readers::sections::{Tables, bit, chain_tables, jump_tables, target_tables};
 use crate::ruleset::{Hook, TableId};
-use TableId::{Filter, Mangle, Nat, Raw, Security};
 
-/// A set of tables.
-type Tables = &'static [TableId];
-
-/// Targets that work in some tables only (`.table` and `.hooks` of the kernel's `xt_*` modules).
-const TARGETS: [(&str, Tables); 19] = [
-    ("DNAT", &[Nat]),
-    ("SNAT", &[Nat]),
-    ("MASQUERADE", &[Nat]),
-    ("REDIRECT", &[Nat]),
-    ("NETMAP", &[Nat]),
-    ("REJECT", &[Filter]),
-    ("CT", &[Raw]),
-    ("NOTRACK", &[Raw]),
-    ("TPROXY", &[Mangle]),
-    ("CHECKSUM", &[Mangle]),
-    ("DSCP", &[Mangle]),
-    ("TOS", &[Mangle]),
-    ("TTL", &[Mangle]),
-    ("HL", &[Mangle]),
-    ("ECN", &[Mangle]),
-    ("TCPOPTSTRIP", &[Mangle]),
-    ("SECMARK", &[Mangle, Security]),
-    ("CONNSECMARK", &[Mangle, Security]),
-    ("TRACE", &[Raw]),
-];
-
-/// Beginnings of the names of chains that one table only has.
-const CHAINS: [(&str, TableId); 33] = [
-    ("KUBE-SVC-", Nat),
-    ("KUBE-SVL-", Nat),
-    ("KUBE-SEP-", Nat),
-    ("KUBE-XLB-", Nat),
-    ("KUBE-EXT-", Nat),
-    ("KUBE-FW-", Nat),
-    ("KUBE-MARK-", Nat),
-    ("KUBE-POSTROUTING", Nat),
-    ("KUBE-PORTALS-", Nat),
-    ("KUBE-NODEPORT-CONTAINER", Nat),
-    ("KUBE-NODEPORT-HOST", Nat),
-    ("KUBE-LOAD-BALANCER", Nat),
-    ("KUBE-FORWARD", Filter),
-    ("KUBE-EXTERNAL-SERVICES", Filter),
-    ("KUBE-PROXY-FIREWALL", Filter),
-    ("KUBE-NODEPORT-NON-LOCAL", Filter),
-    ("KUBE-ROUTER-INPUT", Filter),
-    ("KUBE-ROUTER-FORWARD", Filter),
-    ("KUBE-ROUTER-OUTPUT", Filter),
-    ("KUBE-ROUTER-HAIRPIN", Nat),
-    ("KUBE-POD-FW-", Filter),
-    ("KUBE-NWPLCY-", Filter),
-    ("CNI-DN-", Nat),
-    ("CNI-HOSTPORT-", Nat),
-    ("DOCKER_OUTPUT", Nat),
-    ("DOCKER_POSTROUTING", Nat),
-    ("DOCKER-ISOLATION", Filter),
-    ("DOCKER-USER", Filter),
-    ("DOCKER-FORWARD", Filter),
-    ("FLANNEL-POSTRTG", Nat),
-    ("FLANNEL-FWD", Filter),
-    ("IP-MASQ-AGENT", Nat),
-    ("cali-nat-", Nat),
-];
-
-/// Sets of built-in chains that are all that a table has. (Kernels before 2.6.36 have no nat INPUT.)
-const WHOLE: [(TableId, &[Hook]); 5] = [
-    (Raw, &[Hook::Prerouting, Hook::Output]),
-    (Mangle, &Hook::ALL),
+/// Comments of kube-proxy and kubelet that stand in one table only.
+const COMMENTS: [(&str, TableId); 9] = [
     (
-        Nat,
-        &[
-            Hook::Prerouting,
-            Hook::Input,
-            Hook::Output,
-            Hook::Postrouting,
-        ],
+        "/* kubernetes firewall for dropping marked packets */",
+        TableId::Filter,
     ),
-    (Nat, &[Hook::Prerouting, Hook::Output, Hook::Postrouting]),
-    (Filter, &[Hook::Input, Hook::Forward, Hook::Output]),
+    ("/* kubernetes forwarding rules */", TableId::Filter),
+    (
+        "/* kubernetes health check service ports */",
+        TableId::Filter,
+    ),
+    (
+        "/* kubernetes externally-visible service portals */",
+        TableId::Filter,
+    ),
+    ("/* kubernetes load balancer firewall */", TableId::Filter),
+    ("/* block incoming localnet connections */", TableId::Filter),
+    ("/* kubernetes postrouting rules */", TableId::Nat),
+    (
+        "/* kubernetes service traffic requiring SNAT */",
+        TableId::Nat,
+    ),
+    ("/* kubernetes service nodeports; NOTE", TableId::Nat),
 ];
 
-/// Whether a chain is built-in, in some table.
-pub(super) fn is_builtin(name: &str) -> bool {
-    Hook::from_chain(name).is_some()
-}
+/// What nat had before Linux 2.6.36: no INPUT.
+const OLD_NAT: [Hook; 3] = [Hook::Prerouting, Hook::Output, Hook::Postrouting];
 
-/// Whether no listing has all of these chains and `name` after them: no table has these built-in chains together, or `name` follows
-/// chains that are not built-in, which come last.
-pub(super) fn contradicts(names: &[&str], name: &str) -> bool {
-    let hooks: Vec<Hook> = names
-        .iter()
-        .chain([&name])
-        .filter_map(|name| Hook::from_chain(name))
+/// The table of a listing.
+///
+/// # Errors
+/// The tables that it may be, if that is not one.
+pub(super) fn infer(chains: &[Listed<'_>]) -> Result<TableId, Vec<TableId>> {
+    let hooks = hooks(chains);
+    let mut allowed = evidence(chains);
+    if allowed.count_ones() > 1 {
+        allowed = match allowed & by_comments(chains) {
+            0 => allowed,
+            tables => tables,
+        };
+    }
+    let possible: Vec<TableId> = TableId::ALL
+        .into_iter()
+        .filter(|table| allowed & bit(*table) != 0)
         .collect();
-    let together = TableId::ALL
-        .iter()
-        .any(|table| hooks.iter().all(|hook| table.hooks().contains(hook)));
-    let of = |name: &&str| {
-        CHAINS
-            .iter()
-            .find(|(head, _)| name.starts_with(head))
-            .map(|(_, table)| *table)
-    };
-    let table = names.iter().find_map(of);
-    let foreign = Hook::from_chain(name)
-        .is_some_and(|hook| table.is_some_and(|table| !table.hooks().contains(&hook)));
-    !together
-        || foreign
-        || names.last().is_some_and(|last| !is_builtin(last))
-            && whole(&hooks[..hooks.len() - 1]).is_some()
+    match possible.as_slice() {
+        [only] => Ok(*only),
+        _ => complete(&hooks, &possible).ok_or(possible),
+    }
 }
 
-fn whole(hooks: &[Hook]) -> Option<TableId> {
-    let mut sorted = hooks.to_vec();
-    sorted.sort_unstable();
-    sorted.dedup();
-    let same = |whole: &[Hook]| {
-        let mut whole = whole.to_vec();
-        whole.sort_unstable();
-        whole == sorted
-    };
-    WHOLE
+/// Whether a built-in chain cannot follow these chains in one listing: no table has them together, or the listing had all built-in
+/// chains of its table, which come first, and is past them.
+pub(super) fn contradicts(chains: &[Listed<'_>], name: &str) -> bool {
+    let before = hooks(chains);
+    let past = chains
+        .last()
+        .is_some_and(|last| Hook::from_chain(last.heading.name).is_none());
+    let all: Vec<Hook> = before
         .iter()
-        .find(|(_, whole)| same(whole))
-        .map(|(table, _)| *table)
+        .copied()
+        .chain(Hook::from_chain(name))
+        .collect();
+    tables_with(&all) & evidence(chains) == 0 || past && complete(&before, &TableId::ALL).is_some()
 }
 
-/// The table of a listing, if it can be told.
-pub(super) fn infer(chains: &[Listed<'_>]) -> Option<TableId> {
-    let names = || chains.iter().map(|listed| listed.heading.name);
-    let targets = || {
-        chains
+fn hooks(chains: &[Listed<'_>]) -> Vec<Hook> {
+    chains
+        .iter()
+        .filter_map(|listed| Hook::from_chain(listed.heading.name))
+        .collect()
+}
+
+/// The tables that have a built-in chain at each of these hooks.
+fn tables_with(hooks: &[Hook]) -> Tables {
+    let has = |table: &&TableId| hooks.iter().all(|hook| table.hooks().contains(hook));
+    TableId::ALL
+        .iter()
+        .filter(has)
+        .fold(0, |tables, table| tables | bit(*table))
+}
+
+/// The table whose built-in chains are exactly those at `hooks`. filter and security have the same ones; a listing of the latter says so.
+fn complete(hooks: &[Hook], possible: &[TableId]) -> Option<TableId> {
+    let is = |all: &[Hook]| hooks.len() == all.len() && all.iter().all(|hook| hooks.contains(hook));
+    let known = |table: &TableId| *table != TableId::Security && is(table.hooks());
+    let table = TableId::ALL
+        .into_iter()
+        .find(known)
+        .or(is(&OLD_NAT).then_some(TableId::Nat))?;
+    possible.contains(&table).then_some(table)
+}
+
+/// The tables that the chains, as listed, can be of.
+fn evidence(chains: &[Listed<'_>]) -> Tables {
+    let hooks = tables_with(&hooks(chains));
+    match hooks & by_names(chains, "") {
+        // kubelet's chain of this name is in filter, kube-proxy's of IPVS mode in nat.
+        0 => hooks & by_names(chains, "KUBE-FIREWALL"),
+        tables => tables,
+    }
+}
+
+/// By the names of chains and targets, but for one.
+fn by_names(chains: &[Listed<'_>], but: &str) -> Tables {
+    let mut tables = Tables::MAX;
+    for listed in chains {
+        let name = listed.heading.name;
+        if name != but {
+            tables &= chain_tables(name);
+        }
+        for (_, row) in listed.rows.iter().filter(|(_, row)| row.target != but) {
+            tables &= target_tables(row.target) & jump_tables(name, row.target);
+        }
+    }
+    tables
+}
+
+fn by_comments(chains: &[Listed<'_>]) -> Tables {
+    let mut tables = Tables::MAX;
+    for (_, row) in chains.iter().flat_map(|listed| &listed.rows) {
+        let known = COMMENTS
             .iter()
-            .flat_map(|listed| &listed.rows)
-            .map(|(_, row)| row.target)
-    };
-    let hooks: Vec<Hook> = names().filter_map(Hook::from_chain).collect();
-    let mut tables = TableId::ALL.to_vec();
-    tables.retain(|table| hooks.iter().all(|hook| table.hooks().contains(hook)));
-    for target in targets() {
-        if let Some((_, only)) = TARGETS.iter().find(|(name, _)| *name == target) {
-            tables.retain(|table| only.contains(table));
-        }
+            .find(|(comment, _)| row.text.contains(comment));
+        tables &= known.map_or(Tables::MAX, |(_, table)| bit(*table));
     }
-    for name in names().chain(targets()) {
-        if let Some((_, only)) = CHAINS.iter().find(|(head, _)| name.starts_with(head)) {
-            tables.retain(|table| table == only);
-        }
-    }
-    match tables.as_slice() {
-        [only] => Some(*only),
-        _ => whole(&hooks).filter(|table| tables.contains(table)),
-    }
+    tables
 }

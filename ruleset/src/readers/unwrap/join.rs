@@ -45,7 +45,9 @@ fn append(last: &mut Piece<'_>, seam: Seam, next: &str) {
 fn seam(last: &Piece<'_>, next: &Piece<'_>) -> Option<Seam> {
     let continues = next.shape == Shape::Noise && !next.text.starts_with("```");
     match last.shape {
-        Shape::Rule | Shape::Command if last.text.ends_with('\\') => Some(Seam::Blank),
+        Shape::Rule | Shape::Command if last.text.ends_with('\\') => {
+            matches!(next.shape, Shape::Noise | Shape::Row).then_some(Seam::Blank)
+        }
         Shape::Rule if continues => rule_seam(&last.text, &next.text),
         Shape::Row if continues => row_seam(&last.text, &next.text),
         Shape::Noise if continues => halves_of_a_row(&last.text, &next.text),
