@@ -3,7 +3,7 @@
 mod matches;
 mod targets;
 
-pub(crate) use matches::ports_text;
+pub(crate) use matches::write as write_match;
 
 use crate::ids::RuleId;
 use crate::ruleset::{Chain, Counters, Policy, Rule, Ruleset, TableId};
@@ -71,7 +71,7 @@ fn write_rule(ruleset: &Ruleset, rule: &Rule, text: &mut String) {
     text.push_str("-A ");
     text.push_str(ruleset.chain_name(rule.chain));
     for condition in ruleset.matches(rule) {
-        matches::write(ruleset, condition, text);
+        matches::write(ruleset.strings(), ruleset.family(), condition, text);
     }
     targets::write(ruleset, &rule.target, text);
 }

@@ -76,6 +76,16 @@ impl ReadError {
         Self::at(line, start, line.text.trim_end().len(), message)
     }
 
+    /// An error about what a rule that was read names; `text` is the rule as `iptables-save` prints it.
+    pub(crate) fn of_rule(line: u32, text: String, name: &str, message: String) -> Self {
+        let start = text.rfind(name).unwrap_or(0);
+        let line = Line {
+            text: &text,
+            number: line,
+        };
+        Self::at(&line, start, start + name.len(), message)
+    }
+
     /// Says something beside the carets.
     #[must_use]
     pub(crate) fn label(mut self, label: &'static str) -> Self {

@@ -8,6 +8,7 @@
 //! The form is recognised from content, section by section. Nothing here panics on any input: what is not a dump, or is malformed,
 //! is a [`ReadError`] that names file, line and column; what may mislead is a [`Warning`].
 
+mod check;
 mod document;
 mod echo;
 mod error;
@@ -20,6 +21,7 @@ mod reading;
 mod rule;
 mod sections;
 mod shape;
+mod spelling;
 mod targets;
 mod text;
 mod unwrap;
@@ -82,16 +84,18 @@ pub fn read(inputs: &[Input]) -> Result<Rules, ReadError> {
         document::read(input, &mut builders).map_err(|error| error.in_file(&input.name))?;
     }
     let (v4, v6, mut warnings, files) = builders.into_parts();
+    let mut finish = |builder: Option<RulesetBuilder>| match builder {
+        None => Ok(None),
+        Some(builder) => {
+            let ruleset = builder.finish(files.clone());
+            check::check(&ruleset, &mut warnings).map(|()| Some(ruleset))
+        }
+    };
+    let (v4, v6) = (finish(v4)?, finish(v6)?);
     for warning in &mut warnings {
         if let Some(file) = warning.file_id() {
             warning.file = files.get(file.index()).cloned().unwrap_or_default();
         }
     }
-    let finish =
-        |builder: Option<RulesetBuilder>| builder.map(|builder| builder.finish(files.clone()));
-    Ok(Rules {
-        v4: finish(v4),
-        v6: finish(v6),
-        warnings,
-    })
+    Ok(Rules { v4, v6, warnings })
 }

@@ -2,7 +2,8 @@
 
 use super::modules::{Slot, protocol_module};
 use super::options::Options;
-use super::targets::{Finished, TargetSlot};
+use super::spelling;
+use super::targets::{Finished, TargetSlot, UNREADABLE};
 use super::values::{self, Reason};
 use super::words::{Cursor, Word};
 use super::{ReadError, names};
@@ -24,6 +25,8 @@ pub(crate) struct Draft<'t> {
     goto: bool,
     counters: Option<Counters>,
     matches: Vec<Match>,
+    /// What was taken in a way that the text does not say.
+    remark: Option<String>,
 }
 
 /// `-s` or `-d`: one rule for each address of the list.
@@ -40,6 +43,10 @@ pub(crate) struct ReadRule<'t> {
     pub(crate) target: ReadTarget<'t>,
     /// `-c` of `-S -v`.
     pub(crate) counters: Option<Counters>,
+    /// What was taken in a way that the text does not say.
+    pub(crate) remark: Option<String>,
+    /// The words from a second `-A` on: lines that ran together.
+    pub(crate) rest: Option<usize>,
 }
 
 /// A target whose chain is not looked up yet.
@@ -72,8 +79,14 @@ impl<'t> Draft<'t> {
             option,
             inverted: false,
         };
+        let mut rest = None;
         while let Some(word) = options.cursor.next() {
             let text = options.cursor.raw(word);
+            if matches!(text, "-A" | "--append") {
+                rest = Some(options.cursor.passed() - 1);
+                self.cut_off(word, family);
+                break;
+            }
             if text == "!" && !options.inverted {
                 options.inverted = true;
                 options.option = word;
@@ -88,7 +101,7 @@ impl<'t> Draft<'t> {
         if options.inverted {
             return Err(options.fail("`!` needs a condition after it"));
         }
-        self.finish(options)
+        self.finish(options, rest)
     }
 
     fn clear(&mut self) {
@@ -102,6 +115,7 @@ impl<'t> Draft<'t> {
         self.goto = false;
         self.counters = None;
         self.matches.clear();
+        self.remark = None;
     }
 
     fn option(&mut self, name: &'t str, options: &mut Options<'_, 't>) -> Result<(), ReadError> {
@@ -231,32 +245,89 @@ impl<'t> Draft<'t> {
         Ok(())
     }
 
-    /// An option of the target or of a module, the latest first, as iptables looks.
-    fn other(&mut self, name: &'t str, options: &mut Options<'_, 't>) -> Result<(), ReadError> {
-        if !name.starts_with("--") || name.len() == 2 {
-            return Err(unexpected(name, options));
+    /// Another rule begins in the middle of the line. If this one has no target yet, nobody knows what it does.
+    fn cut_off(&mut self, word: Word, family: Family) {
+        self.remark =
+            Some("another rule begins in the middle of the line: line breaks were lost".into());
+        if self.target.is_none() {
+            self.target = Some(TargetSlot::new(UNREADABLE, word, family));
         }
+    }
+
+    /// An option of the target or of a module.
+    fn other(&mut self, name: &'t str, options: &mut Options<'_, 't>) -> Result<(), ReadError> {
+        if name.starts_with("--") && name.len() > 2 && self.take(name, options)? {
+            return Ok(());
+        }
+        if let Some(full) = spelling::repair(name, &options.cursor) {
+            let before = options.cursor;
+            options.cursor.skip(full.words);
+            if self.take(full.name, options)? {
+                if full.garbled {
+                    self.remark = Some(format!("`{name}` is taken as `{}`", full.name));
+                }
+                return Ok(());
+            }
+            options.cursor = before;
+        }
+        if !name.starts_with('-') || name.len() <= 2 {
+            return self.unexpected(name, options);
+        }
+        self.unknown(name, options)
+    }
+
+    /// Gives the option to the target or module that has it, the latest first, as iptables looks; false if none has.
+    fn take(&mut self, name: &str, options: &mut Options<'_, 't>) -> Result<bool, ReadError> {
         if let Some(target) = &mut self.target
             && target.take(name, options)?
         {
-            return Ok(());
+            return Ok(true);
         }
         for slot in self.slots.iter_mut().rev() {
             if slot.take(name, options)? {
-                return Ok(());
+                return Ok(true);
             }
         }
-        if self.implied(name, options)? {
-            return Ok(());
-        }
-        if let Some(target) = &mut self.target
-            && target.adopt(options)
-        {
-            return Ok(());
-        }
-        Err(options.fail(format!(
+        self.implied(name, options)
+    }
+
+    /// An option that nobody knows: the target or module before it may be newer than this program.
+    fn unknown(&mut self, name: &'t str, options: &mut Options<'_, 't>) -> Result<(), ReadError> {
+        let error = options.fail(format!(
             "no module or target of this rule has the option `{name}`"
-        )))
+        ));
+        if let Some(near) = spelling::nearest(name) {
+            return Err(error.note(format!("`{near}` is an option of iptables")));
+        }
+        let adopted = match (&mut self.target, self.slots.last_mut()) {
+            (Some(target), _) => target.adopt(options),
+            (None, Some(slot)) => slot.adopt(options),
+            (None, None) => false,
+        };
+        if !adopted {
+            return Err(error);
+        }
+        self.remark = Some(format!(
+            "the option `{name}` is not known: what has it is undecided"
+        ));
+        Ok(())
+    }
+
+    /// A word that is no option. Behind a target it may be somebody's remark.
+    fn unexpected(&mut self, name: &str, options: &mut Options<'_, 't>) -> Result<(), ReadError> {
+        let remark =
+            name.starts_with(|c: char| !c.is_ascii_alphanumeric() && !"-!\"'._".contains(c));
+        if remark && self.target.is_some() && !options.inverted {
+            self.remark = Some(format!(
+                "`{name}` and what follows is passed over: it is no part of a rule"
+            ));
+            while options.cursor.next().is_some() {}
+            return Ok(());
+        }
+        if name.starts_with('-') {
+            return Err(options.fail(format!("`{name}` is not an option of a rule")));
+        }
+        Err(options.fail(format!("`{name}` stands where an option is needed")))
     }
 
     /// `-p tcp --dport 80` brings `-m tcp` along.
@@ -282,7 +353,11 @@ impl<'t> Draft<'t> {
         Ok(taken)
     }
 
-    fn finish(&mut self, mut options: Options<'_, 't>) -> Result<ReadRule<'t>, ReadError> {
+    fn finish(
+        &mut self,
+        mut options: Options<'_, 't>,
+        rest: Option<usize>,
+    ) -> Result<ReadRule<'t>, ReadError> {
         for slot in self.slots.drain(..) {
             self.matches.push(slot.finish(&mut options)?);
         }
@@ -299,6 +374,8 @@ impl<'t> Draft<'t> {
         Ok(ReadRule {
             target,
             counters: self.counters,
+            remark: self.remark.take(),
+            rest,
         })
     }
 
@@ -375,12 +452,4 @@ fn interface(text: &str) -> Result<InterfacePattern, Reason> {
         Some(pattern) => Ok(pattern),
         None => Err(format!("`{text}` is too long: {most}")),
     }
-}
-
-/// The error of a word that is no option.
-fn unexpected(name: &str, options: &Options<'_, '_>) -> ReadError {
-    if name.starts_with('-') {
-        return options.fail(format!("`{name}` is not an option of a rule"));
-    }
-    options.fail(format!("`{name}` stands where an option is needed"))
 }

@@ -8,6 +8,9 @@ use crate::ids::StrId;
 use crate::target::{ConnmarkOp, Extension, MarkSet, NatRange, RejectWith, Target};
 use crate::value::{Family, PortRange};
 
+/// The name of the target of a rule whose end was cut off: nobody knows what it does.
+pub(crate) const UNREADABLE: &str = "UNREADABLE";
+
 /// A target while its options are read.
 #[derive(Debug)]
 pub(crate) struct TargetSlot<'t> {
@@ -192,7 +195,7 @@ fn keep(name: &str) -> Option<Keep> {
         "TPROXY" | "NFQUEUE" | "QUEUE" | "SYNPROXY" | "TARPIT" | "CLUSTERIP" | "DNPT" | "SNPT"
         | "HMARK" | "MIRROR" | "SAME" | "ROUTE" | "BALANCE" | "FULLCONENAT" | "ACCOUNT"
         | "CHAOS" | "DELUDE" | "DHCPMAC" | "ECHO" | "IPMARK" | "LOGMARK" | "PROTO" | "RAWDNAT"
-        | "RAWSNAT" | "STEAL" | "SYSRQ" => Keep::Undecided,
+        | "RAWSNAT" | "STEAL" | "SYSRQ" | UNREADABLE => Keep::Undecided,
         _ => return None,
     })
 }

@@ -29,6 +29,7 @@ pub(crate) fn read(
         draft: Draft::default(),
         last: None,
         moved: 0,
+        rest: None,
     };
     for section in sections(lines, input)? {
         reader.section(&lines[section.start..section.end], &section, input)?;
@@ -44,6 +45,8 @@ struct TextReader<'b, 't> {
     last: Option<(Family, TableId, &'t str, ChainId)>,
     /// Rules passed over by `-I` and `-D`.
     moved: u64,
+    /// The word at which another rule begins on the line at hand.
+    rest: Option<usize>,
 }
 
 /// Most rules that all `-I` and `-D` of an input may pass over together: a bound on time.
@@ -91,7 +94,12 @@ impl<'t> TextReader<'_, 't> {
                         family,
                         table: input.table.unwrap_or(TableId::Filter),
                     };
-                    self.command(line, *from as usize, place)?;
+                    // iptables refuses a malformed command, and the rules stay as they were.
+                    if let Err(error) = self.command(line, *from as usize, place) {
+                        let message =
+                            format!("passed over, as iptables refuses it: {}", error.message());
+                        self.builders.warn(WarningKind::SkippedLine, line, message);
+                    }
                 }
                 (Shape::Comment, _) => self.comment(line),
                 _ => {}
@@ -220,7 +228,7 @@ impl<'t> TextReader<'_, 't> {
         if let Some(table) = table_option(&cursor)? {
             place.table = table;
         }
-        let result = loop {
+        let mut result = loop {
             let Some(word) = cursor.next() else {
                 break Ok(());
             };
@@ -237,6 +245,14 @@ impl<'t> TextReader<'_, 't> {
                 _ => break self.verb(word, cursor, place, counters),
             }
         };
+        // Lines that ran together.
+        while let (Ok(()), Some(at)) = (&result, self.rest.take()) {
+            let mut cursor = Cursor::new(*line, &words);
+            cursor.skip(at);
+            if let Some(word) = cursor.next() {
+                result = self.verb(word, cursor, place, None);
+            }
+        }
         self.words = words;
         result
     }
@@ -327,6 +343,7 @@ impl<'t> TextReader<'_, 't> {
             .draft
             .read(cursor, &mut builder.strings, place.family)?;
         let target = resolve(rule.target, &cursor, builder, place.table)?;
+        self.rest = rule.rest;
         let counters = rule.counters.or(counters);
         let mut at = at;
         if at.is_some() {
@@ -339,6 +356,10 @@ impl<'t> TextReader<'_, 't> {
                 *at += 1;
             }
         });
+        if let Some(remark) = rule.remark {
+            self.builders
+                .warn(WarningKind::Repaired, cursor.line(), remark);
+        }
         Ok(())
     }
 
@@ -493,6 +514,9 @@ pub(crate) fn append(
         let matches = matches.chain(undecided.iter().cloned());
         builder.push(chain, matches, target.clone(), source, counters);
     });
+    if let Some(remark) = read.remark {
+        builders.warn(WarningKind::Repaired, &options, remark);
+    }
     Ok(())
 }
 

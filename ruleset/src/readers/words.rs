@@ -49,12 +49,17 @@ pub(crate) fn split(line: &Line<'_>, from: usize, words: &mut Vec<Word>) -> Resu
     }
 }
 
-/// The width of the blank at `at`, if one stands there. A no-break space is one.
+/// The width of the blank at `at`, if one stands there. So are no-break and other wide blanks.
 #[inline]
 fn blank(bytes: &[u8], at: usize) -> Option<usize> {
     match *bytes.get(at)? {
         b' ' | b'\t' | b'\r' | b'\x0b' | b'\x0c' => Some(1),
         0xc2 if bytes.get(at + 1) == Some(&0xa0) => Some(2),
+        // U+2000 to U+200B, and the ideographic space.
+        0xe2 | 0xe3 => match bytes.get(at..at + 3)? {
+            [0xe2, 0x80, 0x80..=0x8b] | [0xe3, 0x80, 0x80] => Some(3),
+            _ => None,
+        },
         _ => None,
     }
 }
@@ -129,6 +134,22 @@ impl<'a, 't> Cursor<'a, 't> {
     #[inline]
     pub(crate) fn peek(&self) -> Option<Word> {
         self.words.get(self.at).copied()
+    }
+
+    /// Passes `count` words.
+    pub(crate) fn skip(&mut self, count: usize) {
+        self.at = self.words.len().min(self.at + count);
+    }
+
+    /// How many words were passed.
+    pub(crate) fn passed(&self) -> usize {
+        self.at
+    }
+
+    /// The next words, as they stand.
+    pub(crate) fn ahead(&self) -> impl Iterator<Item = &'t str> {
+        let rest = self.words.get(self.at..).unwrap_or(&[]);
+        rest.iter().map(|word| self.raw(*word))
     }
 
     /// The bytes of a word, quotes included.

@@ -1,11 +1,11 @@
 //! The matches of a rule as `iptables-save` prints them.
 
 use super::quote;
+use crate::ids::Strings;
 use crate::matches::{
     AddressTypes, Addrtype, Conntrack, IcmpType, Iprange, MarkTest, Match, MatchKind, Multiport,
     PortSide, Ports, Recent, RecentOperation, SetMatch, Statistic, TcpMatch, TtlTest,
 };
-use crate::ruleset::Ruleset;
 use crate::value::{Family, Prefix, protocol};
 use std::fmt::Write;
 
@@ -15,7 +15,7 @@ fn not(inverted: bool) -> &'static str {
 }
 
 /// Appends a match with a blank before it.
-pub(super) fn write(ruleset: &Ruleset, condition: &Match, text: &mut String) {
+pub(crate) fn write(strings: &Strings, family: Family, condition: &Match, text: &mut String) {
     let not = not(condition.inverted);
     // Writing to a String cannot fail.
     let _ = match &condition.kind {
@@ -30,7 +30,7 @@ pub(super) fn write(ruleset: &Ruleset, condition: &Match, text: &mut String) {
         MatchKind::Fragment => write!(text, " {not}-f"),
         MatchKind::Comment(id) => {
             text.push_str(" -m comment --comment ");
-            quote(ruleset.text(*id), text);
+            quote(&strings[*id], text);
             Ok(())
         }
         MatchKind::Tcp(tcp) => write_tcp(tcp, text),
@@ -43,12 +43,12 @@ pub(super) fn write(ruleset: &Ruleset, condition: &Match, text: &mut String) {
         MatchKind::Iprange(iprange) => write_iprange(iprange, text),
         MatchKind::Mark(test) => write_mark("mark", not, test, text),
         MatchKind::Connmark(test) => write_mark("connmark", not, test, text),
-        MatchKind::Conntrack(conntrack) => write_conntrack(ruleset, conntrack, text),
+        MatchKind::Conntrack(conntrack) => write_conntrack(strings, conntrack, text),
         MatchKind::State(states) => write!(text, " -m state {not}--state {states}"),
         MatchKind::Addrtype(addrtype) => write_addrtype(addrtype, text),
         MatchKind::Statistic(statistic) => write_statistic(statistic, not, text),
-        MatchKind::Recent(recent) => write_recent(ruleset, recent, not, text),
-        MatchKind::Set(set) => write_set(ruleset, set, not, text),
+        MatchKind::Recent(recent) => write_recent(strings, recent, not, text),
+        MatchKind::Set(set) => write_set(strings, set, not, text),
         MatchKind::Mac([a, b, c, d, e, f]) => {
             write!(
                 text,
@@ -56,27 +56,18 @@ pub(super) fn write(ruleset: &Ruleset, condition: &Match, text: &mut String) {
             )
         }
         MatchKind::Length(range) => write!(text, " -m length {not}--length {range}"),
-        MatchKind::Ttl(test) => write_ttl(ruleset.family(), *test, not, text),
+        MatchKind::Ttl(test) => write_ttl(family, *test, not, text),
         MatchKind::Dscp(dscp) => write!(text, " -m dscp {not}--dscp 0x{dscp:02x}"),
         MatchKind::Undecided(kept) => {
-            let options = ruleset.text(kept.options);
+            let options = &strings[kept.options];
             let blank = if options.is_empty() { "" } else { " " };
-            write!(text, " -m {}{blank}{options}", ruleset.text(kept.module))
+            write!(text, " -m {}{blank}{options}", &strings[kept.module])
         }
         // Two blanks: iptables prints them.
         MatchKind::Nfacct(name) => {
-            write!(text, " -m nfacct --nfacct-name  {}", ruleset.text(*name))
+            write!(text, " -m nfacct --nfacct-name  {}", &strings[*name])
         }
     };
-}
-
-/// The options of a udp, sctp or dccp match, without the module.
-pub(crate) fn ports_text(kind: &MatchKind) -> String {
-    let mut text = String::new();
-    if let MatchKind::Udp(ports) | MatchKind::Sctp(ports) | MatchKind::Dccp(ports) = kind {
-        let _ = write_port_options(ports, &mut text);
-    }
-    text.trim_start().to_owned()
 }
 
 fn write_ports(kind: &MatchKind, text: &mut String) -> std::fmt::Result {
@@ -202,7 +193,7 @@ fn write_mark(module: &str, not: &str, test: &MarkTest, text: &mut String) -> st
 }
 
 fn write_conntrack(
-    ruleset: &Ruleset,
+    strings: &Strings,
     conntrack: &Conntrack,
     text: &mut String,
 ) -> std::fmt::Result {
@@ -232,7 +223,7 @@ fn write_conntrack(
         }
     }
     if let Some(rest) = conntrack.rest {
-        write!(text, " {}", ruleset.text(rest))?;
+        write!(text, " {}", &strings[rest])?;
     }
     match conntrack.original_direction {
         Some(true) => text.push_str(" --ctdir ORIGINAL"),
@@ -296,7 +287,7 @@ fn write_statistic(statistic: &Statistic, not: &str, text: &mut String) -> std::
 }
 
 fn write_recent(
-    ruleset: &Ruleset,
+    strings: &Strings,
     recent: &Recent,
     not: &str,
     text: &mut String,
@@ -328,20 +319,19 @@ fn write_recent(
     write!(
         text,
         " --name {} --mask {} {side}",
-        ruleset.text(recent.name),
-        recent.mask
+        &strings[recent.name], recent.mask
     )
 }
 
-fn write_set(ruleset: &Ruleset, set: &SetMatch, not: &str, text: &mut String) -> std::fmt::Result {
-    write!(text, " -m set {not}--match-set {} ", ruleset.text(set.name))?;
+fn write_set(strings: &Strings, set: &SetMatch, not: &str, text: &mut String) -> std::fmt::Result {
+    write!(text, " -m set {not}--match-set {} ", &strings[set.name])?;
     let directions = set.destination.iter().take(usize::from(set.dimensions));
     for (i, destination) in directions.enumerate() {
         let direction = if *destination { "dst" } else { "src" };
         write!(text, "{}{direction}", if i == 0 { "" } else { "," })?;
     }
     match set.rest {
-        Some(rest) => write!(text, " {}", ruleset.text(rest)),
+        Some(rest) => write!(text, " {}", &strings[rest]),
         None => Ok(()),
     }
 }

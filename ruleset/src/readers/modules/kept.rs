@@ -116,14 +116,13 @@ pub(super) fn knows(module: &str, option: &str) -> bool {
     }
 }
 
-/// The text so far of a typed match that `option` turns into a kept one.
-pub(super) fn demoted(kind: &MatchKind, option: &str) -> Option<String> {
-    let known = match kind {
+/// Whether `option` is one of a typed match's module that the type does not hold.
+pub(super) fn demotes(kind: &MatchKind, option: &str) -> bool {
+    match kind {
         MatchKind::Sctp(_) => option == "--chunk-types",
         MatchKind::Dccp(_) => option.starts_with("--dccp-"),
         _ => false,
-    };
-    known.then(|| crate::save::ports_text(kind))
+    }
 }
 
 /// The text as `iptables-save` prints it, where that is not what was written.

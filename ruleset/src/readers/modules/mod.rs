@@ -87,13 +87,42 @@ impl<'t> Slot<'t> {
         let Kind::Typed(kind) = &self.kind else {
             return Ok(false);
         };
-        let Some(mut text) = kept::demoted(kind, name) else {
-            return Ok(false);
+        let hidden = matches!(kind, MatchKind::Mac(_)) && name == "--mac-source";
+        if hidden {
+            (self.needs, self.kind) = ("", Kind::Kept(String::new()));
+        }
+        let demotes =
+            hidden || matches!(&self.kind, Kind::Typed(kind) if kept::demotes(kind, name));
+        Ok(demotes && self.adopt(options))
+    }
+
+    /// Keeps an option that is not known, and so the whole match by name; false where the module has not been given
+    /// what it needs.
+    pub(crate) fn adopt(&mut self, options: &mut Options<'_, '_>) -> bool {
+        if !self.needs.is_empty() {
+            return false;
+        }
+        let mut text = match &mut self.kind {
+            Kind::Kept(text) => std::mem::take(text),
+            Kind::Typed(kind) => {
+                let so_far = Match {
+                    inverted: self.inverted,
+                    kind: kind.clone(),
+                };
+                let mut text = String::new();
+                crate::save::write_match(options.strings, options.family, &so_far, &mut text);
+                // Behind ` -m NAME `.
+                text.trim_start()
+                    .splitn(3, ' ')
+                    .nth(2)
+                    .unwrap_or("")
+                    .to_owned()
+            }
         };
         options.keep(&mut text);
         self.kind = Kind::Kept(text);
-        self.needs = "";
-        Ok(true)
+        self.inverted = false;
+        true
     }
 
     /// The match, once the rule is read.
@@ -274,7 +303,7 @@ fn typed(
         }
         MatchKind::Recent(recent) => return sets::recent(recent, name, options, inverted),
         MatchKind::Set(set) => return sets::set(set, name, options, inverted),
-        MatchKind::Mac(mac) if name == "--mac-source" => {
+        MatchKind::Mac(mac) if name == "--mac-source" && !packet::hides_mac(options) => {
             *mac = options.value("an address such as 00:16:3e:00:00:01", packet::mac)?;
             *inverted = options.inversion();
         }

@@ -229,6 +229,14 @@ pub(super) fn statistic(
     Ok(true)
 }
 
+/// Whether the address that follows was made unreadable (`XX:XX:XX:XX:XX:XX`) by who published the dump.
+pub(super) fn hides_mac(options: &Options<'_, '_>) -> bool {
+    let next = options.cursor.peek().map(|word| options.cursor.raw(word));
+    next.is_some_and(|text| {
+        text.contains(':') && text.bytes().all(|b| matches!(b, b'X' | b'x' | b':'))
+    })
+}
+
 /// `00:16:3e:00:00:01`.
 pub(crate) fn mac(text: &str) -> Result<[u8; 6], Reason> {
     let mut mac = [0; 6];
