@@ -249,6 +249,7 @@ impl<'t> Draft<'t> {
     fn cut_off(&mut self, word: Word, family: Family) {
         self.remark =
             Some("another rule begins in the middle of the line: line breaks were lost".into());
+        self.slots.retain(Slot::is_complete);
         if self.target.is_none() {
             self.target = Some(TargetSlot::new(UNREADABLE, word, family));
         }

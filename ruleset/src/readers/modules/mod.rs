@@ -59,6 +59,11 @@ impl<'t> Slot<'t> {
         protocol_module(number).is_some_and(|module| canonical(self.name) == module)
     }
 
+    /// Whether the module has what it needs.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.needs.is_empty()
+    }
+
     /// Reads the option if it is one of the module's; `false` if it is not.
     pub(crate) fn take(
         &mut self,
