@@ -8,7 +8,7 @@ use kpclass_ruleset::decision::{Decision, Disposition, Fact};
 use kpclass_ruleset::node::{is_limited_broadcast, is_loopback};
 use kpclass_ruleset::value::{CtState, Interface};
 use kpclass_ruleset::{Hook, TableId};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// One leg of the way.
 #[derive(Clone, Copy, Debug)]
@@ -183,32 +183,15 @@ impl Walk<'_> {
         let Address::Known(destination) = state.destination else {
             return Routed::Local;
         };
-        let source = state.packet.source;
-        let by_lo = came_by_lo(state);
-        if let (IpAddr::V4(s), IpAddr::V4(d)) = (source, destination) {
-            if s.is_multicast() || s.is_broadcast() {
-                return Routed::Dropped;
-            }
-            if d.is_broadcast() || (s.is_unspecified() && d.is_unspecified()) {
-                return Routed::Local;
-            }
-            let joins = d.is_multicast()
-                && (d.octets()[..3] == [224, 0, 0] || state.packet.protocol == IGMP);
-            if (s.octets()[0] == 0 && !joins) || d.octets()[0] == 0 {
-                return Routed::Dropped;
-            }
-            if !by_lo && (d.is_loopback() || s.is_loopback()) {
-                match self.node.route_localnet {
-                    Some(false) => return Routed::Dropped,
-                    None => return Routed::Unknown(Fact::RouteLocalnet),
-                    Some(true) => {}
-                }
-            }
+        if let (IpAddr::V4(s), IpAddr::V4(d)) = (state.packet.source, destination)
+            && let Some(routed) = self.route_oddities(state, s, d)
+        {
+            return routed;
         }
         if is_multicast(destination) {
             return self.route_multicast(destination);
         }
-        if !by_lo && !is_loopback(source) && self.node.is_local(source) == Some(true) {
+        if self.pretends_to_be_this_node(state) {
             return Routed::Dropped;
         }
         if self.is_taken_as_local(state, destination) {
@@ -216,6 +199,38 @@ impl Walk<'_> {
         } else {
             Routed::Other
         }
+    }
+
+    /// Sentences 2.1 to 2.4; `None`: none of them applies.
+    fn route_oddities(&self, state: &State<'_>, s: Ipv4Addr, d: Ipv4Addr) -> Option<Routed> {
+        if s.is_multicast() || s.is_broadcast() {
+            return Some(Routed::Dropped);
+        }
+        if d.is_broadcast() || (s.is_unspecified() && d.is_unspecified()) {
+            return Some(Routed::Local);
+        }
+        let link_local_group = d.octets()[..3] == [224, 0, 0];
+        let joins = link_local_group || (d.is_multicast() && state.packet.protocol == IGMP);
+        if (s.octets()[0] == 0 && !joins) || d.octets()[0] == 0 {
+            return Some(Routed::Dropped);
+        }
+        if came_by_lo(state) || !(d.is_loopback() || s.is_loopback()) {
+            return None;
+        }
+        match self.node.route_localnet {
+            Some(true) => None,
+            Some(false) => Some(Routed::Dropped),
+            None => Some(Routed::Unknown(Fact::RouteLocalnet)),
+        }
+    }
+
+    /// Sentence 2.6, of IPv4 alone.
+    fn pretends_to_be_this_node(&self, state: &State<'_>) -> bool {
+        let source = state.packet.source;
+        source.is_ipv4()
+            && !came_by_lo(state)
+            && !is_loopback(source)
+            && self.node.is_local(source) == Some(true)
     }
 
     fn route_multicast(&self, group: IpAddr) -> Routed {

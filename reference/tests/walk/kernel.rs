@@ -248,6 +248,26 @@ fn fact_17_mark_arithmetic() {
 }
 
 #[test]
+fn the_rule_that_asked_for_the_mark_is_named() {
+    let rules = rules(
+        "*nat\n:KUBE-MARK-MASQ -\n:marks -\n-A KUBE-MARK-MASQ -j MARK --set-xmark 0x4000/0x4000\n-A marks -j MARK --set-xmark 0x8/0x8\n-A PREROUTING -p tcp -j KUBE-MARK-MASQ\n-A PREROUTING -p udp -j marks\n-A PREROUTING -p icmp -g KUBE-MARK-MASQ\n-A PREROUTING -j DNAT --to-destination 10.1.1.1\n-A POSTROUTING -j RETURN",
+    );
+    assert_eq!(
+        ask(&rules, &nobody(), PACKET),
+        "forward dnat=10.1.1.1:80 mark=0x4000 marked-by PREROUTING 1"
+    );
+    let udp = ask(&rules, &nobody(), "udp 10.0.0.1:1 > 10.0.0.2:2");
+    assert_eq!(
+        udp, "forward dnat=10.1.1.1:2 mark=0x8 marked-by marks 1",
+        "of another chain, the rule itself"
+    );
+    assert_eq!(
+        ask(&rules, &nobody(), "icmp 10.0.0.1 > 10.0.0.2"),
+        "forward mark=0x4000 marked-by PREROUTING 3"
+    );
+}
+
+#[test]
 fn fact_19_recent_ignores_ports_and_destination() {
     let rules = rules(
         "*nat\n-A PREROUTING -m recent --set --name S --mask 255.255.255.255 --rsource\n-A PREROUTING -d 10.0.0.2/32 -m recent --rcheck --seconds 10 --name S --mask 255.255.255.255 --rsource -j DNAT --to-destination 10.1.1.1",

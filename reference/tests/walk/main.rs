@@ -3,10 +3,12 @@
 mod addrtype;
 mod chains;
 mod draws;
+mod dumps;
 mod flows;
 mod headers;
 mod interfaces;
 mod kernel;
+mod load;
 mod missing_chains;
 mod nat;
 mod recent;

@@ -167,6 +167,13 @@ fn ipv6_is_checked_before_any_table() {
 }
 
 #[test]
+fn ipv6_takes_a_source_of_its_own_from_outside() {
+    let spec = |to: &str| format!("udp [fd00:2::2]:1 > [{to}]:2 hook=prerouting");
+    assert_eq!(route6(&spec("fd00:7::1")), "forward");
+    assert_eq!(route6(&spec("fd00:2::2")), "local");
+}
+
+#[test]
 fn ipv6_destinations() {
     assert_eq!(route6("udp [fd00::9]:1 > [fd00:2::2]:2"), "local");
     assert_eq!(route6("udp [fd00::9]:1 > [fd00:2::3]:2"), "forward");
