@@ -2,6 +2,7 @@
 
 mod completions;
 mod dump;
+mod explain;
 mod man;
 mod replay;
 mod services;
@@ -19,6 +20,6 @@ pub(crate) fn run(verb: Verb, output: &mut Output) -> Result<Ending, Trouble> {
         Verb::Dump(typed) => dump::run(&typed, output),
         Verb::Replay(typed) => replay::run(&typed, output),
         Verb::Services(typed) => services::run(&typed, output),
-        Verb::Explain(_) => Err(Trouble::new("this verb is not connected yet")),
+        Verb::Explain(typed) => explain::run(&typed, output),
     }
 }

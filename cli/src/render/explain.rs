@@ -57,6 +57,9 @@ pub(crate) struct Outcome {
     pub assumptions: Vec<String>,
     /// The rules that matched, in order.
     pub path: Vec<Step>,
+    /// What ended it, where no rule did.
+    #[serde(skip)]
+    pub ended_by: Option<String>,
 }
 
 /// A rewritten destination.
@@ -117,9 +120,12 @@ pub(crate) struct Step {
     /// Its own text, without `-A CHAIN`.
     #[serde(skip)]
     pub text: String,
-    /// The chain that it jumps to.
+    /// How many jumps deep it stands.
     #[serde(skip)]
-    pub calls: Option<String>,
+    pub depth: usize,
+    /// Whether the packet had come back in by `lo`.
+    #[serde(skip)]
+    pub lo_leg: bool,
     /// What it means in Service words.
     #[serde(skip)]
     pub reason: Option<&'static str>,
@@ -142,6 +148,9 @@ pub(crate) fn text(explanation: &Explanation, palette: Palette) -> String {
         text += &format!("\n{}\n", headline(outcome, palette));
         text += &facts(outcome, palette);
         text += &way(shown, &outcome.path, palette);
+        if let Some(end) = &outcome.ended_by {
+            text += &format!("  {}\n", palette.bad(end));
+        }
         shown = &outcome.path;
     }
     if !explanation.program_agrees {
@@ -161,7 +170,7 @@ fn outcome_table(outcomes: &[Outcome], palette: Palette) -> String {
     for outcome in outcomes {
         table.row([
             quantity::percent(outcome.probability),
-            outcome.exact.clone(),
+            shown_exact(outcome).to_owned(),
             end(outcome),
             outcome.service.clone().unwrap_or_default(),
         ]);
@@ -180,11 +189,21 @@ fn headline(outcome: &Outcome, palette: Palette) -> String {
         .as_ref()
         .map(|name| format!("  {name}"))
         .unwrap_or_default();
+    if outcome.exact == "1/1" {
+        return format!("{end}{service}");
+    }
     let share = quantity::percent(outcome.probability);
-    format!(
-        "{end}{service}  {}",
-        palette.faint(&format!("{share} ({})", outcome.exact))
-    )
+    let share = format!("{share} ({})", shown_exact(outcome));
+    format!("{end}{service}  {}", palette.faint(&share))
+}
+
+/// The fraction, where a person would read it; products of many chances have thousands of digits.
+fn shown_exact(outcome: &Outcome) -> &str {
+    if outcome.exact.len() <= 43 {
+        &outcome.exact
+    } else {
+        "…"
+    }
 }
 
 /// What happens, in one line: `forwarded to 10.10.2.58:16443, masqueraded`.
@@ -251,13 +270,8 @@ fn facts(outcome: &Outcome, palette: Palette) -> String {
     text
 }
 
-/// A chain that the way is in.
-struct Entered<'a> {
-    table: &'static str,
-    chain: &'a str,
-    /// The chain that the last rule here jumped to.
-    called: Option<&'a str>,
-}
+/// A chain that the way is in: its table, its name, and whether the packet had come back in by `lo`.
+type Entered<'a> = (&'static str, &'a str, bool);
 
 /// The way as an indented tree; what it shares with the way shown just before is left out.
 fn way(shown: &[Step], path: &[Step], palette: Palette) -> String {
@@ -275,20 +289,17 @@ fn way(shown: &[Step], path: &[Step], palette: Palette) -> String {
         table, chain, rule, ..
     }) = same.checked_sub(1).map(|i| &path[i].place)
     {
-        text += &format!(
-            "  {}\n",
-            palette.faint(&format!("… as above to {table} {chain} rule {rule}"))
-        );
+        let above = format!("… as above to {table} {chain} rule {rule}");
+        text += &format!("  {}\n", palette.faint(&above));
     }
     let mut entered: Vec<Entered<'_>> = Vec::new();
     for (i, step) in path.iter().enumerate() {
         let is_new = enter(&mut entered, step);
-        let indent = "  ".repeat(entered.len());
         if i >= same {
             if is_new {
-                text += &chain_line(&entered, &indent, palette);
+                text += &chain_line(step, palette);
             }
-            text += &step_lines(step, &indent, palette);
+            text += &step_lines(step, palette);
         }
     }
     text
@@ -296,40 +307,40 @@ fn way(shown: &[Step], path: &[Step], palette: Palette) -> String {
 
 /// Goes back to the step's chain, or into it; whether it is entered anew.
 fn enter<'a>(entered: &mut Vec<Entered<'a>>, step: &'a Step) -> bool {
-    let (table, chain) = (step.place.table, step.place.chain.as_str());
-    let is_new = loop {
-        match entered.last() {
-            None => break true,
-            Some(at) if at.table == table && at.called == Some(chain) => break true,
-            Some(at) if at.table == table && at.chain == chain => break false,
-            Some(_) => entered.pop(),
-        };
+    let chain = (step.place.table, step.place.chain.as_str(), step.lo_leg);
+    entered.truncate(step.depth + 1);
+    if entered.get(step.depth) == Some(&chain) {
+        return false;
+    }
+    // What lies between is missing where a rule above was not known to match.
+    entered.resize(step.depth, ("", "", false));
+    entered.push(chain);
+    true
+}
+
+fn indent(step: &Step) -> String {
+    // Deep enough for any real ruleset, and short enough for a hostile one.
+    "  ".repeat(step.depth.min(40) + 1)
+}
+
+fn chain_line(step: &Step, palette: Palette) -> String {
+    let Place { table, chain, .. } = &step.place;
+    let name = if step.depth == 0 {
+        format!("{table} {chain}")
+    } else {
+        chain.clone()
     };
-    if is_new {
-        entered.push(Entered {
-            table,
-            chain,
-            called: None,
-        });
-    }
-    if let Some(at) = entered.last_mut() {
-        at.called = step.calls.as_deref();
-    }
-    is_new
+    let back = if step.depth == 0 && step.lo_leg {
+        "  (back in by lo)"
+    } else {
+        ""
+    };
+    format!("{}{}{back}\n", indent(step), palette.head(&name))
 }
 
-fn chain_line(entered: &[Entered<'_>], indent: &str, palette: Palette) -> String {
-    match entered {
-        [Entered { table, chain, .. }] => {
-            format!("{indent}{}\n", palette.head(&format!("{table} {chain}")))
-        }
-        [.., Entered { chain, .. }] => format!("{indent}{}\n", palette.head(chain)),
-        [] => String::new(),
-    }
-}
-
-fn step_lines(step: &Step, indent: &str, palette: Palette) -> String {
+fn step_lines(step: &Step, palette: Palette) -> String {
     let Place { rule, line, .. } = step.place;
+    let indent = indent(step);
     let at = palette.faint(&format!("{}:{line}", step.file));
     let mut text = format!("{indent}  {rule}  {}  {at}\n", step.text);
     if let Some(reason) = step.reason {

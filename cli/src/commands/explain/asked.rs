@@ -22,7 +22,9 @@ pub(super) fn packets(typed: &Explain, facts: &NodeFacts) -> Result<Vec<Asked>, 
     let start = Start::new(&typed.start)?;
     if let Some(frame) = &typed.asked.frame {
         let (capture, number) = options::frame(frame)?;
-        return Err(Trouble::new(format!("{capture}: frame {number}: not connected")));
+        return Err(Trouble::new(format!(
+            "{capture}: frame {number}: not connected"
+        )));
     }
     if let Some(path) = &typed.asked.packets {
         return file(path, &start, facts);
@@ -36,10 +38,16 @@ pub(super) fn packets(typed: &Explain, facts: &NodeFacts) -> Result<Vec<Asked>, 
 
 fn file(path: &Path, start: &Start, facts: &NodeFacts) -> Result<Vec<Asked>, Trouble> {
     let text = inputs::read_text(path)?;
-    let name = if path == Path::new("-") { "stdin".to_owned() } else { path.display().to_string() };
+    let name = if path == Path::new("-") {
+        "stdin".to_owned()
+    } else {
+        path.display().to_string()
+    };
     let specs = spec::parse_file(&text).map_err(|e| Trouble::new(format!("{name}: {e}")))?;
     if specs.is_empty() {
-        return Err(Trouble::new(format!("{name}: needs one packet a line, holds none")));
+        return Err(Trouble::new(format!(
+            "{name}: needs one packet a line, holds none"
+        )));
     }
     let lines: Vec<&str> = text.lines().collect();
     let asked = |(number, spec): (u32, Spec)| {
@@ -65,8 +73,17 @@ impl Start {
                 HookChoice::Prerouting => Some(Hook::Prerouting),
                 HookChoice::Output => Some(Hook::Output),
             },
-            in_interface: typed.in_interface.as_deref().map(options::interface).transpose()?,
-            mark: typed.mark.as_deref().map(options::mark).transpose()?.unwrap_or(0),
+            in_interface: typed
+                .in_interface
+                .as_deref()
+                .map(options::interface)
+                .transpose()?,
+            mark: typed
+                .mark
+                .as_deref()
+                .map(options::mark)
+                .transpose()?
+                .unwrap_or(0),
         })
     }
 
@@ -76,6 +93,9 @@ impl Start {
         if spec.mark == 0 {
             spec.mark = self.mark;
         }
-        Asked { spec: typed.trim().to_owned(), packet: spec.packet(facts) }
+        Asked {
+            spec: typed.trim().to_owned(),
+            packet: spec.packet(facts),
+        }
     }
 }

@@ -2,12 +2,10 @@
 
 use crate::render::explain::{Destination, Missing, Outcome, Place, SourceNat, Step};
 use crate::render::reason;
-use kpclass_reference as reference;
-use kpclass_reference::Probability;
+use kpclass_reference::{self as reference, Event};
 use kpclass_ruleset::decision::{Decision, Disposition, Nat, Snat};
 use kpclass_ruleset::services::Services;
-use kpclass_ruleset::target::Target;
-use kpclass_ruleset::{RuleId, Ruleset, save};
+use kpclass_ruleset::{Policy, RuleId, Ruleset, save};
 use std::net::IpAddr;
 
 /// Names what the rules' ids stand for.
@@ -19,34 +17,12 @@ pub(crate) struct Names<'a> {
 }
 
 impl Names<'_> {
-    /// The outcomes, each that can be told from the others once, most probable first. Two that differ only in their way
-    /// (an endpoint that is reached through two rules, say) become one with the sum of their probabilities and the more probable way.
-    pub(crate) fn outcomes(&self, outcomes: &[reference::Outcome]) -> Vec<Outcome> {
-        let mut merged: Vec<(Probability, Outcome)> = Vec::new();
-        let mut found = std::collections::HashMap::new();
-        for outcome in outcomes {
-            let record = self.outcome(outcome);
-            match found.entry(appearance(&record)) {
-                std::collections::hash_map::Entry::Vacant(new) => {
-                    new.insert(merged.len());
-                    merged.push((outcome.probability.clone(), record));
-                }
-                std::collections::hash_map::Entry::Occupied(at) => {
-                    let (probability, first) = &mut merged[*at.get()];
-                    *probability = probability.plus(&outcome.probability);
-                    first.assumptions.extend(record.assumptions);
-                }
-            }
-        }
-        merged.sort_by(|(a, _), (b, _)| b.cmp(a));
-        merged.into_iter().map(|(probability, record)| with_probability(&probability, record)).collect()
-    }
-
-    fn outcome(&self, outcome: &reference::Outcome) -> Outcome {
+    /// One outcome.
+    pub(crate) fn outcome(&self, outcome: &reference::Outcome) -> Outcome {
         let decision = &outcome.decision;
         Outcome {
-            probability: 0.0,
-            exact: String::new(),
+            probability: outcome.probability.as_f64(),
+            exact: outcome.probability.to_string(),
             disposition: decision.disposition.name(),
             dnat: decision.dnat.map(|(nat, _)| destination(nat)),
             snat: decision.snat.map(|(snat, _)| source_nat(snat)),
@@ -57,20 +33,37 @@ impl Names<'_> {
             },
             service: self.service(decision, &outcome.path).map(str::to_owned),
             unknown: self.missing(decision),
-            assumptions: outcome.assumptions.clone(),
-            path: outcome.path.iter().map(|rule| self.step(*rule)).collect(),
+            assumptions: outcome
+                .assumptions
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            path: outcome
+                .path
+                .iter()
+                .filter_map(|step| self.step(step))
+                .collect(),
+            ended_by: self.ended_by(outcome),
         }
     }
 
     /// The Service whose packet it is: that of the rule which sent it to an endpoint, else of the one which ended it, else of the
     /// last on its way that has one.
-    pub(crate) fn service(&self, decision: &Decision, path: &[RuleId]) -> Option<&str> {
-        let rules = decision.dnat.map(|(_, rule)| rule).into_iter().chain(decision.decided_by);
-        rules.chain(path.iter().rev().copied()).find_map(|rule| self.services.name_of_rule(rule))
+    pub(crate) fn service(&self, decision: &Decision, path: &[reference::Step]) -> Option<&str> {
+        let rules = decision
+            .dnat
+            .map(|(_, rule)| rule)
+            .into_iter()
+            .chain(decision.decided_by);
+        rules
+            .chain(path.iter().rev().filter_map(|step| step.rule))
+            .find_map(|rule| self.services.name_of_rule(rule))
     }
 
     fn missing(&self, decision: &Decision) -> Option<Missing> {
-        let Disposition::Unknown(unknown) = decision.disposition else { return None };
+        let Disposition::Unknown(unknown) = decision.disposition else {
+            return None;
+        };
         Some(Missing {
             rule: unknown.rule.map(|rule| self.place(rule)),
             fact: unknown.fact.describe(self.ruleset),
@@ -78,20 +71,50 @@ impl Names<'_> {
         })
     }
 
-    fn step(&self, id: RuleId) -> Step {
-        let rule = self.ruleset.rule(id);
+    /// A rule on the way. A policy is none, and a rule of which it is not known whether it matches, and that makes no
+    /// difference, is not mentioned.
+    fn step(&self, step: &reference::Step) -> Option<Step> {
+        let id = step
+            .rule
+            .filter(|_| !matches!(step.event, Event::Immaterial(_)))?;
         let text = save::rule_text(self.ruleset, id);
         let place = self.place(id);
-        Step {
-            file: self.ruleset.file(rule.source.file).to_owned(),
+        Some(Step {
+            file: self
+                .ruleset
+                .file(self.ruleset.rule(id).source.file)
+                .to_owned(),
             text: without_chain(&text, &place.chain).to_owned(),
-            calls: match rule.target {
-                Target::Jump(to) | Target::Goto(to) => Some(self.ruleset.chain_name(to).to_owned()),
-                _ => None,
+            depth: step.depth,
+            lo_leg: step.lo_leg,
+            reason: match step.event {
+                Event::Unknown(_) => Some("not known whether it matches"),
+                _ => reason::reason(self.ruleset, id),
             },
-            reason: reason::reason(self.ruleset, id),
             place,
+        })
+    }
+
+    /// What dropped the packet, where no rule did.
+    fn ended_by(&self, outcome: &reference::Outcome) -> Option<String> {
+        let decision = &outcome.decision;
+        if decision.disposition != Disposition::Drop || decision.decided_by.is_some() {
+            return None;
         }
+        let policy = outcome.path.last().and_then(|step| match step.event {
+            Event::Policy(chain) => Some(self.ruleset.chain(chain)),
+            _ => None,
+        });
+        Some(match policy.filter(|chain| chain.policy == Policy::Drop) {
+            Some(chain) => {
+                format!(
+                    "{} {}: policy DROP",
+                    chain.table.name(),
+                    self.ruleset.text(chain.name)
+                )
+            }
+            None => "routing drops it: no packet with such addresses goes on".to_owned(),
+        })
     }
 
     fn place(&self, id: RuleId) -> Place {
@@ -106,31 +129,19 @@ impl Names<'_> {
     }
 }
 
-/// What tells outcomes apart for whoever reads the record: all of it but the way and what follows from the way.
-fn appearance(outcome: &Outcome) -> impl Eq + std::hash::Hash + use<> {
-    let unknown = outcome.unknown.as_ref().map(|missing| (missing.rule.clone(), missing.fact.clone()));
-    (
-        (outcome.disposition, outcome.dnat.clone(), outcome.snat.clone(), outcome.mark),
-        (outcome.reject_with, outcome.service.clone(), unknown),
-    )
-}
-
-fn with_probability(probability: &Probability, mut record: Outcome) -> Outcome {
-    record.probability = probability.as_f64();
-    record.exact = probability.to_string();
-    let mut seen = std::collections::HashSet::new();
-    record.assumptions.retain(|assumption| seen.insert(assumption.clone()));
-    record
-}
-
 /// `-A CHAIN -s … -j …` without what the tree says already.
 fn without_chain<'t>(text: &'t str, chain: &str) -> &'t str {
-    let rest = text.strip_prefix("-A ").and_then(|rest| rest.strip_prefix(chain));
+    let rest = text
+        .strip_prefix("-A ")
+        .and_then(|rest| rest.strip_prefix(chain));
     rest.map_or(text, str::trim_start)
 }
 
 fn destination(nat: Nat) -> Destination {
-    Destination { address: nat.address.map(|address| address.to_string()), port: nat.port }
+    Destination {
+        address: nat.address.map(|address| address.to_string()),
+        port: nat.port,
+    }
 }
 
 fn source_nat(snat: Snat) -> SourceNat {
@@ -140,7 +151,11 @@ fn source_nat(snat: Snat) -> SourceNat {
     };
     match snat {
         Snat::Masquerade => SourceNat::Masquerade,
-        Snat::To { addresses, .. } => SourceNat::Snat { address: addresses.map(range) },
-        Snat::Netmap(address) => SourceNat::Snat { address: Some(address.to_string()) },
+        Snat::To { addresses, .. } => SourceNat::Snat {
+            address: addresses.map(range),
+        },
+        Snat::Netmap(address) => SourceNat::Snat {
+            address: Some(address.to_string()),
+        },
     }
 }

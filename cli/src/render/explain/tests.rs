@@ -1,6 +1,6 @@
 use super::*;
 
-fn step(table: &'static str, chain: &str, rule: u32, text: &str, calls: Option<&str>) -> Step {
+fn step(table: &'static str, chain: &str, rule: u32, text: &str, depth: usize) -> Step {
     Step {
         place: Place {
             table,
@@ -10,7 +10,8 @@ fn step(table: &'static str, chain: &str, rule: u32, text: &str, calls: Option<&
         },
         file: "n.rules".to_owned(),
         text: text.to_owned(),
-        calls: calls.map(str::to_owned),
+        depth,
+        lo_leg: false,
         reason: None,
     }
 }
@@ -31,6 +32,7 @@ fn forward(probability: f64, exact: &str, port: u16, path: Vec<Step>) -> Outcome
         unknown: None,
         assumptions: Vec::new(),
         path,
+        ended_by: None,
     }
 }
 
@@ -47,34 +49,16 @@ fn explanation(outcomes: Vec<Outcome>) -> Explanation {
 }
 
 fn service_path(endpoint: &str) -> Vec<Step> {
-    let mut mark = step(
-        "nat",
-        "KUBE-SVC-A",
-        1,
-        "-j KUBE-MARK-MASQ",
-        Some("KUBE-MARK-MASQ"),
-    );
+    let mut mark = step("nat", "KUBE-SVC-A", 1, "-j KUBE-MARK-MASQ", 2);
     mark.reason = Some("source outside the cluster");
     vec![
-        step(
-            "nat",
-            "PREROUTING",
-            1,
-            "-j KUBE-SERVICES",
-            Some("KUBE-SERVICES"),
-        ),
-        step(
-            "nat",
-            "KUBE-SERVICES",
-            7,
-            "-d 10.2.0.1/32 -j KUBE-SVC-A",
-            Some("KUBE-SVC-A"),
-        ),
+        step("nat", "PREROUTING", 1, "-j KUBE-SERVICES", 0),
+        step("nat", "KUBE-SERVICES", 7, "-d 10.2.0.1/32 -j KUBE-SVC-A", 1),
         mark,
-        step("nat", "KUBE-MARK-MASQ", 1, "-j MARK", None),
-        step("nat", "KUBE-SVC-A", 2, "-j KUBE-SEP", Some(endpoint)),
-        step("nat", endpoint, 2, "-j DNAT", None),
-        step("filter", "FORWARD", 3, "-j ACCEPT", None),
+        step("nat", "KUBE-MARK-MASQ", 1, "-j MARK", 3),
+        step("nat", "KUBE-SVC-A", 2, "-j KUBE-SEP", 2),
+        step("nat", endpoint, 2, "-j DNAT", 3),
+        step("filter", "FORWARD", 3, "-j ACCEPT", 0),
     ]
 }
 
@@ -89,7 +73,7 @@ fn the_way_is_a_tree_that_comes_back_from_each_chain() {
         "\
 tcp 10.1.0.1:1 > 10.2.0.1:80  (it arrives)
 
-forwarded, destination becomes 10.0.0.1:80  ns/web:http  100 % (1/1)
+forwarded, destination becomes 10.0.0.1:80  ns/web:http
   nat PREROUTING
     1  -j KUBE-SERVICES  n.rules:10
     KUBE-SERVICES
@@ -150,7 +134,7 @@ fn an_unknown_says_what_is_missing_and_who_asked() {
     outcome.assumptions = vec!["something".to_owned()];
     let text = text(&explanation(vec![outcome]), Palette::PLAIN);
     let expected = "\
-unknown  100 % (1/1)
+unknown
   not known: whether the address is one of this node's
   asked by nat KUBE-SERVICES rule 4 (line 40)
   --local-addrs would tell
@@ -164,7 +148,7 @@ unknown  100 % (1/1)
 fn the_record_has_the_keys_of_the_contract_in_their_order() {
     let mut explanation = explanation(vec![forward(1.0, "1/1", 16443, Vec::new())]);
     explanation.outcomes[0].snat = Some(SourceNat::Masquerade);
-    explanation.outcomes[0].path = vec![step("nat", "PREROUTING", 2, "-j X", None)];
+    explanation.outcomes[0].path = vec![step("nat", "PREROUTING", 2, "-j X", 0)];
     assert_eq!(
         serde_json::to_string(&explanation).unwrap(),
         concat!(
@@ -199,4 +183,50 @@ fn a_disagreement_is_said_last() {
     let mut explanation = explanation(vec![forward(1.0, "1/1", 80, Vec::new())]);
     explanation.program_agrees = false;
     assert!(text(&explanation, Palette::PLAIN).ends_with("outcomes differ from these\n"));
+}
+
+#[test]
+fn a_goto_and_the_lo_leg_show_where_the_way_goes() {
+    let mut back = step("mangle", "PREROUTING", 1, "-j X", 0);
+    back.lo_leg = true;
+    let path = vec![
+        step("mangle", "PREROUTING", 1, "-g A", 0),
+        step("mangle", "A", 1, "-j X", 0),
+        step("mangle", "B", 1, "-j X", 2),
+        back,
+    ];
+    let text = way(&[], &path, Palette::PLAIN);
+    assert_eq!(
+        text,
+        "  mangle PREROUTING
+    1  -g A  n.rules:10
+  mangle A
+    1  -j X  n.rules:10
+      B
+        1  -j X  n.rules:10
+  mangle PREROUTING  (back in by lo)
+    1  -j X  n.rules:10
+"
+    );
+}
+
+#[test]
+fn a_policy_that_ends_a_packet_is_said_behind_its_way() {
+    let mut outcome = forward(1.0, "1/1", 80, Vec::new());
+    outcome.ended_by = Some("filter FORWARD: policy DROP".to_owned());
+    let text = text(&explanation(vec![outcome]), Palette::PLAIN);
+    assert!(
+        text.ends_with("  no rule matches\n  filter FORWARD: policy DROP\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn endless_fractions_are_left_out_of_the_text() {
+    let exact = format!("1/{}", "9".repeat(100));
+    let text = text(
+        &explanation(vec![forward(0.1, &exact, 80, Vec::new())]),
+        Palette::PLAIN,
+    );
+    assert!(text.contains("  10 % (…)\n"), "{text}");
 }

@@ -126,7 +126,7 @@ const RULES: [(&str, &str, Option<&str>); 24] = [
 fn every_rule_of_kube_proxy_says_why() {
     for (table, rule, expected) in RULES {
         let text = format!("*{table}\n-A {rule}\nCOMMIT\n");
-        let rules = read(&[Input::new("n.rules", text)]).expect("the rule reads");
+        let rules = read(&[Input::new("n.rules", text.as_str())]).expect("the rule reads");
         let ruleset = rules.v4.expect("an IPv4 rule");
         let (id, rule) = ruleset.rules().next().expect("one rule");
         assert_eq!(
