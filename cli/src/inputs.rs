@@ -1,5 +1,6 @@
 //! Opens what the options name: dumps, facts of the node, captures' names.
 
+pub(crate) mod frame;
 pub(crate) mod node;
 pub(crate) mod rules;
 

@@ -9,12 +9,15 @@ use crate::render::explain::{self, AskedPacket, Explanation};
 use crate::trouble::Trouble;
 use crate::{Ending, inputs};
 use asked::Asked;
+use kpclass_compiler::header::Header;
+use kpclass_compiler::{Config, Context, Program};
 use kpclass_reference::Walk;
-use kpclass_ruleset::Ruleset;
 use kpclass_ruleset::node::NodeFacts;
+use kpclass_ruleset::packet::Packet;
 use kpclass_ruleset::readers::Rules;
 use kpclass_ruleset::services::Services;
-use kpclass_ruleset::value::Family;
+use kpclass_ruleset::value::{CtState, Family};
+use kpclass_ruleset::{Hook, Ruleset};
 use record::Names;
 
 /// Explains every packet that was asked about.
@@ -22,10 +25,10 @@ pub(crate) fn run(typed: &Explain, output: &mut Output) -> Result<Ending, Troubl
     let facts = inputs::node::facts(&typed.node)?;
     let packets = asked::packets(typed, &facts)?;
     let rules = inputs::rules::load(&typed.rules)?;
-    let explainers = Explainers::new(&rules, &facts)?;
+    let explainers = Explainers::new(&rules, &facts, &packets)?;
     let mut ending = Ending::Fine;
     for (i, asked) in packets.iter().enumerate() {
-        let explanation = explainers.explain(asked)?;
+        let explanation = explainers.of(asked)?.explain(asked);
         if !explanation.program_agrees {
             ending = Ending::Finding;
         }
@@ -40,36 +43,37 @@ pub(crate) fn run(typed: &Explain, output: &mut Output) -> Result<Ending, Troubl
     Ok(ending)
 }
 
-/// One for each family that the rules hold.
+/// One for each family that is asked about.
 struct Explainers<'a> {
     v4: Option<Explainer<'a>>,
     v6: Option<Explainer<'a>>,
 }
 
 impl<'a> Explainers<'a> {
-    fn new(rules: &'a Rules, facts: &'a NodeFacts) -> Result<Self, Trouble> {
-        let explainer = |ruleset: &'a Option<Ruleset>| {
+    fn new(rules: &'a Rules, facts: &'a NodeFacts, asked: &[Asked]) -> Result<Self, Trouble> {
+        let explainer = |ruleset: &'a Option<Ruleset>, family| {
+            let packets = asked.iter().map(|asked| &asked.packet);
+            let packets: Vec<&Packet> = packets.filter(|p| p.family() == family).collect();
+            let ruleset = ruleset.as_ref().filter(|_| !packets.is_empty());
             ruleset
-                .as_ref()
-                .map(|ruleset| Explainer::new(ruleset, facts))
+                .map(|ruleset| Explainer::new(ruleset, facts, &packets))
                 .transpose()
         };
         Ok(Self {
-            v4: explainer(&rules.v4)?,
-            v6: explainer(&rules.v6)?,
+            v4: explainer(&rules.v4, Family::V4)?,
+            v6: explainer(&rules.v6, Family::V6)?,
         })
     }
 
-    fn explain(&self, asked: &Asked) -> Result<Explanation, Trouble> {
-        let (explainer, name, save) = match asked.packet.family() {
+    fn of(&self, asked: &Asked) -> Result<&Explainer<'a>, Trouble> {
+        let (explainer, name, program) = match asked.packet.family() {
             Family::V4 => (&self.v4, "IPv4", "iptables-save"),
             Family::V6 => (&self.v6, "IPv6", "ip6tables-save"),
         };
-        let explainer = explainer.as_ref().ok_or_else(|| {
+        explainer.as_ref().ok_or_else(|| {
             let message = format!("{}: the rules hold none for {name}", asked.spec);
-            Trouble::new(message).note(format!("add --rules with the output of {save}"))
-        })?;
-        Ok(explainer.explain(asked))
+            Trouble::new(message).note(format!("add --rules with the output of {program}"))
+        })
     }
 }
 
@@ -77,15 +81,23 @@ struct Explainer<'a> {
     ruleset: &'a Ruleset,
     services: Services,
     walk: Walk<'a>,
+    program: Program,
 }
 
 impl<'a> Explainer<'a> {
-    fn new(ruleset: &'a Ruleset, facts: &'a NodeFacts) -> Result<Self, Trouble> {
+    fn new(
+        ruleset: &'a Ruleset,
+        facts: &'a NodeFacts,
+        packets: &[&Packet],
+    ) -> Result<Self, Trouble> {
         let walk = Walk::new(ruleset, facts).map_err(|e| Trouble::new(e.to_string()))?;
+        let program = Program::compile(ruleset, facts, &config(packets));
+        let program = program.map_err(|e| Trouble::new(e.to_string()))?;
         Ok(Self {
             ruleset,
             services: Services::new(ruleset),
             walk,
+            program,
         })
     }
 
@@ -94,23 +106,48 @@ impl<'a> Explainer<'a> {
             ruleset: self.ruleset,
             services: &self.services,
         };
-        let agrees = true; // PLACEHOLDER until the compiler is there
+        let outcomes = self.walk.outcomes(&asked.packet);
         Explanation {
             schema: Explanation::SCHEMA,
             packet: AskedPacket {
                 spec: asked.spec.clone(),
                 hook: match asked.packet.hook {
-                    kpclass_ruleset::Hook::Output => "output",
+                    Hook::Output => "output",
                     _ => "prerouting",
                 },
             },
-            outcomes: self
-                .walk
-                .outcomes(&asked.packet)
+            outcomes: outcomes
                 .iter()
-                .map(|o| names.outcome(o))
+                .map(|outcome| names.outcome(outcome))
                 .collect(),
-            program_agrees: agrees,
+            program_agrees: self.program_agrees(&asked.packet),
         }
+    }
+
+    /// Whether the program decides as the reference does for every number drawn.
+    fn program_agrees(&self, packet: &Packet) -> bool {
+        let program = self
+            .program
+            .partition(&Header::from(packet), &Context::from(packet));
+        let Some(program) = program else { return false };
+        let reference = self.walk.partition(packet);
+        let reference = reference.iter().map(|piece| (piece.last, &piece.decision));
+        program
+            .iter()
+            .map(|piece| (piece.last, &piece.decision))
+            .eq(reference)
+    }
+}
+
+/// Compiled for what the packets hold, and no more.
+fn config(packets: &[&Packet]) -> Config {
+    let mark = packets.first().map(|packet| packet.mark);
+    let ctstates = CtState::ALL.into_iter();
+    Config {
+        mark: mark.filter(|mark| packets.iter().all(|packet| packet.mark == *mark)),
+        ctstates: ctstates
+            .filter(|s| packets.iter().any(|p| p.ctstate == *s))
+            .collect(),
+        ..Config::default()
     }
 }

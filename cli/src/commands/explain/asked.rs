@@ -1,6 +1,7 @@
 //! Which packets `explain` is asked about.
 
 use crate::args::{Explain, HookChoice, StartArgs};
+use crate::inputs::frame::{self, FoundFrame};
 use crate::trouble::Trouble;
 use crate::{inputs, options};
 use kpclass_ruleset::Hook;
@@ -22,9 +23,7 @@ pub(super) fn packets(typed: &Explain, facts: &NodeFacts) -> Result<Vec<Asked>, 
     let start = Start::new(&typed.start)?;
     if let Some(frame) = &typed.asked.frame {
         let (capture, number) = options::frame(frame)?;
-        return Err(Trouble::new(format!(
-            "{capture}: frame {number}: not connected"
-        )));
+        return Ok(vec![start.framed(&frame::packet(capture, number)?, facts)]);
     }
     if let Some(path) = &typed.asked.packets {
         return file(path, &start, facts);
@@ -85,6 +84,25 @@ impl Start {
                 .transpose()?
                 .unwrap_or(0),
         })
+    }
+
+    /// The packet of a frame: what the options say holds for it, as no SPEC does.
+    fn framed(&self, found: &FoundFrame, facts: &NodeFacts) -> Asked {
+        let hook = self
+            .hook
+            .unwrap_or(match facts.is_local(found.packet.source) {
+                Some(true) => Hook::Output,
+                _ => Hook::Prerouting,
+            });
+        let mut packet = found
+            .packet
+            .at(hook, self.in_interface.or(found.in_interface));
+        packet.mark = self.mark;
+        packet.ctstate = packet.first_ctstate();
+        Asked {
+            spec: spec::of_packet(&packet),
+            packet,
+        }
     }
 
     fn asked(&self, typed: &str, mut spec: Spec, facts: &NodeFacts) -> Asked {
