@@ -2,6 +2,7 @@
 
 pub(crate) mod columns;
 pub(crate) mod explain;
+pub(crate) mod graph;
 pub(crate) mod quantity;
 pub(crate) mod reason;
 pub(crate) mod replay;

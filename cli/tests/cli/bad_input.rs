@@ -318,3 +318,158 @@ fn facts_of_the_node() {
         ],
     );
 }
+
+#[test]
+fn packet_specs() {
+    const fn ask(arguments: &'static [&'static str; 5], says: &'static [&'static str]) -> Bad {
+        bad(arguments, says)
+    }
+    macro_rules! spec {
+        ($text:expr, $($says:expr),+) => {
+            ask(&["explain", "--rules", "good.rules", "--packet", $text], &["--packet: column", $($says),+])
+        };
+    }
+    check(
+        &[
+            spec!("", "a protocol", "found the end"),
+            spec!("foo 10.0.0.1 > 10.0.0.2", "column 1", "`foo`"),
+            spec!("tcp", "the source address", "found the end"),
+            spec!("tcp 10.0.0.1:1", "`>`", "found the end"),
+            spec!(
+                "tcp 10.0.0.1:1 >",
+                "the destination address",
+                "found the end"
+            ),
+            spec!("tcp 10.0.0.1:1 10.0.0.2:2", "`>`", "`10.0.0.2:2`"),
+            spec!("tcp 10.0.0.1 > 10.0.0.2:80", "port", "^"),
+            spec!("tcp 10.0.0.1:1 > 10.0.0.2:65536", "65536"),
+            spec!("tcp 10.0.0.256:1 > 10.0.0.2:80", "10.0.0.256"),
+            spec!("tcp 10.0.0.1:1 > [fd00::1]:80", "fd00::1"),
+            spec!("icmp 10.0.0.1:1 > 10.0.0.2", "10.0.0.1:1"),
+            spec!("tcp 10.0.0.1:1 > 10.0.0.2:80 flags=Q", "flag"),
+            spec!("tcp 10.0.0.1:1 > 10.0.0.2:80 ctstate=maybe", "maybe"),
+            spec!("tcp 10.0.0.1:1 > 10.0.0.2:80 hook=input", "input"),
+            spec!(
+                "tcp 10.0.0.1:1 > 10.0.0.2:80 mark=0x1ffffffff",
+                "0x1ffffffff"
+            ),
+            spec!(
+                "tcp 10.0.0.1:1 > 10.0.0.2:80 in=a-name-that-is-too-long",
+                "in="
+            ),
+            spec!("tcp 10.0.0.1:1 > 10.0.0.2:80 colour=red", "colour"),
+            spec!("udp 10.0.0.1:1 > 10.0.0.2:80 flags=S", "flags"),
+            spec!("tcp 10.0.0.1:1 > 10.0.0.2:80 type=8", "type"),
+        ],
+        &[],
+    );
+}
+
+#[test]
+fn files_of_packets() {
+    macro_rules! file {
+        ($name:expr, $($says:expr),+) => {
+            bad(&["explain", "--rules", "good.rules", "--packets", $name], &[$($says),+])
+        };
+    }
+    check(
+        &[
+            file!("absent", "absent: no such file or directory"),
+            file!("empty", "empty: needs one packet a line, holds none"),
+            file!("comments", "comments: needs one packet a line, holds none"),
+            file!("second", "second: line 3, column 1", "`nonsense`"),
+            file!("binary", "binary: line 1, column 1"),
+        ],
+        &[
+            ("empty", b""),
+            ("comments", b"# nothing\n\n"),
+            ("second", b"tcp 10.0.0.1:1 > 10.0.0.2:80\n\nnonsense\n"),
+            ("binary", b"\xff\x00\xfe"),
+        ],
+    );
+}
+
+/// A classic pcap with one frame of `captured` bytes.
+fn pcap(link: u32, captured: &[u8]) -> Vec<u8> {
+    let mut bytes = 0xa1b2_c3d4u32.to_le_bytes().to_vec();
+    bytes.extend([2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0]);
+    bytes.extend(link.to_le_bytes());
+    let len = u32::try_from(captured.len())
+        .expect("a short frame")
+        .to_le_bytes();
+    bytes.extend([0; 8].into_iter().chain(len).chain(len));
+    bytes.extend(captured);
+    bytes
+}
+
+#[test]
+fn captures() {
+    macro_rules! frame {
+        ($name:expr, $($says:expr),+) => {
+            bad(&["explain", "--rules", "good.rules", "--frame", $name], &[$($says),+])
+        };
+    }
+    let whole = pcap(1, &[0; 60]);
+    let mut arp = [0; 60];
+    arp[12..14].copy_from_slice(&[8, 6]);
+    let mut old = whole.clone();
+    old[4] = 1;
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    std::io::Write::write_all(&mut gzip, &whole).unwrap();
+    let gzip = gzip.finish().unwrap();
+    check(
+        &[
+            frame!(
+                "whole.pcap",
+                "--frame `whole.pcap`",
+                "a frame's number, from 1"
+            ),
+            frame!("whole.pcap:0", "--frame `whole.pcap:0`", "from 1"),
+            frame!("whole.pcap:2", "whole.pcap: needs frame 2, holds 1"),
+            frame!("absent.pcap:1", "absent.pcap: ", "o such file"),
+            frame!(".:1", ".: is a directory"),
+            frame!("empty:1", "empty: is empty", "24 bytes"),
+            frame!("text:1", "text: is no capture", "begins with"),
+            frame!(
+                "head:1",
+                "head: is cut off in its file header: needs 24 bytes, has 10"
+            ),
+            frame!("old:1", "old: has version 1."),
+            frame!(
+                "cut:1",
+                "cut: needs frame 1, holds 0",
+                "cut off in frame 1 at byte 24: 76 bytes needed, 70 available"
+            ),
+            frame!("arp:1", "arp: frame 1 holds no packet to ask about: not IP"),
+            frame!(
+                "link:1",
+                "link: frame 1 holds no packet to ask about: link type 147 is not read"
+            ),
+            frame!(
+                "short:1",
+                "short: frame 1 holds no packet to ask about",
+                "cut off"
+            ),
+            frame!("text.gz:1", "text.gz: holds no capture: the gzip data"),
+            frame!("broken.gz:1", "broken.gz"),
+        ],
+        &[
+            ("whole.pcap", &whole),
+            ("empty", b""),
+            ("text", b"no capture at all, but text\n"),
+            ("head", &whole[..10]),
+            ("old", &old),
+            ("cut", &whole[..94]),
+            ("arp", &pcap(1, &arp)),
+            ("link", &pcap(147, &[0; 60])),
+            ("short", &pcap(1, &[0; 6])),
+            ("text.gz", &{
+                let mut gzip =
+                    flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+                std::io::Write::write_all(&mut gzip, b"no capture at all, but text\n").unwrap();
+                gzip.finish().unwrap()
+            }),
+            ("broken.gz", &gzip[..15]),
+        ],
+    );
+}
