@@ -36,7 +36,8 @@ pub(crate) const EXPLAIN: &str = "\
 Show one packet's way through the rules, rule by rule, and every possible end with its exact probability.
 
 A packet is written as `PROTOCOL SOURCE[:PORT] > DESTINATION[:PORT]`, IPv6 addresses with ports in brackets, then \
-any of in=NAME hook=prerouting|output mark=0x0 ctstate=new flags=S type=8.";
+any of in=NAME hook=prerouting|output mark=0x0 ctstate=new flags=S type=8. The packet of a frame is taken as replay \
+takes it: as the first of its connection.";
 
 pub(crate) const EXPLAIN_EXAMPLES: &str = "\
 Examples:

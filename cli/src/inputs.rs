@@ -4,14 +4,30 @@ pub(crate) mod frame;
 pub(crate) mod node;
 pub(crate) mod rules;
 
+use crate::args::RulesArgs;
 use crate::trouble::Trouble;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The most that is read of a text (a dump, a list of packets): far above any real one, far below a machine's memory.
 const MOST_TEXT: u64 = 1 << 30;
+
+/// Standard input can be read only once.
+pub(crate) fn stdin_once(rules: &RulesArgs, others: &[PathBuf]) -> Result<(), Trouble> {
+    let rules = rules
+        .rules
+        .iter()
+        .filter(|text| text.rsplit(':').next() == Some("-"));
+    let others = others.iter().filter(|path| *path == Path::new("-"));
+    if rules.count() + others.count() > 1 {
+        return Err(Trouble::new(
+            "-: given twice; standard input is read only once",
+        ));
+    }
+    Ok(())
+}
 
 /// The content of a file; `-` is standard input.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Trouble> {

@@ -7,3 +7,4 @@ pub(crate) mod quantity;
 pub(crate) mod reason;
 pub(crate) mod replay;
 pub(crate) mod services;
+pub(crate) mod verdicts;

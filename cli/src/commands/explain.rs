@@ -22,6 +22,7 @@ use record::Names;
 
 /// Explains every packet that was asked about.
 pub(crate) fn run(typed: &Explain, output: &mut Output) -> Result<Ending, Trouble> {
+    inputs::stdin_once(&typed.rules, typed.asked.packets.as_slice())?;
     let facts = inputs::node::facts(&typed.node)?;
     let packets = asked::packets(typed, &facts)?;
     let rules = inputs::rules::load(&typed.rules)?;

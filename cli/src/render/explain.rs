@@ -114,9 +114,9 @@ pub(crate) struct Step {
     /// Where it stands.
     #[serde(flatten)]
     pub place: Place,
-    /// Its file.
+    /// Its file, where there are several.
     #[serde(skip)]
-    pub file: String,
+    pub file: Option<String>,
     /// Its own text, without `-A CHAIN`.
     #[serde(skip)]
     pub text: String,
@@ -341,7 +341,10 @@ fn chain_line(step: &Step, palette: Palette) -> String {
 fn step_lines(step: &Step, palette: Palette) -> String {
     let Place { rule, line, .. } = step.place;
     let indent = indent(step);
-    let at = palette.faint(&format!("{}:{line}", step.file));
+    let at = palette.faint(&match &step.file {
+        Some(file) => format!("{file}:{line}"),
+        None => format!("line {line}"),
+    });
     let mut text = format!("{indent}  {rule}  {}  {at}\n", step.text);
     if let Some(reason) = step.reason {
         let gap = " ".repeat(rule.to_string().len());

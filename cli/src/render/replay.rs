@@ -87,8 +87,8 @@ pub(crate) struct EndpointTraffic {
     pub endpoint: String,
     /// Frames.
     pub packets: u64,
-    /// The share that the rules give it.
-    pub probability: f64,
+    /// The share that the rules give it; `None`: it depends on more than the key.
+    pub probability: Option<f64>,
 }
 
 /// How much was checked against the reference walk.
@@ -135,6 +135,8 @@ pub(crate) struct MissingFact {
     pub option: Option<&'static str>,
     /// The rule that asked: `nat KUBE-SERVICES rule 4`.
     pub asked_by: String,
+    /// How many other rules asked for it.
+    pub more_rules: u64,
     /// Frames.
     pub packets: u64,
 }
@@ -215,7 +217,7 @@ fn services(services: &[ServiceTraffic]) -> Columns {
                 endpoint.endpoint.clone(),
                 count(endpoint.packets),
                 percent(share),
-                percent(endpoint.probability),
+                endpoint.probability.map(percent).unwrap_or_default(),
             ];
             table.row(std::mem::take(&mut head).into_iter().chain(tail));
         }
@@ -281,11 +283,18 @@ fn unknowns(unknowns: &[MissingFact]) -> Columns {
         table.row([
             count(missing.packets),
             missing.fact.clone(),
-            missing.asked_by.clone(),
+            asked_by(missing),
             missing.option.unwrap_or("nothing").to_owned(),
         ]);
     }
     table
+}
+
+fn asked_by(missing: &MissingFact) -> String {
+    match missing.more_rules {
+        0 => missing.asked_by.clone(),
+        more => format!("{} and {} more", missing.asked_by, count(more)),
+    }
 }
 
 fn skipped(report: &ReplayReport) -> Columns {

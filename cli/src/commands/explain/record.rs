@@ -5,7 +5,7 @@ use crate::render::reason;
 use kpclass_reference::{self as reference, Event};
 use kpclass_ruleset::decision::{Decision, Disposition, Nat, Snat};
 use kpclass_ruleset::services::Services;
-use kpclass_ruleset::{Policy, RuleId, Ruleset, save};
+use kpclass_ruleset::{FileId, Policy, RuleId, Ruleset, save};
 use std::net::IpAddr;
 
 /// Names what the rules' ids stand for.
@@ -80,10 +80,7 @@ impl Names<'_> {
         let text = save::rule_text(self.ruleset, id);
         let place = self.place(id);
         Some(Step {
-            file: self
-                .ruleset
-                .file(self.ruleset.rule(id).source.file)
-                .to_owned(),
+            file: self.shown_file(id),
             text: without_chain(&text, &place.chain).to_owned(),
             depth: step.depth,
             lo_leg: step.lo_leg,
@@ -92,6 +89,16 @@ impl Names<'_> {
                 _ => reason::reason(self.ruleset, id),
             },
             place,
+        })
+    }
+
+    /// The rule's file, where there are several.
+    fn shown_file(&self, id: RuleId) -> Option<String> {
+        let several = !self.ruleset.file(FileId(1)).is_empty();
+        several.then(|| {
+            self.ruleset
+                .file(self.ruleset.rule(id).source.file)
+                .to_owned()
         })
     }
 

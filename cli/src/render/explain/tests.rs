@@ -8,7 +8,7 @@ fn step(table: &'static str, chain: &str, rule: u32, text: &str, depth: usize) -
             rule,
             line: 10 * rule,
         },
-        file: "n.rules".to_owned(),
+        file: None,
         text: text.to_owned(),
         depth,
         lo_leg: false,
@@ -75,19 +75,19 @@ tcp 10.1.0.1:1 > 10.2.0.1:80  (it arrives)
 
 forwarded, destination becomes 10.0.0.1:80  ns/web:http
   nat PREROUTING
-    1  -j KUBE-SERVICES  n.rules:10
+    1  -j KUBE-SERVICES  line 10
     KUBE-SERVICES
-      7  -d 10.2.0.1/32 -j KUBE-SVC-A  n.rules:70
+      7  -d 10.2.0.1/32 -j KUBE-SVC-A  line 70
       KUBE-SVC-A
-        1  -j KUBE-MARK-MASQ  n.rules:10
+        1  -j KUBE-MARK-MASQ  line 10
            source outside the cluster
         KUBE-MARK-MASQ
-          1  -j MARK  n.rules:10
-        2  -j KUBE-SEP  n.rules:20
+          1  -j MARK  line 10
+        2  -j KUBE-SEP  line 20
         SEP-1
-          2  -j DNAT  n.rules:20
+          2  -j DNAT  line 20
   filter FORWARD
-    3  -j ACCEPT  n.rules:30
+    3  -j ACCEPT  line 30
 "
     );
 }
@@ -111,7 +111,7 @@ fn several_outcomes_begin_with_a_table_and_share_their_way() {
         .expect("shares its way");
     assert_eq!(
         second,
-        "        SEP-2\n          2  -j DNAT  n.rules:20\n  filter FORWARD\n    3  -j ACCEPT  n.rules:30\n"
+        "        SEP-2\n          2  -j DNAT  line 20\n  filter FORWARD\n    3  -j ACCEPT  line 30\n"
     );
 }
 
@@ -199,13 +199,13 @@ fn a_goto_and_the_lo_leg_show_where_the_way_goes() {
     assert_eq!(
         text,
         "  mangle PREROUTING
-    1  -g A  n.rules:10
+    1  -g A  line 10
   mangle A
-    1  -j X  n.rules:10
+    1  -j X  line 10
       B
-        1  -j X  n.rules:10
+        1  -j X  line 10
   mangle PREROUTING  (back in by lo)
-    1  -j X  n.rules:10
+    1  -j X  line 10
 "
     );
 }

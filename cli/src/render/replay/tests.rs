@@ -4,7 +4,7 @@ fn report() -> ReplayReport {
     let endpoint = |endpoint: &str, packets| EndpointTraffic {
         endpoint: endpoint.to_owned(),
         packets,
-        probability: 0.5,
+        probability: Some(0.5),
     };
     ReplayReport {
         schema: ReplayReport::SCHEMA,
@@ -49,7 +49,8 @@ fn report() -> ReplayReport {
         unknowns: vec![MissingFact {
             fact: "the members of ipset x".to_owned(),
             option: Some("--ipset"),
-            asked_by: "filter INPUT rule 3".to_owned(),
+            asked_by: "filter INPUT 3".to_owned(),
+            more_rules: 2,
             packets: 50,
         }],
         disagreements: Vec::new(),
@@ -79,8 +80,8 @@ Dropped and rejected
       150  rejected  no endpoints  ns/empty:http
 
 Unknown
-  PACKETS  NOT KNOWN               ASKED BY             WOULD TELL
-       50  the members of ipset x  filter INPUT rule 3  --ipset
+  PACKETS  NOT KNOWN               ASKED BY                   WOULD TELL
+       50  the members of ipset x  filter INPUT 3 and 2 more  --ipset
 
 Skipped
   FRAMES  REASON

@@ -1,0 +1,218 @@
+//! From the engine's report to the record of `replay`.
+
+use super::reproduce::reproduce;
+use super::verdicts::{decision_text, place};
+use crate::args::Replay;
+use crate::options::replay::{Check, ReplayOptions};
+use crate::render::reason;
+use crate::render::replay::{
+    CheckResult, Disagreement, Dispositions, EndpointTraffic, MissingFact, Refusal, ReplayReport,
+    ServiceTraffic, Timing,
+};
+use kpclass_engine::check;
+use kpclass_engine::report::{self, Report};
+use kpclass_engine::rules::{FamilyRules, Rules};
+use kpclass_reference::{Event, Traced};
+use kpclass_ruleset::spec;
+use std::collections::BTreeMap;
+
+/// Names what the report's ids stand for.
+pub(super) struct Names<'a> {
+    /// The rules.
+    pub(super) rules: &'a Rules<'a>,
+    /// What was typed.
+    pub(super) typed: &'a Replay,
+    /// What it means.
+    pub(super) options: &'a ReplayOptions,
+}
+
+impl Names<'_> {
+    /// The record.
+    pub(super) fn report(
+        &self,
+        from: Report,
+        warnings: Vec<String>,
+        compile_s: f64,
+    ) -> ReplayReport {
+        let d = from.dispositions;
+        ReplayReport {
+            schema: ReplayReport::SCHEMA,
+            frames: from.frames,
+            classified: from.classified,
+            skipped: from
+                .skipped
+                .iter()
+                .map(|(name, n)| ((*name).to_owned(), *n))
+                .collect(),
+            bytes: from.bytes,
+            dispositions: Dispositions {
+                forward: d.forward,
+                local: d.local,
+                out: d.out,
+                drop: d.drop,
+                reject: d.reject,
+                unknown: d.unknown,
+            },
+            masqueraded: from.masqueraded,
+            services: from.services.iter().map(service).collect(),
+            unmatched: from.unmatched,
+            check: CheckResult {
+                mode: match self.options.check {
+                    Check::Full => "full".to_owned(),
+                    Check::Sample(n) => format!("sample:{n}"),
+                    Check::Off => "off".to_owned(),
+                },
+                checked: from.check.checked,
+                disagreements: from.check.disagreements,
+            },
+            warnings,
+            timing: Timing {
+                compile_s,
+                replay_s: from.timing.replay_s,
+                check_s: from.timing.check_s,
+            },
+            refusals: self.refusals(&from.refusals),
+            unknowns: self.unknowns(&from.unknowns),
+            disagreements: from
+                .check
+                .shown
+                .iter()
+                .filter_map(|d| self.disagreement(d))
+                .collect(),
+            captures: from.captures,
+        }
+    }
+
+    /// By reason and Service, most packets first.
+    fn refusals(&self, refusals: &[report::Refusal]) -> Vec<Refusal> {
+        let mut by_reason: BTreeMap<_, u64> = BTreeMap::new();
+        for refusal in refusals {
+            let Some(of) = self.rules.of(refusal.family) else {
+                continue;
+            };
+            let reason = match refusal.rule {
+                None => "the policy of a chain, or routing".to_owned(),
+                Some(rule) => reason::reason(of.ruleset, rule)
+                    .map_or_else(|| format!("rule {}", located(of, rule)), str::to_owned),
+            };
+            let service = refusal.rule.and_then(|rule| of.services.name_of_rule(rule));
+            let key = (
+                refusal.disposition.name(),
+                reason,
+                service.map(str::to_owned),
+            );
+            *by_reason.entry(key).or_default() += refusal.packets;
+        }
+        let row = |((disposition, reason, service), packets)| Refusal {
+            disposition,
+            reason,
+            service,
+            packets,
+        };
+        let mut rows: Vec<Refusal> = by_reason.into_iter().map(row).collect();
+        rows.sort_by_key(|row| std::cmp::Reverse(row.packets));
+        rows
+    }
+
+    /// By fact, most packets first; the rule that asked most often stands for all.
+    fn unknowns(&self, unknowns: &[report::MissingFact]) -> Vec<MissingFact> {
+        let mut rows: Vec<MissingFact> = Vec::new();
+        let mut found: BTreeMap<String, usize> = BTreeMap::new();
+        let mut sorted = unknowns.to_vec();
+        sorted.sort_by_key(|missing| std::cmp::Reverse(missing.packets));
+        for missing in sorted {
+            let Some(of) = self.rules.of(missing.family) else {
+                continue;
+            };
+            let fact = missing.unknown.fact.describe(of.ruleset);
+            if let Some(at) = found.get(&fact) {
+                rows[*at].packets += missing.packets;
+                rows[*at].more_rules += 1;
+                continue;
+            }
+            found.insert(fact.clone(), rows.len());
+            let rule = missing.unknown.rule;
+            rows.push(MissingFact {
+                fact,
+                option: missing.unknown.fact.option(),
+                asked_by: rule.map_or("routing".to_owned(), |rule| located(of, rule)),
+                more_rules: 0,
+                packets: missing.packets,
+            });
+        }
+        rows.sort_by_key(|row| std::cmp::Reverse(row.packets));
+        rows
+    }
+
+    fn disagreement(&self, found: &check::Disagreement) -> Option<Disagreement> {
+        let of = self.rules.of(found.family)?;
+        let reference = match &found.reference {
+            Some(decision) => {
+                let traced = of.walk.decide(&found.packet, found.draw);
+                format!(
+                    "{}  path: {}",
+                    decision_text(decision, of),
+                    path(&traced, of)
+                )
+            }
+            None => "reads other fields from this frame".to_owned(),
+        };
+        let capture = &self
+            .typed
+            .captures
+            .get(found.capture as usize)?
+            .display()
+            .to_string();
+        let packet = spec::of_packet(&found.packet);
+        let asked = match found.reference {
+            Some(_) => ("--packet", packet.clone()),
+            None => ("--frame", format!("{capture}:{}", found.frame)),
+        };
+        Some(Disagreement {
+            frame: found.frame,
+            capture: capture.clone(),
+            packet: format!("{packet}  (number drawn {:#018x})", found.draw),
+            reference,
+            program: decision_text(&found.program, of),
+            reproduce: reproduce(self.typed, asked),
+        })
+    }
+}
+
+/// `filter FORWARD 12 (line 40)`.
+fn located(of: &FamilyRules<'_>, rule: kpclass_ruleset::RuleId) -> String {
+    let line = of.ruleset.rule(rule).source.line;
+    format!("{} (line {line})", place(of.ruleset, rule))
+}
+
+/// `nat PREROUTING 2 -> nat KUBE-SERVICES 5 -> …`.
+fn path(traced: &Traced, of: &FamilyRules<'_>) -> String {
+    let matched = traced
+        .path
+        .iter()
+        .filter(|s| !matches!(s.event, Event::Immaterial(_)));
+    let steps: Vec<String> = matched
+        .filter_map(|step| Some(place(of.ruleset, step.rule?)))
+        .collect();
+    if steps.is_empty() {
+        "no rule".to_owned()
+    } else {
+        steps.join(" -> ")
+    }
+}
+
+fn service(from: &report::ServiceTraffic) -> ServiceTraffic {
+    let endpoint = |e: &report::EndpointTraffic| EndpointTraffic {
+        endpoint: super::verdicts::destination(e.endpoint),
+        packets: e.packets,
+        probability: e.probability,
+    };
+    ServiceTraffic {
+        service: from.service.clone(),
+        key: from.key.clone(),
+        packets: from.tally.packets,
+        bytes: from.tally.bytes,
+        masqueraded: from.tally.masqueraded,
+        endpoints: from.endpoints.iter().map(endpoint).collect(),
+    }
+}
