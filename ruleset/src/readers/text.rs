@@ -12,7 +12,7 @@ use crate::target::Target;
 use crate::value::Family;
 
 /// Longest name of a chain, in bytes (`XT_EXTENSION_MAXNAMELEN` less its terminator).
-const MAX_CHAIN_NAME: usize = 28;
+pub(crate) const MAX_CHAIN_NAME: usize = 28;
 
 /// Reads lines of rule text.
 ///

@@ -27,7 +27,7 @@ pub(super) struct Listing<'t> {
     pub(super) family: Option<Family>,
     pub(super) chains: Vec<Listed<'t>>,
     /// The names of its chains.
-    names: AHashSet<&'t str>,
+    pub(super) names: AHashSet<&'t str>,
 }
 
 /// Something to say about a line once all is read.
@@ -243,7 +243,7 @@ impl<'t> Listings<'t> {
         let words = line.text.split_ascii_whitespace().take(6);
         let cut = self.open && words.skip(1).any(|word| matches!(word, "--" | "-f" | "!f"));
         if cut && !line.text.starts_with('-') {
-            let message = "a rule whose columns are cut short is left out".to_owned();
+            let message = "a rule whose columns are cut or malformed is left out".to_owned();
             self.remarks.push(Remark {
                 kind: WarningKind::SkippedLine,
                 line,

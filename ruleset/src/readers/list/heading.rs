@@ -1,15 +1,15 @@
 //! The heading of a chain in a listing.
 
 use super::columns::count;
-use crate::ruleset::{Counters, Policy};
+use crate::ruleset::Counters;
 
 /// `Chain INPUT (policy ACCEPT 12 packets, 9K bytes)`, `Chain KUBE-SERVICES (2 references)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Heading<'t> {
     /// The chain's name.
     pub(super) name: &'t str,
-    /// Its policy, if built-in.
-    pub(super) policy: Option<Policy>,
+    /// The word for its policy, if it is built-in.
+    pub(super) policy: Option<&'t str>,
     /// The counters beside the policy, of `-v`.
     pub(super) counters: Option<Counters>,
 }
@@ -33,11 +33,7 @@ impl<'t> Heading<'t> {
         };
         if said == Some("(policy") {
             words.next();
-            heading.policy = match words.next()?.trim_end_matches(')') {
-                "ACCEPT" => Some(Policy::Accept),
-                "DROP" => Some(Policy::Drop),
-                _ => None,
-            };
+            heading.policy = words.next().map(|word| word.trim_end_matches(')'));
             heading.counters = counters(words);
         }
         Some(heading)

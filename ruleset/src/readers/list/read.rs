@@ -3,182 +3,178 @@
 use super::collect::{Listed, Listing, span};
 use super::columns::Row;
 use super::{names, spell, table};
-use crate::readers::text::{self, Place, Spelt};
+use crate::ids::ChainId;
+use crate::readers::text::{self, MAX_CHAIN_NAME, Place, Spelt};
 use crate::readers::{Builders, Line, ReadError, WarningKind};
-use crate::ruleset::TableId;
+use crate::ruleset::{Policy, TableId};
 use crate::value::Family;
 use ahash::AHashMap;
 
-/// Reads every listing of an input.
+/// Reads every listing of an input. Those whose table shows come first: they help to tell the others'.
 ///
 /// # Errors
 /// A listing whose table cannot be told; a rule that is malformed.
 pub(super) fn listings(listings: &[Listing<'_>], builders: &mut Builders) -> Result<(), ReadError> {
-    let mut unknown = Unknown::default();
+    let shown = listings.iter().find_map(family_shown);
+    let mut reading = Reading {
+        builders,
+        unknown: Unknown::default(),
+        hidden: false,
+        shown,
+    };
     let mut untold = Vec::new();
+    let mut before = None;
     for listing in listings.iter().filter(|listing| !listing.chains.is_empty()) {
         match listing
             .table
             .map_or_else(|| table::infer(&listing.chains), Ok)
         {
-            Ok(table) => read(listing, table, builders, &mut unknown)?,
-            Err(possible) => untold.push((listing, possible)),
+            Ok(table) => {
+                reading.listing(listing, table)?;
+                before = Some((listing, table));
+            }
+            Err(possible) => untold.push((listing, possible, before)),
         }
     }
-    for (listing, possible) in untold {
-        let table = by_others(listing, &possible, builders);
-        let Some(first) = listing.chains.first() else {
-            continue;
-        };
-        let table = table.ok_or_else(|| ambiguous(&first.line, &possible))?;
-        read(listing, table, builders, &mut unknown)?;
+    for (listing, possible, before) in untold {
+        let builder = reading.builders.of(reading.family(listing));
+        let table = table::by_others(listing, &possible, before, builder);
+        reading.listing(listing, table.ok_or_else(|| ambiguous(listing, &possible))?)?;
     }
-    unknown.warn(builders);
+    reading.unknown.warn(reading.builders);
     Ok(())
 }
 
-fn read(
-    listing: &Listing<'_>,
-    table: TableId,
-    builders: &mut Builders,
-    unknown: &mut Unknown,
-) -> Result<(), ReadError> {
-    let Some(first) = listing.chains.first() else {
-        return Ok(());
-    };
-    introduce(listing, &first.line, table, builders);
-    let place = Place {
-        family: family(listing),
-        table,
-    };
-    let mut reader = Reader {
-        place,
-        builders,
-        unknown,
-    };
-    listing
-        .chains
-        .iter()
-        .try_for_each(|listed| reader.chain(listed))
-}
-
-/// The table of a listing that does not show it itself, by what the rest of the inputs has: the only table that there is; or the only one
-/// that names its chains, one that lacks them before one that has them.
-fn by_others(
-    listing: &Listing<'_>,
-    possible: &[TableId],
-    builders: &mut Builders,
-) -> Option<TableId> {
-    let builder = builders.of(family(listing));
-    let only = |tables: &[TableId]| match tables {
-        [only] if possible.contains(only) => Some(*only),
-        _ => None,
-    };
-    let present: Vec<TableId> = TableId::ALL
-        .into_iter()
-        .filter(|table| builder.has_table(*table))
-        .collect();
-    let names: Vec<&str> = listing
-        .chains
-        .iter()
-        .map(|listed| listed.heading.name)
-        .collect();
-    let mut naming = present.clone();
-    naming.retain(|table| {
-        possible.contains(table)
-            && names
-                .iter()
-                .any(|name| builder.find(*table, name).is_some())
-    });
-    let mut lacking = naming.clone();
-    lacking.retain(|table| {
-        let found = names.iter().filter_map(|name| builder.find(*table, name));
-        found.into_iter().any(|chain| !builder.is_declared(chain))
-    });
-    only(&present)
-        .or_else(|| only(&naming))
-        .or_else(|| only(&lacking))
-}
-
-fn ambiguous(line: &Line<'_>, possible: &[TableId]) -> ReadError {
+fn ambiguous(listing: &Listing<'_>, possible: &[TableId]) -> ReadError {
     let what = "the table of this listing cannot be told";
-    let names = possible
-        .iter()
-        .map(|table| table.name())
-        .collect::<Vec<_>>()
-        .join(", ");
+    let names: Vec<&str> = possible.iter().map(|table| table.name()).collect();
     let message = match possible {
         [] => format!("{what}: no table has these chains and targets together"),
-        _ => format!("{what}: by its chains and targets it may be {names}"),
+        _ => format!(
+            "{what}: by its chains and targets it may be {}",
+            names.join(", ")
+        ),
     };
-    ReadError::line(line, message).note("name the table, as in `--rules nat:FILE`")
+    let error = match listing.chains.first() {
+        Some(first) => ReadError::line(&first.line, message),
+        None => ReadError::new(message),
+    };
+    error.note("name the table, as in `--rules nat:FILE`")
 }
 
-/// Says what nobody says: the table, and that a listing without `-v` shows no devices (once for an input).
-fn introduce(listing: &Listing<'_>, line: &Line<'_>, table: TableId, builders: &mut Builders) {
-    const HIDDEN: &str = "a listing without -v hides the devices of rules: one with -i or -o looks as if it had none";
-    if listing.table.is_none() {
-        let message = format!(
-            "nothing names the table of this listing: by its chains and targets it is {}",
-            table.name()
-        );
-        builders.warn(WarningKind::TableInferred, line, message);
-    }
-    let file = Some(builders.file());
-    let said = builders
-        .warnings
-        .iter()
-        .any(|warning| warning.file_id() == file && warning.message == HIDDEN);
-    if !said && !listing.chains.iter().any(|listed| listed.interfaces) {
-        builders.warn(WarningKind::HiddenByForm, line, HIDDEN);
-    }
-}
-
-/// The family: as said, or as the addresses are; IPv4 if none shows.
-fn family(listing: &Listing<'_>) -> Family {
-    let rows = || listing.chains.iter().flat_map(|listed| &listed.rows);
-    let addresses = rows().flat_map(|(_, row)| [row.source, row.destination]);
+/// The family that the addresses of a listing show.
+fn family_shown(listing: &Listing<'_>) -> Option<Family> {
+    let rows = || {
+        listing
+            .chains
+            .iter()
+            .flat_map(|listed| &listed.rows)
+            .map(|(_, row)| row)
+    };
+    let addresses = rows().flat_map(|row| [row.source, row.destination]);
     let icmp6 =
         |row: &Row<'_>| row.protocol == "ipv6-icmp" || row.text.contains("reject-with icmp6-");
-    let shown = || addresses.filter_map(names::family).next();
-    listing
-        .family
-        .or_else(shown)
-        .unwrap_or_else(|| match rows().any(|(_, row)| icmp6(row)) {
-            true => Family::V6,
-            false => Family::V4,
-        })
+    addresses
+        .filter_map(names::family)
+        .next()
+        .or_else(|| rows().any(icmp6).then_some(Family::V6))
 }
 
-/// Reads the chains of one listing.
-struct Reader<'a> {
-    place: Place,
+/// The listings of one input being read.
+struct Reading<'a> {
     builders: &'a mut Builders,
-    unknown: &'a mut Unknown,
+    unknown: Unknown,
+    /// Whether it was said that a listing hides devices.
+    hidden: bool,
+    /// The family that some listing of the input shows.
+    shown: Option<Family>,
 }
 
-impl Reader<'_> {
-    fn chain(&mut self, listed: &Listed<'_>) -> Result<(), ReadError> {
+impl Reading<'_> {
+    /// The family: as said, or as the addresses are; IPv4 if none shows in the whole input.
+    fn family(&self, listing: &Listing<'_>) -> Family {
+        let shown = || family_shown(listing).or(self.shown);
+        listing.family.or_else(shown).unwrap_or(Family::V4)
+    }
+
+    fn listing(&mut self, listing: &Listing<'_>, table: TableId) -> Result<(), ReadError> {
+        let place = Place {
+            family: self.family(listing),
+            table,
+        };
+        if let Some(first) = listing.chains.first() {
+            self.introduce(listing, &first.line, table);
+        }
+        listing
+            .chains
+            .iter()
+            .try_for_each(|listed| self.chain(listed, place))
+    }
+
+    /// Says what nobody says: the table, and that a listing without `-v` shows no devices (once for an input).
+    fn introduce(&mut self, listing: &Listing<'_>, line: &Line<'_>, table: TableId) {
+        if listing.table.is_none() {
+            let message = format!(
+                "nothing names the table of this listing: by its chains and targets it is {}",
+                table.name()
+            );
+            self.builders
+                .warn(WarningKind::TableInferred, line, message);
+        }
+        if !self.hidden && !listing.chains.iter().any(|listed| listed.interfaces) {
+            self.hidden = true;
+            let message = "a listing without -v hides the devices of rules: one with -i or -o looks as if it had none";
+            self.builders.warn(WarningKind::HiddenByForm, line, message);
+        }
+    }
+
+    fn chain(&mut self, listed: &Listed<'_>, place: Place) -> Result<(), ReadError> {
         let name = listed.heading.name;
-        let builder = self.builders.of(self.place.family);
-        let chain = builder.chain(self.place.table, name);
+        if name.len() > MAX_CHAIN_NAME {
+            let message = format!(
+                "a chain's name has at most {MAX_CHAIN_NAME} bytes, this one {}",
+                name.len()
+            );
+            return Err(ReadError::line(&listed.line, message));
+        }
+        let builder = self.builders.of(place.family);
+        let chain = builder.chain(place.table, name);
         if builder.is_declared(chain) && builder.rule_count(chain) > 0 {
             self.warn_twice(listed);
             return Ok(());
         }
         if builder.is_builtin(chain) && !builder.is_declared(chain) {
-            if let Some(policy) = listed.heading.policy {
-                builder.set_policy(chain, policy);
-            }
-            if let Some(counters) = listed.heading.counters {
-                builder.set_counters(chain, counters);
-            }
+            self.heading(listed, chain, place)?;
         }
-        builder.declare(chain);
+        self.builders.of(place.family).declare(chain);
         listed
             .rows
             .iter()
-            .try_for_each(|(line, row)| self.rule(name, line, row))
+            .try_for_each(|(line, row)| self.rule(name, line, row, place))
+    }
+
+    /// The policy of a built-in chain and its counters.
+    fn heading(
+        &mut self,
+        listed: &Listed<'_>,
+        chain: ChainId,
+        place: Place,
+    ) -> Result<(), ReadError> {
+        let builder = self.builders.of(place.family);
+        match listed.heading.policy {
+            Some("ACCEPT") => builder.set_policy(chain, Policy::Accept),
+            Some("DROP") => builder.set_policy(chain, Policy::Drop),
+            // Cut away.
+            None => {}
+            Some(other) => {
+                let message = format!("`{other}` is not a policy: ACCEPT or DROP");
+                return Err(ReadError::line(&listed.line, message));
+            }
+        }
+        if let Some(counters) = listed.heading.counters {
+            builder.set_counters(chain, counters);
+        }
+        Ok(())
     }
 
     /// Says that the inputs have the chain already, and that what stands here is not read.
@@ -188,15 +184,21 @@ impl Reader<'_> {
         };
         let lines = span(first, last);
         let message = format!(
-            "{lines} are left out: chain {} is given before",
+            "{lines} left out: chain {} is given before",
             listed.heading.name
         );
         self.builders
             .warn(WarningKind::TableTwice, &listed.line, message);
     }
 
-    fn rule(&mut self, chain: &str, line: &Line<'_>, row: &Row<'_>) -> Result<(), ReadError> {
-        let spelled = spell::spell(row, self.place.family);
+    fn rule(
+        &mut self,
+        chain: &str,
+        line: &Line<'_>,
+        row: &Row<'_>,
+        place: Place,
+    ) -> Result<(), ReadError> {
+        let spelled = spell::spell(row, place.family);
         for unread in &spelled.unread {
             self.unknown.note(&unread.text, line);
         }
@@ -214,7 +216,7 @@ impl Reader<'_> {
             undecided,
             counters: row.counters,
         };
-        text::append(self.builders, self.place, rule).map_err(|error| {
+        text::append(self.builders, place, rule).map_err(|error| {
             let spelt = format!("the rule reads as: -A {chain}{}", options.text);
             ReadError::line(line, error.message()).note(spelt)
         })

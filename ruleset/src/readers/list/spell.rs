@@ -146,6 +146,8 @@ fn protocol(spelled: &mut Spelled, word: &str) {
             put_not(&mut spelled.options, negated);
             spelled.options.put(&["-p", &number.to_string()]);
         }
+        // A number that is none: the reader of options says so.
+        None if name.bytes().all(|b| b.is_ascii_digit()) => spelled.options.put(&["-p", name]),
         None => spelled.unread.push(Unread {
             module: "protocol".into(),
             text: format!("-p {word}"),
@@ -153,9 +155,20 @@ fn protocol(spelled: &mut Spelled, word: &str) {
     }
 }
 
+/// Longest text behind the columns that is read: no rule prints as much, and the time to read it may grow with its square.
+const LONGEST: usize = 8 << 10;
+
 /// Reads all that follows the columns; matches go into `spelled`, the target's own options are returned.
 fn text_of_matches(spelled: &mut Spelled, target: &str, text: &mut Text<'_>) -> Options {
     let mut own = Options::default();
+    if text.rest().len() > LONGEST {
+        let said = text.rest().to_owned();
+        spelled.unread.push(Unread {
+            module: "overlong text".into(),
+            text: said,
+        });
+        return own;
+    }
     while text.peek().is_some() {
         let done = own.len() > 0;
         if !done && targets::read(target, text, &mut own) {

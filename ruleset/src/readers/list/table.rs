@@ -4,9 +4,9 @@
 //! kube-proxy's comments each leave some tables possible. Where several stay, `iptables -L` helps: it prints all built-in chains of a
 //! table, so a listing that has exactly those of one table is of that one.
 
-use super::collect::Listed;
+use super::collect::{Listed, Listing};
 use crate::readers::sections::{Tables, bit, chain_tables, jump_tables, target_tables};
-use crate::ruleset::{Hook, TableId};
+use crate::ruleset::{Hook, RulesetBuilder, TableId};
 
 /// Comments of kube-proxy and kubelet that stand in one table only.
 const COMMENTS: [(&str, TableId); 9] = [
@@ -57,6 +57,38 @@ pub(super) fn infer(chains: &[Listed<'_>]) -> Result<TableId, Vec<TableId>> {
         [only] => Ok(*only),
         _ => complete(&hooks, &possible).ok_or(possible),
     }
+}
+
+/// The table of a listing that does not show it itself, by what else the inputs hold. It is the only table that they hold; or the only one that
+/// names the listing's chains; or that of the listing `before` if that jumps here, as texts go from a jump to where it leads; or the only one that
+/// names the chains and lacks them.
+pub(super) fn by_others(
+    listing: &Listing<'_>,
+    possible: &[TableId],
+    before: Option<(&Listing<'_>, TableId)>,
+    builder: &RulesetBuilder,
+) -> Option<TableId> {
+    let names = || listing.chains.iter().map(|listed| listed.heading.name);
+    let only = |tables: &[TableId]| match tables {
+        [only] if possible.contains(only) => Some(*only),
+        _ => None,
+    };
+    let holds = |table: &TableId| builder.has_table(*table);
+    let present: Vec<TableId> = TableId::ALL.into_iter().filter(holds).collect();
+    let named = |table: TableId| names().filter_map(move |name| builder.find(table, name));
+    let mut naming = present.clone();
+    naming.retain(|table| possible.contains(table) && named(*table).next().is_some());
+    let mut lacking = naming.clone();
+    lacking.retain(|table| named(*table).any(|chain| !builder.is_declared(chain)));
+    let jumps = |before: &Listing<'_>| {
+        let mut rows = before.chains.iter().flat_map(|listed| &listed.rows);
+        rows.any(|(_, row)| listing.names.contains(row.target))
+    };
+    let led = || before.filter(|(before, table)| naming.contains(table) && jumps(before));
+    only(&present)
+        .or_else(|| only(&naming))
+        .or_else(|| Some(led()?.1))
+        .or_else(|| only(&lacking))
 }
 
 /// Whether a built-in chain cannot follow these chains in one listing: no table has them together, or the listing had all built-in

@@ -3,7 +3,7 @@
 use super::columns::{Layout, Row, count};
 use super::spell;
 use super::*;
-use crate::ruleset::{Counters, Policy};
+use crate::ruleset::Counters;
 use crate::value::Family;
 
 const HEADER: &str = "target     prot opt source               destination         ";
@@ -513,11 +513,11 @@ fn headers_and_headings() {
     });
     assert_eq!(
         heading("Chain INPUT (policy ACCEPT 3386K packets, 2827M bytes)"),
-        Some(("INPUT", Some(Policy::Accept), counters))
+        Some(("INPUT", Some("ACCEPT"), counters))
     );
     assert_eq!(
         heading("Chain FORWARD (policy DROP)\r"),
-        Some(("FORWARD", Some(Policy::Drop), None))
+        Some(("FORWARD", Some("DROP"), None))
     );
     assert_eq!(
         heading("Chain KUBE-SVC-X (2 references)"),

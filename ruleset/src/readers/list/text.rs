@@ -66,7 +66,7 @@ impl<'t> Text<'t> {
     /// Takes a comment, `/* text */`, if one is next.
     pub(super) fn take_comment(&mut self) -> Option<&'t str> {
         let inside = self.rest.strip_prefix("/* ")?;
-        let end = inside.find(" */")?;
+        let end = inside.get(..LONGEST).unwrap_or(inside).find(" */")?;
         self.rest = inside[end + " */".len()..].trim_ascii_start();
         Some(&inside[..end])
     }
@@ -76,8 +76,13 @@ impl<'t> Text<'t> {
     }
 }
 
+/// Bytes in which a comment or a quoted text ends: the kernel keeps at most 256 of either. Without a bound, text full of openings would be
+/// searched to its end from each.
+const LONGEST: usize = 1024;
+
 /// Where a quoted text ends: at a quote with a blank or nothing behind it.
 fn closing_quote(text: &str) -> Option<usize> {
+    let text = text.get(..LONGEST).unwrap_or(text);
     let ends = |at: usize| matches!(text.as_bytes().get(at + 1), None | Some(b' ' | b'\t'));
     text.match_indices('"')
         .map(|(at, _)| at)

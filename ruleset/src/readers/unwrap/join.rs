@@ -41,8 +41,14 @@ fn append(last: &mut Piece<'_>, seam: Seam, next: &str) {
     *last = Piece::of(Cow::Owned(text), last.number);
 }
 
+/// Longest line that is continued, in bytes: an open quote would otherwise swallow the rest of the text, line by line.
+const LONGEST: usize = 4 << 10;
+
 /// How `next` continues `last`, if it does.
 fn seam(last: &Piece<'_>, next: &Piece<'_>) -> Option<Seam> {
+    if last.text.len() > LONGEST {
+        return None;
+    }
     let continues = next.shape == Shape::Noise && !next.text.starts_with("```");
     match last.shape {
         Shape::Rule | Shape::Command if last.text.ends_with('\\') => {

@@ -137,12 +137,16 @@ fn line_number(line: &str) -> Option<&str> {
 /// `Jul 19 09:03:35 node unit[6717]: `, and the `I0719 … file.go:12] ` of klog: up to a bracket that closes on a number.
 fn log_prefix(line: &str) -> Option<&str> {
     const LONGEST: usize = 160;
-    let (at, _) = line.match_indices(']').find(|(at, _)| {
+    let ends = line
+        .match_indices(']')
+        .map(|(at, _)| at)
+        .take_while(|at| *at < LONGEST);
+    let mut numbers = ends.filter(|at| {
         let number = line[..*at].rsplit(['[', ':']).next().unwrap_or("");
         !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
-    })?;
-    let rest = &line[at + 1..];
-    (at < LONGEST).then(|| rest.strip_prefix(':').unwrap_or(rest).trim_start())
+    });
+    let rest = &line[numbers.next()? + 1..];
+    Some(rest.strip_prefix(':').unwrap_or(rest).trim_start())
 }
 
 /// `rules.txt:`, `rules.txt:12:`, `12:`, of `grep`.
