@@ -6,6 +6,10 @@ use std::cmp::Ordering;
 /// A share of the numbers drawn. It is split at draws; two sequences of shares of one whole are laid over one another
 /// where an unknown rule was followed both ways.
 pub(crate) trait Share: Clone {
+    /// A question is followed through at most so many draws that leave both sides, or a ruleset written to do so would fill the memory with ways. Real
+    /// ones have one such draw an endpoint.
+    const MAX_DRAWS: u32;
+
     /// The first `hits / of` of it, and the rest; `None` for a side that nothing is left to.
     fn split(&self, chance: Chance) -> (Option<Self>, Option<Self>);
 
@@ -46,6 +50,8 @@ fn hits(width: u128, chance: Chance) -> u128 {
 }
 
 impl Share for Point {
+    const MAX_DRAWS: u32 = u32::MAX;
+
     /// Sentence 5.1, tests `draws::hits_come_first` and `draws::decide_agrees_with_partition_at_every_border`.
     fn split(&self, chance: Chance) -> (Option<Self>, Option<Self>) {
         let hit = hits(self.width, chance);
@@ -87,6 +93,8 @@ impl Numbers {
 }
 
 impl Share for Numbers {
+    const MAX_DRAWS: u32 = 1 << 17;
+
     fn split(&self, chance: Chance) -> (Option<Self>, Option<Self>) {
         let hit = hits(self.0, chance);
         let some = |width| (width > 0).then_some(Self(width));
@@ -105,6 +113,9 @@ impl Share for Numbers {
 }
 
 impl Share for Probability {
+    /// The n-th draw of a chain makes a fraction of 31·n bits, and each way keeps its own.
+    const MAX_DRAWS: u32 = 1 << 13;
+
     fn split(&self, chance: Chance) -> (Option<Self>, Option<Self>) {
         let side = |n| (n > 0).then(|| self.times(n, chance.of));
         (side(chance.hits), side(chance.of - chance.hits))

@@ -5,8 +5,8 @@
 //! # The walk in sentences
 //! 1. A packet takes the legs of its way in order: tables at hooks, routing between them (`traversal`; tests `traversal`, `routing`, `kernel`).
 //! 2. At a leg its table's built-in chain is walked, rule by rule, with a jump stack (`walk`; tests `chains`).
-//! 3. A rule's matches are asked in order, three-valued (`matches`; tests `matching`, `unknowns`).
-//! 4. A rule that matches does what its target does (`targets`; tests `nat`, `missing_chains`).
+//! 3. A rule's matches are asked in order, three-valued (`matches`; tests `headers`, `interfaces`, `addrtype`, `recent`, `sets`, `unknowns`).
+//! 4. A rule that matches does what its target does (`targets`; tests `nat`, `missing_chains`, `kernel`).
 //! 5. A `statistic`, and the address of a nat range, is a draw: the walk goes on for a first part of the numbers drawn with a hit,
 //!    for the rest with a miss (`draw`; tests `draws`).
 //! 6. A rule of which it is not known whether it matches is followed both ways; where they differ, the decision is unknown
@@ -94,7 +94,7 @@ impl<'a> Walk<'a> {
 
     /// What happens to `packet`, which is of the ruleset's family, for one number drawn.
     pub fn decide(&self, packet: &Packet, draw: u64) -> Traced {
-        let way = self.follow(State::new(packet), Point::new(draw)).pop();
+        let way = self.ways(State::new(packet), Point::new(draw)).pop();
         match way {
             Some(way) => Traced {
                 decision: way.decision,
@@ -114,7 +114,7 @@ impl<'a> Walk<'a> {
     pub fn partition(&self, packet: &Packet) -> Vec<Piece> {
         let mut pieces: Vec<Piece> = Vec::new();
         let mut end = 0u128;
-        for way in self.follow(State::new(packet), Numbers::ALL) {
+        for way in self.ways(State::new(packet), Numbers::ALL) {
             end += way.share.0;
             // At most 2^64 numbers follow one another, so the last one fits.
             let last = u64::try_from(end - 1).unwrap_or(u64::MAX);
@@ -132,6 +132,6 @@ impl<'a> Walk<'a> {
     /// The distinct things that can happen to `packet`, most probable first. Two are distinct if disposition, rewritten addresses and ports, or final
     /// mark differ; which rules did it does not matter.
     pub fn outcomes(&self, packet: &Packet) -> Vec<Outcome> {
-        outcomes::gather(self.follow(State::new(packet), Probability::one()))
+        outcomes::gather(self.ways(State::new(packet), Probability::one()))
     }
 }

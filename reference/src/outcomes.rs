@@ -5,6 +5,7 @@ use crate::probability::Probability;
 use crate::state::Step;
 use crate::walk::Way;
 use kpclass_ruleset::decision::{Decision, Disposition, Nat, Snat};
+use std::collections::HashMap;
 
 /// One distinct outcome.
 #[derive(Clone, Debug)]
@@ -20,7 +21,7 @@ pub struct Outcome {
 }
 
 /// What makes outcomes distinct: what happens to the packet, not which rules did it. (An unknown is one with its rule and fact.)
-#[derive(PartialEq)]
+#[derive(PartialEq, Eq, Hash)]
 struct Effect {
     disposition: Disposition,
     dnat: Option<Nat>,
@@ -42,27 +43,32 @@ impl Effect {
 /// Puts ways with one effect together, most probable first, ties in order of the first number drawn.
 pub(crate) fn gather(ways: Vec<Way<Probability>>) -> Vec<Outcome> {
     let mut outcomes: Vec<Outcome> = Vec::new();
+    let mut places = HashMap::new();
     for way in ways {
-        let effect = Effect::of(&way.decision);
-        if let Some(same) = outcomes
-            .iter_mut()
-            .find(|o| Effect::of(&o.decision) == effect)
-        {
-            same.probability = same.probability.plus(&way.share);
-            for assumption in way.assumptions {
-                if !same.assumptions.contains(&assumption) {
-                    same.assumptions.push(assumption);
-                }
-            }
-        } else {
-            outcomes.push(Outcome {
+        let place = *places
+            .entry(Effect::of(&way.decision))
+            .or_insert(outcomes.len());
+        match outcomes.get_mut(place) {
+            Some(same) => same.add(way),
+            None => outcomes.push(Outcome {
                 probability: way.share,
                 decision: way.decision,
                 path: way.path,
                 assumptions: way.assumptions,
-            });
+            }),
         }
     }
     outcomes.sort_by(|a, b| b.probability.cmp(&a.probability));
     outcomes
+}
+
+impl Outcome {
+    fn add(&mut self, way: Way<Probability>) {
+        self.probability = self.probability.plus(&way.share);
+        for assumption in way.assumptions {
+            if !self.assumptions.contains(&assumption) {
+                self.assumptions.push(assumption);
+            }
+        }
+    }
 }

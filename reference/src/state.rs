@@ -146,6 +146,7 @@ pub(crate) struct State<'a> {
     pub(crate) asking: Asking,
     pub(crate) pending: Option<Pending>,
     pub(crate) forks: u32,
+    pub(crate) rules_asked: u32,
 
     pub(crate) path: Vec<Step>,
     pub(crate) assumptions: Vec<Assumption>,
@@ -190,6 +191,7 @@ impl<'a> State<'a> {
             asking: Asking::default(),
             pending: None,
             forks: 0,
+            rules_asked: 0,
             path: Vec::new(),
             assumptions: Vec::new(),
         }
@@ -203,6 +205,14 @@ impl<'a> State<'a> {
     /// Whether conntrack has an entry for it.
     pub(crate) fn has_connection(&self) -> bool {
         !matches!(self.ctstate, CtState::Invalid | CtState::Untracked)
+    }
+
+    /// The rule whose matches or whose target's choice are being asked.
+    pub(crate) fn present_rule(&self) -> Option<RuleId> {
+        match (self.pending, self.frame) {
+            (Some(Pending::NatAddress { rule, .. }), _) => Some(rule),
+            (_, frame) => frame.map(|frame| RuleId(frame.next)),
+        }
     }
 
     /// Notes what the answer rests on, once.

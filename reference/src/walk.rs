@@ -12,6 +12,9 @@ use kpclass_ruleset::matches::{Match, MatchKind, Statistic};
 use kpclass_ruleset::target::Target;
 use kpclass_ruleset::{Policy, Rule, RuleId};
 
+/// One way asks at most so many rules: chains that jump twice to chains that jump twice take forever, in the kernel too.
+const MAX_RULES: u32 = 1 << 22;
+
 /// Why the walk stopped.
 pub(crate) enum Stop {
     /// The packet's way ended.
@@ -38,27 +41,44 @@ pub(crate) struct Way<S> {
     pub(crate) assumptions: Vec<Assumption>,
 }
 
+impl<S> Way<S> {
+    fn new(share: S, decision: Decision, state: State<'_>) -> Self {
+        let State {
+            path, assumptions, ..
+        } = state;
+        Self {
+            share,
+            decision,
+            path,
+            assumptions,
+        }
+    }
+}
+
 impl Walk<'_> {
-    /// Every way from `state` on, in the order of the numbers drawn. Draws go onto a work list, so that their number costs no
-    /// stack; an unknown rule calls this again, at most [`MAX_FORKS`] deep.
-    pub(crate) fn follow<S: Share>(&self, state: State<'_>, share: S) -> Vec<Way<S>> {
+    /// Every way from `state` on, in the order of the numbers drawn.
+    pub(crate) fn ways<S: Share>(&self, state: State<'_>, share: S) -> Vec<Way<S>> {
+        let mut draws_left = S::MAX_DRAWS;
+        self.follow(state, share, &mut draws_left)
+    }
+
+    /// Draws go onto a work list, so that their number costs no stack; an unknown rule calls this again, at most [`MAX_FORKS`] deep.
+    fn follow<S: Share>(&self, state: State<'_>, share: S, draws_left: &mut u32) -> Vec<Way<S>> {
         let mut ways = Vec::new();
         let mut to_do = vec![(state, share)];
         while let Some((mut state, share)) = to_do.pop() {
             match self.advance(&mut state) {
-                Stop::End(decision) => {
-                    let State {
-                        path, assumptions, ..
-                    } = state;
-                    ways.push(Way {
-                        share,
-                        decision,
-                        path,
-                        assumptions,
-                    });
+                Stop::End(decision) => ways.push(Way::new(share, decision, state)),
+                Stop::Fork(unknown) => {
+                    ways.extend(self.follow_both(state, share, unknown, draws_left));
                 }
                 Stop::Draw(chance) => match share.split(chance) {
+                    (Some(_), Some(_)) if *draws_left == 0 => {
+                        let decision = state.unknown(state.present_rule(), Fact::TooMany);
+                        ways.push(Way::new(share, decision, state));
+                    }
                     (Some(hit), Some(miss)) => {
+                        *draws_left -= 1;
                         let mut other = state.clone();
                         other.resume(false);
                         to_do.push((other, miss));
@@ -70,7 +90,6 @@ impl Walk<'_> {
                         to_do.extend(hit.or(miss).map(|share| (state, share)));
                     }
                 },
-                Stop::Fork(unknown) => ways.extend(self.follow_both(state, share, unknown)),
             }
         }
         ways
@@ -82,6 +101,7 @@ impl Walk<'_> {
         mut state: State<'_>,
         share: S,
         unknown: Unknown,
+        draws_left: &mut u32,
     ) -> Vec<Way<S>> {
         state.forks += 1;
         let mut until_here = state.path.clone();
@@ -91,8 +111,8 @@ impl Walk<'_> {
         state.record(unknown.rule, Event::Unknown(unknown.fact));
         until_here.extend(state.path.last());
         state.resume(true);
-        let matched = self.follow(state, share.clone());
-        let passed = self.follow(passed, share);
+        let matched = self.follow(state, share.clone(), draws_left);
+        let passed = self.follow(passed, share, draws_left);
         lay_over(matched, passed, |matched, passed| {
             let (decision, path) = if matched.decision == passed.decision {
                 (passed.decision.clone(), passed.path.clone())
@@ -128,6 +148,12 @@ impl Walk<'_> {
         }
         let id = RuleId(frame.next);
         let rule = self.ruleset.rule(id);
+        if state.asking.at == 0 {
+            state.rules_asked += 1;
+            if state.rules_asked > MAX_RULES {
+                return Some(Stop::End(state.unknown(Some(id), Fact::TooMany)));
+            }
+        }
         match self.ask_rule(state, id, rule) {
             Asked::Fails => {
                 state.skip_rule();

@@ -128,3 +128,23 @@ fn five_thousand_nested_chains_need_no_stack() {
     }
     assert_eq!(ask(&rules(&text), &nobody(), PACKET), "drop by FORWARD 2");
 }
+
+#[test]
+fn chains_that_double_forever_are_given_up() {
+    let mut text = String::from("*filter\n");
+    for i in 0..40 {
+        text.push_str(&format!(":c{i} -\n"));
+    }
+    text.push_str("-A FORWARD -j c0\n");
+    for i in 0..39 {
+        text.push_str(&format!(
+            "-A c{i} -j c{next}\n-A c{i} -j c{next}\n",
+            next = i + 1
+        ));
+    }
+    let line = ask(&rules(&text), &nobody(), PACKET);
+    assert!(
+        line.ends_with("too many facts are missing on this packet's way"),
+        "{line}"
+    );
+}

@@ -179,6 +179,8 @@ fn five_thousand_endpoints() {
     let packet = packet(PACKET, &node);
     let pieces = walk.partition(&packet);
     assert_eq!(pieces.len(), 5000);
+    let outcomes = walk.outcomes(&packet);
+    assert_eq!(outcomes.len(), 5000);
     for piece in pieces.iter().step_by(499) {
         assert_eq!(walk.decide(&packet, piece.last).decision, piece.decision);
     }
@@ -187,4 +189,25 @@ fn five_thousand_endpoints() {
 #[test]
 fn a_thousand_endpoints_sum_to_one_exactly() {
     assert!(sum(&balanced(1000), PACKET).is_one());
+}
+
+#[test]
+fn draws_that_double_forever_are_given_up() {
+    let mut text = String::from("*mangle\n");
+    for i in 0..32 {
+        text.push_str(&format!(
+            "-A FORWARD -m statistic --mode random --probability 0.5 -j MARK --set-xmark {:#x}/0x0\n",
+            1u32 << i
+        ));
+    }
+    let rules = rules(&text);
+    let node = nobody();
+    let walk = Walk::new(&rules, &node).unwrap();
+    let packet = packet(PACKET, &node);
+    let pieces = walk.partition(&packet);
+    assert!(pieces.len() < 200_000 && pieces.last().unwrap().decision.is_unknown());
+    assert!(
+        !walk.decide(&packet, u64::MAX).decision.is_unknown(),
+        "one number has one way"
+    );
 }
