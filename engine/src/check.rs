@@ -299,17 +299,28 @@ fn compare(met: &Met, distinct: &Distinct, rules: &Rules<'_>) -> Option<Disagree
         let program = program.into_iter().next()?.decision;
         return Some(disagreement(0, None, program));
     }
+    first_difference(&reference, &program).map(|(draw, reference, program)| {
+        disagreement(draw, Some(reference.clone()), program.clone())
+    })
+}
+
+/// The lowest number drawn (the end of its piece) for which the reference and the program decide otherwise, with what each says; `None`
+/// if there is none. Both cover all numbers.
+pub fn first_difference<'p>(
+    reference: &'p [kpclass_reference::Piece],
+    program: &'p [kpclass_compiler::Piece],
+) -> Option<(u64, &'p Decision, &'p Decision)> {
     let (mut a, mut b) = (reference.iter(), program.iter());
     let (mut x, mut y) = (a.next()?, b.next()?);
     loop {
         let draw = x.last.min(y.last);
         if x.decision != y.decision {
-            return Some(disagreement(draw, Some(x.decision.clone()), y.decision.clone()));
+            return Some((draw, &x.decision, &y.decision));
         }
-        let (x_ends, y_ends) = (x.last == draw, y.last == draw);
         if draw == u64::MAX {
             return None;
         }
+        let (x_ends, y_ends) = (x.last == draw, y.last == draw);
         if x_ends {
             x = a.next()?;
         }

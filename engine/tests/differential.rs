@@ -3,6 +3,7 @@
 
 use kpclass_compiler::header::Header;
 use kpclass_compiler::{Config, Context, Passes, Program};
+use kpclass_engine::check::first_difference;
 use kpclass_engine::edges::Edges;
 use kpclass_reference::Walk;
 use kpclass_ruleset::node::{LocalAddresses, NodeFacts};
@@ -34,13 +35,11 @@ fn compare(walk: &Walk<'_>, program: &Program, packet: &Packet) -> Result<(), St
     let (header, context) = (Header::from(packet), Context::from(packet));
     let program = program.partition(&header, &context).expect("compiled for every packet");
     let reference = walk.partition(packet);
-    let program: Vec<_> = program.into_iter().map(|p| (p.last, p.decision)).collect();
-    let reference: Vec<_> = reference.into_iter().map(|p| (p.last, p.decision)).collect();
-    if program == reference {
+    let Some((draw, reference, program)) = first_difference(&reference, &program) else {
         return Ok(());
-    }
+    };
     let spec = kpclass_ruleset::spec::of_packet(packet);
-    Err(format!("{spec}\n  reference {reference:#?}\n  program {program:#?}"))
+    Err(format!("{spec}\n  number {draw}\n  reference {reference:#?}\n  program {program:#?}"))
 }
 
 struct Tried {

@@ -1,0 +1,77 @@
+//! Long runs that are too slow for a test, and timings of the stages. Results go to stdout, one line each.
+
+mod edges;
+mod stages;
+
+use clap::{Parser, Subcommand};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(about, version)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Hold the program against the reference on packets at the edges of every rule.
+    Edges {
+        /// At least so many packets in all.
+        #[arg(long, default_value_t = 10_000_000)]
+        packets: u64,
+        /// Seed.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Dumps, or folders that hold them (`*save.txt`, `*.save`, `*.rules`).
+        #[arg(required = true)]
+        rules: Vec<PathBuf>,
+    },
+    /// Time reading and compiling dumps.
+    Compile {
+        /// Runs of each; the fastest counts.
+        #[arg(long, default_value_t = 5)]
+        runs: u32,
+        /// Dumps.
+        #[arg(required = true)]
+        rules: Vec<PathBuf>,
+    },
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().verb {
+        Verb::Edges { packets, seed, rules } => edges::run(&files(&rules), packets, seed),
+        Verb::Compile { runs, rules } => stages::compile(&files(&rules), runs),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("kpclass-bench: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The files named, and those that the folders named hold, in order.
+fn files(paths: &[PathBuf]) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut work: Vec<PathBuf> = paths.iter().rev().cloned().collect();
+    while let Some(path) = work.pop() {
+        match std::fs::read_dir(&path) {
+            Ok(entries) => {
+                let mut inside: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+                inside.retain(|path| path.is_dir() || is_dump(path));
+                inside.sort();
+                work.extend(inside.into_iter().rev());
+            }
+            Err(_) => files.push(path),
+        }
+    }
+    files
+}
+
+fn is_dump(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    ["save.txt", ".save", ".rules", "save.txt.gz"].iter().any(|ending| name.ends_with(ending))
+}
