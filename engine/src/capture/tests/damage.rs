@@ -158,6 +158,13 @@ fn damaged_blocks_end_the_capture() {
             "a simple packet, but no interface was described",
         ),
         (
+            begin()
+                .section(Bytes::Big)
+                .interface(1, 0, &[])
+                .enhanced(u32::MAX, 0, &[1]),
+            "a packet of an interface that no block described",
+        ),
+        (
             begin().block(6, &[&[0; 16]]),
             "a packet block without its header",
         ),
