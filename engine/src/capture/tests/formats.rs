@@ -100,6 +100,21 @@ fn a_pcapng_has_sections_with_interfaces_of_their_own() {
 }
 
 #[test]
+fn a_simple_packet_is_as_long_as_the_snapshot() {
+    for (snaplen, captured) in [(0, 3), (2, 2), (3, 3), (9, 3)] {
+        let built = Built::pcapng(Bytes::Big)
+            .interface(1, snaplen, &[])
+            .simple(3, &[1, 2, 3]);
+        let (seen, _) = read(&built.bytes);
+        assert_eq!(
+            (seen[0].captured.len(), seen[0].original_len),
+            (captured, 3),
+            "{snaplen}"
+        );
+    }
+}
+
+#[test]
 fn every_way_in_gives_the_same_frames() {
     for built in [
         sections(),
@@ -146,9 +161,14 @@ fn a_large_capture_comes_in_several_chunks() {
         assert_eq!(total, 5000);
         assert!((4..=7).contains(&chunks), "{chunks} chunks");
     }
+    let cut = &built.bytes[..built.bytes.len() - 1];
+    let (seen, end) = read(cut);
+    let mut capture = mapped(cut).unwrap();
+    assert_eq!(seen, frames(&mut capture));
+    assert_eq!(end.as_ref(), capture.cut_off());
     assert_eq!(
-        read(&built.bytes).0,
-        frames(&mut mapped(&built.bytes).unwrap())
+        end.map(|end| (end.frame, end.byte)),
+        Some((5000, 24 + 4999 * 1016))
     );
 }
 
