@@ -97,11 +97,13 @@ impl Section {
     }
 
     /// The frame in `block`, if it holds one.
+    #[inline]
     fn frame<'a>(&self, block: &Block<'a>, number: u64) -> Result<Option<Frame<'a>>, &'static str> {
         packet::read(self, block, number)
     }
 
     /// The description of the section's own interface `id`, and its index in the capture.
+    #[inline]
     fn interface(&self, id: u32) -> Option<(u32, &Description)> {
         if id >= self.interface_count {
             return None;
@@ -177,9 +179,10 @@ impl<'a> PcapngFrames<'a> {
 impl<'a> Iterator for PcapngFrames<'a> {
     type Item = Frame<'a>;
 
+    #[inline]
     fn next(&mut self) -> Option<Frame<'a>> {
         loop {
-            let block = Block::read(self.section.order, self.rest).ok()?;
+            let block = Block::whole(self.section.order, self.rest)?;
             self.rest = self.rest.get(block.len..)?;
             if let Some(frame) = self.section.frame(&block, self.number).ok()? {
                 self.number += 1;

@@ -41,15 +41,15 @@ pub(super) enum Order {
 
 impl Order {
     /// The order of the section whose header `bytes` begin with.
-    fn of_section(bytes: &[u8]) -> Result<Self, Stop> {
-        let magic = bytes.get(HEADER..).and_then(|rest| rest.first_chunk());
-        let magic = u32::from_le_bytes(*magic.ok_or(Stop::Short(HEADER + TRAILER))?);
-        match magic {
-            BYTE_ORDER_MAGIC => Ok(Self::Little),
-            m if m.swap_bytes() == BYTE_ORDER_MAGIC => Ok(Self::Big),
-            m => Err(corrupt(format!(
-                "a section header with byte-order magic {m:#010x}"
-            ))),
+    fn of_section(bytes: &[u8]) -> Option<Self> {
+        Self::of_magic(*bytes.get(HEADER..)?.first_chunk()?)
+    }
+
+    fn of_magic(magic: [u8; 4]) -> Option<Self> {
+        match u32::from_le_bytes(magic) {
+            BYTE_ORDER_MAGIC => Some(Self::Little),
+            m if m.swap_bytes() == BYTE_ORDER_MAGIC => Some(Self::Big),
+            _ => None,
         }
     }
 
@@ -90,12 +90,11 @@ pub(super) struct InterfaceOptions<'a> {
 }
 
 impl<'a> Block<'a> {
-    /// The block at the beginning of `bytes`, in a section of byte order `order`.
-    ///
-    /// # Errors
-    /// [`Stop::Short`] if it is not there as a whole, [`Stop::Corrupt`] if it cannot be one.
-    pub(super) fn read(order: Order, bytes: &'a [u8]) -> Result<Self, Stop> {
-        let header: &[u8; HEADER] = bytes.first_chunk().ok_or(Stop::Short(HEADER + TRAILER))?;
+    /// The block at the beginning of `bytes`, in a section of byte order `order`; `None` if it is not there as a whole, or
+    /// cannot be one.
+    #[inline]
+    pub(super) fn whole(order: Order, bytes: &'a [u8]) -> Option<Self> {
+        let header: &[u8; HEADER] = bytes.first_chunk()?;
         let [k0, k1, k2, k3, l0, l1, l2, l3] = *header;
         let kind = order.u32([k0, k1, k2, k3]);
         let order = if kind == kind::SECTION_HEADER {
@@ -103,26 +102,27 @@ impl<'a> Block<'a> {
         } else {
             order
         };
-        let len = order.u32([l0, l1, l2, l3]);
-        let len = checked_len(len)?;
-        let Some(body) = bytes.get(HEADER..len - TRAILER) else {
-            return Err(Stop::Short(len));
-        };
-        let trailer = bytes[len - TRAILER..]
-            .first_chunk()
-            .ok_or(Stop::Short(len))?;
-        let trailer = order.u32(*trailer);
-        if trailer as usize != len {
-            return Err(corrupt(format!(
-                "a block of {len} bytes that ends with length {trailer}"
-            )));
+        let len = order.u32([l0, l1, l2, l3]) as usize;
+        if !is_length(len) {
+            return None;
         }
-        Ok(Self {
+        let body = bytes.get(HEADER..len - TRAILER)?;
+        let trailer = order.u32(*bytes[len - TRAILER..].first_chunk()?);
+        (trailer as usize == len).then_some(Self {
             kind,
             order,
             body,
             len,
         })
+    }
+
+    /// As [`Self::whole`], with the reason.
+    ///
+    /// # Errors
+    /// [`Stop::Short`] if it is not there as a whole, [`Stop::Corrupt`] if it cannot be one.
+    #[inline]
+    pub(super) fn read(order: Order, bytes: &'a [u8]) -> Result<Self, Stop> {
+        Self::whole(order, bytes).ok_or_else(|| why_not(order, bytes))
     }
 
     /// The number at `at` in the body.
@@ -175,17 +175,47 @@ fn name(value: &[u8]) -> Option<&str> {
     Some(std::str::from_utf8(value).ok()?.trim_end_matches('\0'))
 }
 
-fn checked_len(len: u32) -> Result<usize, Stop> {
-    let given = len as usize;
-    if given > MAX_RECORD {
-        return Err(Stop::Corrupt(CutCause::TooLong(len.into())));
+/// Whether a block can have this length.
+#[inline]
+fn is_length(len: usize) -> bool {
+    (HEADER + TRAILER..=MAX_RECORD).contains(&len) && len.is_multiple_of(4)
+}
+
+/// Why `bytes` do not begin with a whole block.
+#[cold]
+fn why_not(order: Order, bytes: &[u8]) -> Stop {
+    let Some([k0, k1, k2, k3, l0, l1, l2, l3]) = bytes.first_chunk().copied() else {
+        return Stop::Short(HEADER + TRAILER);
+    };
+    let mut order = order;
+    if order.u32([k0, k1, k2, k3]) == kind::SECTION_HEADER {
+        let Some(magic) = bytes.get(HEADER..).and_then(|rest| rest.first_chunk()) else {
+            return Stop::Short(HEADER + TRAILER);
+        };
+        let Some(own) = Order::of_magic(*magic) else {
+            let magic = u32::from_le_bytes(*magic);
+            return corrupt(format!(
+                "a section header with byte-order magic {magic:#010x}"
+            ));
+        };
+        order = own;
     }
-    if given < HEADER + TRAILER || !given.is_multiple_of(4) {
-        return Err(corrupt(format!(
+    let len = order.u32([l0, l1, l2, l3]);
+    match len as usize {
+        given if given > MAX_RECORD => Stop::Corrupt(CutCause::TooLong(len.into())),
+        given if !is_length(given) => corrupt(format!(
             "a block of {len} bytes; blocks have at least 12, and a multiple of 4"
-        )));
+        )),
+        given if given > bytes.len() => Stop::Short(given),
+        given => {
+            let trailer = bytes[given - TRAILER..]
+                .first_chunk()
+                .map_or(0, |last| order.u32(*last));
+            corrupt(format!(
+                "a block of {len} bytes that ends with length {trailer}"
+            ))
+        }
     }
-    Ok(given)
 }
 
 /// Whether a section header's version is 1.x. (1.1 was never given a meaning; 1.2 is an old mistake for 1.0.)
