@@ -2,7 +2,9 @@
 
 mod bad_input;
 mod flows;
+mod frames;
 mod help;
 mod packets;
 mod program;
+mod replay;
 mod tutorial;

@@ -3,7 +3,7 @@
 use crate::program::Place;
 use serde_json::Value;
 
-const RULES: &str = "\
+pub(crate) const RULES: &str = "\
 *nat
 :PREROUTING ACCEPT [0:0]
 :INPUT ACCEPT [0:0]

@@ -1,0 +1,56 @@
+//! Captures made for a test.
+
+use etherparse::PacketBuilder;
+
+/// Builds a classic pcap, Ethernet, microseconds.
+pub(crate) struct Frames {
+    bytes: Vec<u8>,
+    count: u32,
+}
+
+impl Frames {
+    pub(crate) fn new() -> Self {
+        let mut bytes = 0xa1b2_c3d4u32.to_le_bytes().to_vec();
+        bytes.extend([2, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 1, 0, 0, 0]);
+        Self { bytes, count: 0 }
+    }
+
+    pub(crate) fn frame(mut self, captured: &[u8]) -> Self {
+        let len = u32::try_from(captured.len())
+            .expect("a short frame")
+            .to_le_bytes();
+        self.bytes.extend(
+            self.count
+                .to_le_bytes()
+                .into_iter()
+                .chain([0; 4])
+                .chain(len)
+                .chain(len),
+        );
+        self.bytes.extend(captured);
+        self.count += 1;
+        self
+    }
+
+    /// A SYN.
+    pub(crate) fn tcp(self, source: ([u8; 4], u16), destination: ([u8; 4], u16)) -> Self {
+        let builder = PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2])
+            .ipv4(source.0, destination.0, 64)
+            .tcp(source.1, destination.1, 7, 1024)
+            .syn();
+        let mut frame = Vec::new();
+        builder.write(&mut frame, &[]).expect("a frame");
+        self.frame(&frame)
+    }
+
+    /// An ARP request, which has no verdict.
+    pub(crate) fn arp(self) -> Self {
+        let mut frame = [0; 60];
+        frame[12..14].copy_from_slice(&[8, 6]);
+        self.frame(&frame)
+    }
+
+    pub(crate) fn pcap(self) -> Vec<u8> {
+        self.bytes
+    }
+}
