@@ -1,7 +1,8 @@
 //! Third-party captures: each is read without panic, and holds as many frames as two independent readers found.
 
-use kpclass_engine::capture::Capture;
+use kpclass_engine::capture::{Capture, CaptureError};
 use kpclass_engine::extract::{Skip, extract};
+use std::io::Cursor;
 use std::path::PathBuf;
 
 /// Files on which the two readers of `INDEX.tsv` disagree, and who is right. All but one are pcapng with several link types
@@ -88,14 +89,14 @@ struct Outcome {
     end: String,
 }
 
-fn read(path: &std::path::Path) -> Outcome {
+fn read(opened: Result<Capture, CaptureError>) -> Outcome {
     let mut outcome = Outcome {
         frames: 0,
         extracted: 0,
         skipped: [0; Skip::COUNT],
         end: String::new(),
     };
-    let mut capture = match Capture::open(path) {
+    let mut capture = match opened {
         Ok(capture) => capture,
         Err(error) => {
             return Outcome {
@@ -134,7 +135,7 @@ fn every_capture_is_read_and_counted() {
     for line in index.lines().skip(1) {
         let columns: Vec<&str> = line.split('\t').collect();
         let (file, packets, tcpdump) = (columns[0], columns[4], columns[8]);
-        let outcome = read(&captures.join(file));
+        let outcome = read(Capture::open(&captures.join(file)));
         files += 1;
         let skipped: u64 = outcome.skipped.iter().sum();
         assert_eq!(outcome.frames, outcome.extracted + skipped, "{file}");
@@ -156,4 +157,59 @@ fn every_capture_is_read_and_counted() {
     }
     assert!(files > 1000, "{files} files in the index");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Changes up to four bytes of `bytes`, or cuts it; the same ones for the same `seed`.
+fn damage(bytes: &mut Vec<u8>, seed: u64) {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut below = |limit: usize| {
+        state ^= state >> 12;
+        state ^= state << 25;
+        state ^= state >> 27;
+        (state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) as usize % limit.max(1)
+    };
+    if below(4) == 0 {
+        bytes.truncate(below(bytes.len()));
+        return;
+    }
+    for _ in 0..=below(4) {
+        let at = below(bytes.len());
+        if let Some(byte) = bytes.get_mut(at) {
+            *byte = [0, 1, 0x7f, 0x80, 0xff, below(256) as u8][below(6)];
+        }
+    }
+}
+
+#[test]
+fn every_damaged_capture_is_accounted_for() {
+    let Some(captures) = captures() else {
+        eprintln!("SKIPPED: no shared captures; KPCLASS_SHARED names the folder that holds them");
+        return;
+    };
+    let index = std::fs::read_to_string(captures.join("INDEX.tsv")).unwrap();
+    let (mut seed, mut cut_off) = (0, 0);
+    for file in index
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split('\t').next())
+    {
+        let whole = std::fs::read(captures.join(file)).unwrap();
+        for _ in 0..20 {
+            seed += 1;
+            let mut bytes = whole.clone();
+            damage(&mut bytes, seed);
+            let outcome = read(Capture::from_reader("damaged", Cursor::new(bytes)));
+            let skipped: u64 = outcome.skipped.iter().sum();
+            assert_eq!(
+                outcome.frames,
+                outcome.extracted + skipped,
+                "{file}, seed {seed}"
+            );
+            cut_off += u64::from(!outcome.end.is_empty());
+        }
+    }
+    assert!(
+        cut_off > 500,
+        "only {cut_off} captures were refused or cut off: is there any damage?"
+    );
 }
