@@ -85,9 +85,29 @@ impl Index {
     pub(crate) fn next(&self, graph: &Graph, state: &State) -> Option<u32> {
         let end = graph.chains[state.chain as usize].rules.end;
         match &self.chains[state.chain as usize] {
-            None => Some(state.rule).filter(|r| *r < end),
+            None => (state.rule..end).find(|rule| !is_excluded(graph, *rule, state)),
             Some(index) => index.next(state, end),
         }
+    }
+}
+
+/// Whether the state's class says that its key makes no exact or port class, as the rule demands one.
+fn is_excluded(graph: &Graph, rule: u32, state: &State) -> bool {
+    if state.destination != Address::Original {
+        return false;
+    }
+    match (state.class, state.destination_port) {
+        (Class::Port { protocol, port }, Some(present)) if present == port => {
+            match demand(graph, rule) {
+                Demand::Exact(..) => true,
+                Demand::Port(p, q) => (p, q) != (protocol, port),
+                Demand::Destination(_) | Demand::Any => false,
+            }
+        }
+        (Class::Other, None) => {
+            matches!(demand(graph, rule), Demand::Exact(..) | Demand::Port(..))
+        }
+        _ => false,
     }
 }
 

@@ -6,7 +6,8 @@ use crate::machine::{Machine, Stop};
 use crate::program::node::{Act, ActId, Draw, DrawId, End, EndId, Node, NodeId, RouteTo, TestId};
 use crate::program::test::Test;
 use crate::program::{ClassId, SetTest};
-use ahash::AHashMap;
+use ahash::{AHashMap, RandomState};
+use hashbrown::HashTable;
 use kpclass_ruleset::RuleId;
 use std::hash::Hash;
 
@@ -14,22 +15,30 @@ use std::hash::Hash;
 #[derive(Debug)]
 pub(crate) struct Interned<T> {
     pub(crate) list: Vec<T>,
-    ids: AHashMap<T, u32>,
+    /// Positions in the list, by the members' hashes.
+    ids: HashTable<u32>,
+    state: RandomState,
 }
 
 impl<T: Copy + Eq + Hash> Interned<T> {
     fn new() -> Self {
         Self {
             list: Vec::new(),
-            ids: AHashMap::new(),
+            ids: HashTable::new(),
+            state: RandomState::new(),
         }
     }
 
     fn id(&mut self, value: T) -> u32 {
-        *self.ids.entry(value).or_insert_with(|| {
-            self.list.push(value);
-            self.list.len() as u32 - 1
-        })
+        let Self { list, ids, state } = self;
+        let hash = state.hash_one(value);
+        if let Some(id) = ids.find(hash, |id| list[*id as usize] == value) {
+            return *id;
+        }
+        let id = list.len() as u32;
+        list.push(value);
+        ids.insert_unique(hash, id, |id| state.hash_one(list[*id as usize]));
+        id
     }
 }
 
@@ -60,7 +69,7 @@ enum Task {
     Route(Address),
     /// What was noted between a state and its stop, before the stop's node; the result is the state's.
     Finish {
-        state: State,
+        state: Option<State>,
         acts: Vec<Act>,
     },
 }
@@ -136,7 +145,9 @@ impl<'a> Specialiser<'a> {
                 Task::Visit(state) => self.visit(state, &mut work, &mut done)?,
                 Task::Finish { state, acts } => {
                     self.prepend(acts, &mut done);
-                    self.remember(state, done.last().copied());
+                    if let (Some(state), Some(node)) = (state, done.last()) {
+                        self.remember(state, *node);
+                    }
                 }
                 Task::Test {
                     test,
@@ -174,15 +185,20 @@ impl<'a> Specialiser<'a> {
         work: &mut Vec<Task>,
         done: &mut Vec<NodeId>,
     ) -> Result<(), TooLarge> {
-        if let Some(node) = self.recall(&state) {
+        // Between the conditions of a rule no two ways meet.
+        let meets = state.condition == 0 && state.choice == 0;
+        if let Some(node) = meets.then(|| self.recall(&state)).flatten() {
             done.push(node);
             return Ok(());
         }
         let mut acts = Vec::new();
         let stop = self.machine.run(state, &mut acts);
-        work.push(Task::Finish { state, acts });
+        if meets || !acts.is_empty() {
+            work.push(Task::Finish { state: meets.then_some(state), acts });
+        }
         match stop {
             Stop::NeedsKey => return Err(TooLarge),
+            Stop::Settled(state) => work.push(Task::Visit(state)),
             Stop::End(end) => {
                 let end = EndId(self.made.ends.id(end));
                 let node = self.node(Node::End(end));
@@ -303,15 +319,13 @@ impl<'a> Specialiser<'a> {
         known.get(state).copied()
     }
 
-    fn remember(&mut self, state: State, node: Option<NodeId>) {
+    fn remember(&mut self, state: State, node: NodeId) {
         let known = if is_shared(&state) {
             &mut self.shared
         } else {
             &mut self.own
         };
-        if let Some(node) = node {
-            known.insert(state, node);
-        }
+        known.insert(state, node);
     }
 }
 

@@ -26,10 +26,12 @@ pub(crate) struct Tail {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Signature {
     host: Option<u128>,
-    prefixes: Vec<bool>,
+    /// A bit for each prefix and range.
+    prefixes: u64,
     nature: addresses::Nature,
     port: Option<u16>,
-    port_ranges: Vec<bool>,
+    /// A bit for each range of ports.
+    port_ranges: u64,
     has_port: bool,
 }
 
@@ -117,20 +119,23 @@ impl Tail {
         let in_range = |(first, last): &(u128, u128)| *first <= destination && destination <= *last;
         Signature {
             host: self.hosts.get(&destination).copied(),
-            prefixes: self
-                .prefixes
-                .iter()
-                .map(|p| p.contains(destination))
-                .chain(self.ranges.iter().map(in_range))
-                .collect(),
+            prefixes: bits(
+                self.prefixes
+                    .iter()
+                    .map(|p| p.contains(destination))
+                    .chain(self.ranges.iter().map(in_range)),
+            ),
             nature: addresses::nature(node, graph.family, destination),
             port: port.and_then(|p| self.ports.get(&p).copied()),
-            port_ranges: self
-                .port_ranges
-                .iter()
-                .map(|r| port.is_some_and(|p| r.contains(p)))
-                .collect(),
+            port_ranges: bits(
+                self.port_ranges.iter().map(|r| port.is_some_and(|p| r.contains(p))),
+            ),
             has_port: port.is_some(),
         }
     }
+}
+
+/// At most [`MAX_TESTS`] answers as bits, the first in the lowest.
+fn bits(answers: impl Iterator<Item = bool>) -> u64 {
+    answers.enumerate().fold(0, |bits, (at, answer)| bits | u64::from(answer) << at)
 }

@@ -43,6 +43,8 @@ pub(crate) enum Stop {
         forward: State,
         dropped: State,
     },
+    /// nat is done with the destination; from here on ways of many classes go on alike.
+    Settled(State),
     /// Only a packet's own address or port tells how to go on: this class is not compiled, its packets are walked.
     NeedsKey,
     /// The end.
@@ -77,6 +79,8 @@ pub(crate) struct Machine<'a> {
     index: &'a Index,
     node: &'a NodeFacts,
     tail: Tail,
+    /// nat's first turn has just ended.
+    settled: bool,
     frames: Vec<Frame>,
     frame_ids: AHashMap<Frame, u32>,
     recents: Vec<Vec<(RecentKey, u32)>>,
@@ -99,6 +103,7 @@ impl<'a> Machine<'a> {
             index: &rules.index,
             node: &rules.node,
             tail,
+            settled: false,
             frames: Vec::new(),
             frame_ids: AHashMap::new(),
             recents: Vec::new(),
@@ -109,6 +114,9 @@ impl<'a> Machine<'a> {
     /// Runs to the next stop; what is rewritten on the way is appended to `acts`.
     pub(crate) fn run(&mut self, mut state: State, acts: &mut Vec<Act>) -> Stop {
         loop {
+            if std::mem::take(&mut self.settled) {
+                return Stop::Settled(state);
+            }
             let stop = if state.chain == NONE {
                 self.enter_stage(&mut state, acts)
             } else {
@@ -153,6 +161,7 @@ impl<'a> Machine<'a> {
         state.next_stage();
         if after_nat && state.source == Address::Original {
             self.tail.forget(self.graph, self.node, state);
+            self.settled = true;
         }
     }
 

@@ -365,6 +365,7 @@ impl<'p> Run<'p> {
                 end.decided_by,
                 end.mark,
             ))),
+            Stop::Settled(state) => Ok(Place::Rules(state)),
             // A walk knows all of the key.
             Stop::NeedsKey => Err(Halt::End(unknown(RuleId(NONE), Fact::NatAddress))),
         }
