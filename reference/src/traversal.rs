@@ -191,7 +191,8 @@ impl Walk<'_> {
         if is_multicast(destination) {
             return self.route_multicast(destination);
         }
-        if self.pretends_to_be_this_node(state) {
+        let ipv6_loopback = destination.is_ipv6() && is_loopback(destination);
+        if (ipv6_loopback && !came_by_lo(state)) || self.pretends_to_be_this_node(state) {
             return Routed::Dropped;
         }
         if self.is_taken_as_local(state, destination) {

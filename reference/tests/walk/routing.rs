@@ -183,3 +183,17 @@ fn ipv6_destinations() {
         "unknown at routing: whether this node listens to the multicast group"
     );
 }
+
+#[test]
+fn ipv6_loopback_has_no_route_from_another_device() {
+    let rules = rules("*nat\n-A PREROUTING -p udp -j DNAT --to-destination ::1");
+    let node = node(&["fd00:2::2"]);
+    assert_eq!(
+        ask(&rules, &node, "udp [fd00::9]:1 > [fd00:7::1]:2"),
+        "drop dnat=[::1]:2"
+    );
+    assert_eq!(
+        ask(&rules, &node, "udp [fd00::9]:1 > [fd00:7::1]:2 in=lo"),
+        "local dnat=[::1]:2"
+    );
+}
