@@ -3,7 +3,7 @@
 mod matches;
 mod targets;
 
-pub(crate) use matches::write as write_match;
+pub(crate) use matches::{LISTED, write as write_match};
 
 use crate::ids::RuleId;
 use crate::ruleset::{Chain, Counters, Policy, Rule, Ruleset, TableId};

@@ -137,9 +137,11 @@ impl ReadError {
             let margin = " ".repeat(number.len());
             let indent = " ".repeat(place.column as usize - 1);
             let carets = "^".repeat(place.width as usize);
+            let drawn = format!("{indent}{carets} {}", self.label);
             report += &format!(
-                "{margin} |\n{number} | {}\n{margin} | {indent}{carets}\n",
-                place.text
+                "{margin} |\n{number} | {}\n{margin} | {}\n",
+                place.text,
+                drawn.trim_end()
             );
             for note in &self.notes {
                 report += &format!("{margin} = {note}\n");

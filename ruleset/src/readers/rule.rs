@@ -82,8 +82,9 @@ impl<'t> Draft<'t> {
         let mut rest = None;
         while let Some(word) = options.cursor.next() {
             let text = options.cursor.raw(word);
-            if matches!(text, "-A" | "--append") {
-                rest = Some(options.cursor.passed() - 1);
+            let continued = text == "\\" && options.cursor.peek().is_none();
+            if continued || matches!(text, "-A" | "--append") {
+                rest = (!continued).then(|| options.cursor.passed() - 1);
                 self.cut_off(word, family);
                 break;
             }
@@ -245,10 +246,13 @@ impl<'t> Draft<'t> {
         Ok(())
     }
 
-    /// Another rule begins in the middle of the line. If this one has no target yet, nobody knows what it does.
+    /// Another rule begins in the middle of the line, or the line should go on. If this one has no target yet, nobody knows what
+    /// it does.
     fn cut_off(&mut self, word: Word, family: Family) {
-        self.remark =
-            Some("another rule begins in the middle of the line: line breaks were lost".into());
+        self.remark = Some(
+            "another rule begins before this one is complete: what its end says is not known"
+                .into(),
+        );
         self.slots.retain(Slot::is_complete);
         if self.target.is_none() {
             self.target = Some(TargetSlot::new(UNREADABLE, word, family));
@@ -263,7 +267,22 @@ impl<'t> Draft<'t> {
         if let Some(full) = spelling::repair(name, &options.cursor) {
             let before = options.cursor;
             options.cursor.skip(full.words);
-            if self.take(full.name, options)? {
+            let of_rule = matches!(
+                full.name,
+                "--jump"
+                    | "--goto"
+                    | "--match"
+                    | "--source"
+                    | "--destination"
+                    | "--protocol"
+                    | "--in-interface"
+                    | "--out-interface"
+            );
+            let taken = match of_rule {
+                true => self.option(full.name, options).map(|()| true),
+                false => self.take(full.name, options),
+            };
+            if taken? {
                 if full.garbled {
                     self.remark = Some(format!("`{name}` is taken as `{}`", full.name));
                 }

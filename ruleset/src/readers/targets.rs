@@ -371,7 +371,10 @@ fn to(range: &mut NatRange, options: &mut Options<'_, '_>) -> Result<(), ReadErr
 /// `10.0.0.1`, `10.0.0.1-10.0.0.9:80-90`, `:53`, `[fd00::1]:80`, `10.0.0.1:5000-5009/6000`.
 pub(crate) fn nat_range(text: &str, family: Family) -> Result<NatRange, Reason> {
     let (addresses, ports) = match family {
-        Family::V4 => match text.split_once(':') {
+        Family::V4 => match text
+            .split_once(':')
+            .filter(|(_, ports)| !ports.contains(':'))
+        {
             Some((addresses, ports)) => (addresses, Some(ports)),
             None => (text, None),
         },

@@ -59,15 +59,33 @@ pub(crate) fn write(strings: &Strings, family: Family, condition: &Match, text: 
         MatchKind::Ttl(test) => write_ttl(family, *test, not, text),
         MatchKind::Dscp(dscp) => write!(text, " -m dscp {not}--dscp 0x{dscp:02x}"),
         MatchKind::Undecided(kept) => {
-            let options = &strings[kept.options];
-            let blank = if options.is_empty() { "" } else { " " };
-            write!(text, " -m {}{blank}{options}", &strings[kept.module])
+            write_kept(&strings[kept.module], &strings[kept.options], text);
+            Ok(())
         }
         // Two blanks: iptables prints them.
         MatchKind::Nfacct(name) => {
             write!(text, " -m nfacct --nfacct-name  {}", &strings[*name])
         }
     };
+}
+
+/// The option that stands for what a listing says of a match in words of its own.
+pub(crate) const LISTED: &str = "--listed";
+
+fn write_kept(module: &str, options: &str, text: &mut String) {
+    text.push_str(" -m ");
+    text.push_str(&module.replace(' ', "-"));
+    if options.is_empty() {
+        return;
+    }
+    text.push(' ');
+    if options.starts_with('-') || options.starts_with("! -") {
+        text.push_str(options);
+        return;
+    }
+    text.push_str(LISTED);
+    text.push(' ');
+    quote(options, text);
 }
 
 fn write_ports(kind: &MatchKind, text: &mut String) -> std::fmt::Result {

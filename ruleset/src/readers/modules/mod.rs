@@ -70,9 +70,12 @@ impl<'t> Slot<'t> {
         name: &str,
         options: &mut Options<'_, '_>,
     ) -> Result<bool, ReadError> {
+        if name == crate::save::LISTED && matches!(self.kind, Kind::Typed(_)) {
+            (self.needs, self.kind) = ("", Kind::Kept(String::new()));
+        }
         let known = match &mut self.kind {
             Kind::Kept(kept) => {
-                let known = kept::knows(self.name, name);
+                let known = name == crate::save::LISTED || kept::knows(self.name, name);
                 if known {
                     options.keep(kept);
                 }
