@@ -79,7 +79,7 @@ fn write_kept(module: &str, options: &str, text: &mut String) {
         return;
     }
     text.push(' ');
-    if options.starts_with('-') || options.starts_with("! -") {
+    if options.starts_with("--") || options.starts_with("! --") {
         text.push_str(options);
         return;
     }
