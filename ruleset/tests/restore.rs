@@ -7,8 +7,9 @@
 mod corpus;
 
 use corpus::{files, folders, layout, only, read_files, read_text};
+use kpclass_ruleset::Ruleset;
 use kpclass_ruleset::save::{rule_text, save};
-use kpclass_ruleset::{Family, Ruleset};
+use kpclass_ruleset::value::Family;
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
@@ -89,7 +90,7 @@ fn every_kind_of_rule_prints_as_iptables_prints_it() {
         if !usable(backend) {
             continue;
         }
-        let mut loaded = 0;
+        let (mut loaded, mut wrong) = (0, Vec::new());
         for (table, rule) in rules_of(RULES) {
             let text = format!("*{table}\n:X - [0:0]\n:Y - [0:0]\n-A X {rule}\nCOMMIT\n");
             let command =
@@ -110,7 +111,11 @@ fn every_kind_of_rule_prints_as_iptables_prints_it() {
                 .map(|(id, _)| rule_text(&ruleset, id))
                 .next()
                 .expect("a rule");
-            assert_eq!(ours, printed, "{rule} ({backend})");
+            if ours != printed {
+                wrong.push(format!(
+                    "{rule} ({backend})\n   ours {ours}\nprinted {printed}"
+                ));
+            }
             assert_eq!(
                 layout(&only(read_text(&save(&ruleset)))),
                 layout(&ruleset),
