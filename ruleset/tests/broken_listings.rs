@@ -243,7 +243,7 @@ fn rules_without_their_chain_are_left_out_and_named() {
                 row(5)
             ),
             2,
-            "x:3: rules 1 to 1 of chain KUBE-SVC-X were cut away",
+            "x:3: rule 1 of chain KUBE-SVC-X was cut away",
         ),
         // Columns cut off.
         (

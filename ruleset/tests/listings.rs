@@ -415,3 +415,27 @@ fn published_listings_lose_no_rule_silently() {
     assert!(problems.is_empty(), "{}", problems.join("\n"));
     assert!(listings > 35, "only {listings} listings");
 }
+
+#[test]
+fn what_is_not_a_dump_is_refused() {
+    let Some(folder) = shared("dumps/wild") else {
+        return;
+    };
+    for name in [
+        "frag-log-aws-cni-rules-2837.txt",
+        "frag-cmds-cilium-debuglog-32184.txt",
+    ] {
+        let path = folder.join(name);
+        if !path.exists() {
+            eprintln!("SKIPPED: {name} is not here");
+            continue;
+        }
+        let error = read(&[input(&path)]).map(|_| ()).expect_err(name);
+        assert!(
+            error
+                .message()
+                .starts_with("no iptables rule, chain or table in it"),
+            "{error}"
+        );
+    }
+}

@@ -198,11 +198,15 @@ impl<'t> Listings<'t> {
         match row.number {
             Some(number) if number <= last => return self.stray(line),
             Some(number) if number > last + 1 => {
-                let (first, name) = (last + 1, listed.heading.name);
-                let message = format!(
-                    "rules {first} to {} of chain {name} were cut away",
-                    number - 1
-                );
+                let name = listed.heading.name;
+                let message = match (last + 1, number - 1) {
+                    (first, last) if first == last => {
+                        format!("rule {last} of chain {name} was cut away")
+                    }
+                    (first, last) => {
+                        format!("rules {first} to {last} of chain {name} were cut away")
+                    }
+                };
                 self.remarks.push(Remark {
                     kind: WarningKind::SkippedLine,
                     line,

@@ -85,22 +85,24 @@ pub(super) struct Row<'t> {
 }
 
 impl<'t> Row<'t> {
-    /// Takes a line apart by its header's layout, or, without a header or against it, by any layout that fits.
+    /// Takes a line apart by its header's layout, or, without a header or against it, by any layout that fits. The word `--` says
+    /// most, so what has one is tried first.
     pub(super) fn read(line: &'t str, header: Option<Layout>) -> Option<Self> {
-        let by_header = header.and_then(|layout| Self::by(line, layout));
-        by_header.or_else(|| {
-            let rows = Layout::ALL
+        let by = |layout, options| {
+            [true, false]
                 .into_iter()
-                .filter_map(|layout| Self::by(line, layout));
-            rows.filter(|row| !row.target.starts_with(|c: char| c.is_ascii_digit()))
-                .next()
-        })
-    }
-
-    fn by(line: &'t str, layout: Layout) -> Option<Self> {
-        let ways = [(true, true), (false, true), (true, false), (false, false)];
-        ways.into_iter()
-            .find_map(|(target, options)| Self::one_way(line, layout, target, options))
+                .find_map(|target| Self::one_way(line, layout, target, options))
+        };
+        let any = |options| {
+            let mut rows = Layout::ALL
+                .into_iter()
+                .filter_map(|layout| by(layout, options));
+            rows.find(|row| !row.target.starts_with(|c: char| c.is_ascii_digit()))
+        };
+        let headed = |options| header.and_then(|layout| by(layout, options));
+        [true, false]
+            .into_iter()
+            .find_map(|options| headed(options).or_else(|| any(options)))
     }
 
     /// Reads the line as one with or without a target and with or without an option column.
@@ -118,6 +120,9 @@ impl<'t> Row<'t> {
         };
         let target = if target { words.next()? } else { "" };
         let protocol = words.next()?;
+        if protocol.starts_with('-') || !options && !names::is_protocol(protocol) {
+            return None;
+        }
         let fragment = if options { words.options()? } else { None };
         let interfaces = if layout.interfaces {
             Some((words.next()?, words.next()?))
@@ -129,8 +134,7 @@ impl<'t> Row<'t> {
         let certain = |word| names::is_anywhere(word) || names::family(word).is_some();
         let fits = names::is_address(source)
             && names::is_address(destination)
-            && !protocol.starts_with('-')
-            && (options || names::is_protocol(protocol) && certain(source) && certain(destination));
+            && (options || certain(source) && certain(destination));
         let text = words.rest.trim_ascii();
         fits.then_some(Self {
             number,

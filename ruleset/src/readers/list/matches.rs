@@ -9,7 +9,7 @@ use super::text::Text;
 use std::borrow::Cow;
 
 /// Reads one match, whose options it appends; false (and nothing taken) if none that is known stands here.
-pub(super) fn read<'t>(text: &mut Text<'t>, options: &mut Options) -> bool {
+pub(super) fn read(text: &mut Text<'_>, options: &mut Options) -> bool {
     let (before, written) = (*text, options.len());
     if one(text, options).is_none() {
         *text = before;
@@ -19,7 +19,7 @@ pub(super) fn read<'t>(text: &mut Text<'t>, options: &mut Options) -> bool {
     true
 }
 
-fn one<'t>(text: &mut Text<'t>, options: &mut Options) -> Option<()> {
+fn one(text: &mut Text<'_>, options: &mut Options) -> Option<()> {
     if let Some(comment) = text.take_comment() {
         options.put(&["-m", "comment", "--comment"]);
         options.push(comment);
@@ -65,7 +65,7 @@ fn one<'t>(text: &mut Text<'t>, options: &mut Options) -> Option<()> {
 
 /// Matches on a field of a header or on what came with the packet.
 fn header_field<'t>(
-    head: &'t str,
+    head: &str,
     before: Text<'t>,
     text: &mut Text<'t>,
     options: &mut Options,
@@ -103,7 +103,7 @@ fn header_field<'t>(
 }
 
 /// `[!] --option`, without its value.
-fn put_option<'t>(options: &mut Options, negated: bool, option: &'static str) {
+fn put_option(options: &mut Options, negated: bool, option: &'static str) {
     if negated {
         options.push("!");
     }
@@ -111,8 +111,8 @@ fn put_option<'t>(options: &mut Options, negated: bool, option: &'static str) {
 }
 
 /// A module with one option, whose value is the next word.
-fn value<'t>(
-    text: &mut Text<'t>,
+fn value(
+    text: &mut Text<'_>,
     options: &mut Options,
     negated: bool,
     module: &'static str,
@@ -125,8 +125,8 @@ fn value<'t>(
 }
 
 /// `X match [!]VALUE`.
-fn after_match<'t>(
-    text: &mut Text<'t>,
+fn after_match(
+    text: &mut Text<'_>,
     options: &mut Options,
     module: &'static str,
     option: &'static str,
@@ -139,7 +139,7 @@ fn after_match<'t>(
 }
 
 /// `tcp spt:[!]P spts:[!]A:B dpt:… dpts:… option=[!]N flags:[!]MASK/COMP`, and the same of udp, sctp and dccp.
-fn ports<'t>(module: &'t str, text: &mut Text<'t>, options: &mut Options) -> Option<()> {
+fn ports(module: &str, text: &mut Text<'_>, options: &mut Options) -> Option<()> {
     options.put(&["-m"]);
     options.push(module);
     while let Some(word) = text.peek() {
@@ -179,7 +179,7 @@ fn port_range(word: &str) -> Option<Cow<'_, str>> {
 }
 
 /// `flags:[!]0x17/0x02`, `flags: 0x17/0x02`, `flags:FIN,SYN,RST,ACK/SYN`.
-fn tcp_flags<'t>(text: &mut Text<'t>, options: &mut Options) -> Option<()> {
+fn tcp_flags(text: &mut Text<'_>, options: &mut Options) -> Option<()> {
     let joined = text.take_after("flags:")?;
     let word = if matches!(joined, "" | "!") {
         text.next()?
@@ -213,9 +213,9 @@ fn flag_names(bits: u8) -> Option<String> {
 }
 
 /// `icmptype 8`, `icmptype 3 code 4`, `icmp !type 8`, and by name `icmp echo-request`.
-fn icmp<'t>(
+fn icmp(
     head: &str,
-    text: &mut Text<'t>,
+    text: &mut Text<'_>,
     options: &mut Options,
     [module, option]: [&'static str; 2],
 ) -> Option<()> {
@@ -241,7 +241,7 @@ fn icmp<'t>(
 }
 
 /// `multiport dports [!]80,443,8000:8080`.
-fn multiport<'t>(text: &mut Text<'t>, options: &mut Options) -> Option<()> {
+fn multiport(text: &mut Text<'_>, options: &mut Options) -> Option<()> {
     options.put(&["-m", "multiport"]);
     let option = match text.next()? {
         "sports" => "--sports",
@@ -264,7 +264,7 @@ fn multiport<'t>(text: &mut Text<'t>, options: &mut Options) -> Option<()> {
 }
 
 /// `mark match [!] 0x4000/0x4000`.
-fn mark<'t>(text: &mut Text<'t>, options: &mut Options, module: &'static str) -> Option<()> {
+fn mark(text: &mut Text<'_>, options: &mut Options, module: &'static str) -> Option<()> {
     after_match(text, options, module, "--mark")
 }
 
@@ -288,7 +288,7 @@ fn conntrack_option(word: &str) -> bool {
 }
 
 /// `[!] ctstate NEW [!] ctorigdst 10.0.0.1 …`, all of one match.
-fn conntrack<'t>(text: &mut Text<'t>, options: &mut Options) -> Option<()> {
+fn conntrack(text: &mut Text<'_>, options: &mut Options) -> Option<()> {
     options.put(&["-m", "conntrack"]);
     loop {
         let mut ahead = *text;
@@ -308,7 +308,7 @@ fn conntrack<'t>(text: &mut Text<'t>, options: &mut Options) -> Option<()> {
 }
 
 /// `ADDRTYPE match src-type [!]LOCAL dst-type LOCAL limit-in`.
-fn addrtype<'t>(text: &mut Text<'t>, options: &mut Options) -> Option<()> {
+fn addrtype(text: &mut Text<'_>, options: &mut Options) -> Option<()> {
     if !text.take(&["match"]) {
         return None;
     }
@@ -332,7 +332,7 @@ fn addrtype<'t>(text: &mut Text<'t>, options: &mut Options) -> Option<()> {
 }
 
 /// `statistic mode random [!] probability 0.5`, `statistic mode nth every 2 packet 1`.
-fn statistic<'t>(text: &mut Text<'t>, options: &mut Options) -> Option<()> {
+fn statistic(text: &mut Text<'_>, options: &mut Options) -> Option<()> {
     options.put(&["-m", "statistic", "--mode"]);
     if text.take(&["mode", "random"]) {
         options.push("random");
@@ -352,8 +352,8 @@ fn statistic<'t>(text: &mut Text<'t>, options: &mut Options) -> Option<()> {
 }
 
 /// `NAME VALUE`, of an option within a match.
-fn word_value<'t>(
-    text: &mut Text<'t>,
+fn word_value(
+    text: &mut Text<'_>,
     options: &mut Options,
     negated: bool,
     name: &str,
@@ -368,7 +368,7 @@ fn word_value<'t>(
 }
 
 /// `recent: CHECK seconds: 10800 reap hit_count: 4 TTL-Match name: X side: source mask: 255.255.255.255`.
-fn recent<'t>(text: &mut Text<'t>, options: &mut Options, negated: bool) -> Option<()> {
+fn recent(text: &mut Text<'_>, options: &mut Options, negated: bool) -> Option<()> {
     options.put(&["-m", "recent"]);
     let operation = match text.next()? {
         "SET" => "--set",
@@ -407,7 +407,7 @@ fn recent<'t>(text: &mut Text<'t>, options: &mut Options, negated: bool) -> Opti
 }
 
 /// `[!] match-set NAME dst,dst [return-nomatch]`.
-fn match_set<'t>(text: &mut Text<'t>, options: &mut Options, negated: bool) -> Option<()> {
+fn match_set(text: &mut Text<'_>, options: &mut Options, negated: bool) -> Option<()> {
     value(text, options, negated, "set", "--match-set")?;
     options.push(text.next()?);
     if text.take(&["return-nomatch"]) {
@@ -417,7 +417,7 @@ fn match_set<'t>(text: &mut Text<'t>, options: &mut Options, negated: bool) -> O
 }
 
 /// `[!] owner UID match 1000-1010`, `owner GID match …`, `owner socket exists`.
-fn owner<'t>(text: &mut Text<'t>, options: &mut Options, negated: bool) -> Option<()> {
+fn owner(text: &mut Text<'_>, options: &mut Options, negated: bool) -> Option<()> {
     if text.take(&["socket", "exists"]) {
         options.put(&["-m", "owner"]);
         put_option(options, negated, "--socket-exists");
@@ -435,7 +435,7 @@ fn owner<'t>(text: &mut Text<'t>, options: &mut Options, negated: bool) -> Optio
     value(text, options, negated, "owner", option)
 }
 
-fn mac<'t>(head: &'t str, text: &mut Text<'t>, options: &mut Options) -> Option<()> {
+fn mac(head: &str, text: &mut Text<'_>, options: &mut Options) -> Option<()> {
     let joined = head.strip_prefix("MAC")?;
     let negated = joined == "!" || joined.is_empty() && text.take_not();
     let address = if matches!(joined, "" | "!") {
@@ -455,7 +455,7 @@ fn mac<'t>(head: &'t str, text: &mut Text<'t>, options: &mut Options) -> Option<
 }
 
 /// `source IP range [!] A-B`, `destination IP range …`, both of one match.
-fn iprange<'t>(text: &mut Text<'t>, options: &mut Options) -> Option<()> {
+fn iprange(text: &mut Text<'_>, options: &mut Options) -> Option<()> {
     options.put(&["-m", "iprange"]);
     let written = options.len();
     for (side, option) in [("source", "--src-range"), ("destination", "--dst-range")] {
@@ -468,7 +468,7 @@ fn iprange<'t>(text: &mut Text<'t>, options: &mut Options) -> Option<()> {
 }
 
 /// `limit: avg 3/min burst 5`. `iptables-save` leaves the default burst of 5 out.
-fn limit<'t>(text: &mut Text<'t>, options: &mut Options) -> Option<()> {
+fn limit(text: &mut Text<'_>, options: &mut Options) -> Option<()> {
     options.put(&["-m", "limit"]);
     word_value(text, options, false, "avg", "--limit")?;
     if !text.take(&["burst"]) {
@@ -485,7 +485,7 @@ fn limit<'t>(text: &mut Text<'t>, options: &mut Options) -> Option<()> {
 }
 
 /// `PHYSDEV match [!] --physdev-in eth0 --physdev-is-bridged`: already the options.
-fn physdev<'t>(text: &mut Text<'t>, options: &mut Options) -> Option<()> {
+fn physdev(text: &mut Text<'_>, options: &mut Options) -> Option<()> {
     if !text.take(&["match"]) {
         return None;
     }
@@ -509,7 +509,7 @@ fn physdev<'t>(text: &mut Text<'t>, options: &mut Options) -> Option<()> {
 }
 
 /// `rpfilter loose validmark accept-local invert`.
-fn rpfilter<'t>(text: &mut Text<'t>, options: &mut Options) -> Option<()> {
+fn rpfilter(text: &mut Text<'_>, options: &mut Options) -> Option<()> {
     options.put(&["-m", "rpfilter"]);
     loop {
         options.push(match text.peek() {
@@ -524,8 +524,8 @@ fn rpfilter<'t>(text: &mut Text<'t>, options: &mut Options) -> Option<()> {
 }
 
 /// `TTL match TTL == 64`; also `!=`, `<`, `>`.
-fn ttl<'t>(
-    text: &mut Text<'t>,
+fn ttl(
+    text: &mut Text<'_>,
     options: &mut Options,
     [field, module, equal, less, greater]: [&'static str; 5],
 ) -> Option<()> {

@@ -122,7 +122,7 @@ fn address(spelled: &mut Spelled, word: &str, option: &str, family: Family) {
             spelled.options.push(prefix);
         }
         None => spelled.unread.push(Unread {
-            module: "host name".into(),
+            module: "hostname".into(),
             text: format!("{option} {word}"),
         }),
     }
@@ -164,7 +164,7 @@ fn text_of_matches(spelled: &mut Spelled, target: &str, text: &mut Text<'_>) -> 
     if text.rest().len() > LONGEST {
         let said = text.rest().to_owned();
         spelled.unread.push(Unread {
-            module: "overlong text".into(),
+            module: "overlong".into(),
             text: said,
         });
         return own;
@@ -221,7 +221,7 @@ const MODULES: [(&str, &str); 20] = [
     ("quota", "quota"),
     ("realm", "realm"),
     ("connbytes", "connbytes"),
-    ("!", "negated match"),
+    ("!", "negated"),
 ];
 
 /// Whether a known match, told by more than one common word, or the target's text stands here.

@@ -4,7 +4,7 @@ use super::spell::Options;
 use super::text::Text;
 
 /// Reads the text of target `name`, whose options it appends; false (and nothing taken) if it does not stand here.
-pub(super) fn read<'t>(name: &str, text: &mut Text<'t>, options: &mut Options) -> bool {
+pub(super) fn read(name: &str, text: &mut Text<'_>, options: &mut Options) -> bool {
     let (before, written) = (*text, options.len());
     if one(name, text, options).is_none() {
         *text = before;
@@ -14,7 +14,7 @@ pub(super) fn read<'t>(name: &str, text: &mut Text<'t>, options: &mut Options) -
     true
 }
 
-fn one<'t>(name: &str, text: &mut Text<'t>, options: &mut Options) -> Option<()> {
+fn one(name: &str, text: &mut Text<'_>, options: &mut Options) -> Option<()> {
     match name {
         "DNAT" => nat(text.take_after("to:")?, "--to-destination", text, options),
         "SNAT" => nat(text.take_after("to:")?, "--to-source", text, options),
@@ -26,7 +26,7 @@ fn one<'t>(name: &str, text: &mut Text<'t>, options: &mut Options) -> Option<()>
             options,
         ),
         "REJECT" => words(text, options, &["reject-with"], "--reject-with"),
-        "MARK" => mark(text.take(&["MARK"]).then_some(())?, text, options),
+        "MARK" => mark("MARK", text, options),
         "CONNMARK" => connmark(text, options),
         "LOG" => log(text, options),
         "CT" | "NOTRACK" => ct(name, text, options),
@@ -37,7 +37,7 @@ fn one<'t>(name: &str, text: &mut Text<'t>, options: &mut Options) -> Option<()>
 }
 
 /// Targets that the walk does not decide: one phrase for each option.
-fn extension<'t>(name: &str, text: &mut Text<'t>, options: &mut Options) -> Option<()> {
+fn extension(name: &str, text: &mut Text<'_>, options: &mut Options) -> Option<()> {
     match name {
         "CHECKSUM" => flag(text, options, &["CHECKSUM", "fill"], "--checksum-fill"),
         "TCPMSS" => flag(
@@ -69,15 +69,15 @@ fn extension<'t>(name: &str, text: &mut Text<'t>, options: &mut Options) -> Opti
     }
 }
 
-fn valued<'t>(value: impl AsRef<str>, option: &'static str, options: &mut Options) -> Option<()> {
+fn valued(value: impl AsRef<str>, option: &'static str, options: &mut Options) -> Option<()> {
     options.push(option);
     options.push(value);
     Some(())
 }
 
 /// A phrase and a value.
-fn words<'t>(
-    text: &mut Text<'t>,
+fn words(
+    text: &mut Text<'_>,
     options: &mut Options,
     phrase: &[&str],
     option: &'static str,
@@ -87,8 +87,8 @@ fn words<'t>(
 }
 
 /// A phrase that stands for an option without a value.
-fn flag<'t>(
-    text: &mut Text<'t>,
+fn flag(
+    text: &mut Text<'_>,
     options: &mut Options,
     phrase: &[&str],
     option: &'static str,
@@ -99,19 +99,14 @@ fn flag<'t>(
 }
 
 /// `to:10.0.0.1:80 random persistent`.
-fn nat<'t>(
-    to: &'t str,
-    option: &'static str,
-    text: &mut Text<'t>,
-    options: &mut Options,
-) -> Option<()> {
+fn nat(to: &str, option: &'static str, text: &mut Text<'_>, options: &mut Options) -> Option<()> {
     valued(to, option, options)?;
     nat_flags(text, options);
     Some(())
 }
 
 /// Takes `random`, `random-fully`, `persistent`; whether there was any.
-fn nat_flags<'t>(text: &mut Text<'t>, options: &mut Options) -> bool {
+fn nat_flags(text: &mut Text<'_>, options: &mut Options) -> bool {
     let before = options.len();
     loop {
         options.push(match text.peek() {
@@ -125,7 +120,7 @@ fn nat_flags<'t>(text: &mut Text<'t>, options: &mut Options) -> bool {
 }
 
 /// `masq ports: 1024-65535 random`, `redir ports 8080`, or the flags alone.
-fn ported<'t>(phrase: &[&str], text: &mut Text<'t>, options: &mut Options) -> Option<()> {
+fn ported(phrase: &[&str], text: &mut Text<'_>, options: &mut Options) -> Option<()> {
     let ports = text.take(phrase);
     if ports {
         valued(text.next()?, "--to-ports", options)?;
@@ -141,8 +136,9 @@ fn bare_prefix<'t>(text: &mut Text<'t>) -> Option<&'t str> {
     text.next()
 }
 
-/// `MARK or 0x4000`, and with and, xor, set, `xset VALUE/MASK`.
-fn mark<'t>(_: (), text: &mut Text<'t>, options: &mut Options) -> Option<()> {
+/// `MARK or 0x4000`, and with and, xor, set, `xset VALUE/MASK`; `CONNMARK` alike.
+fn mark(name: &str, text: &mut Text<'_>, options: &mut Options) -> Option<()> {
+    text.take(&[name]).then_some(())?;
     let option = match text.next()? {
         "and" => "--and-mark",
         "or" => "--or-mark",
@@ -155,15 +151,14 @@ fn mark<'t>(_: (), text: &mut Text<'t>, options: &mut Options) -> Option<()> {
 }
 
 /// `CONNMARK save`, `CONNMARK restore mask 0xff`, `CONNMARK save nfmask 0xf ctmask ~0xf0`, or as [`mark`].
-fn connmark<'t>(text: &mut Text<'t>, options: &mut Options) -> Option<()> {
-    text.take(&["CONNMARK"]).then_some(())?;
-    let option = match text.peek()? {
-        "save" => "--save-mark",
-        "restore" => "--restore-mark",
-        _ => return mark((), text, options),
-    };
-    text.next();
-    options.push(option);
+fn connmark(text: &mut Text<'_>, options: &mut Options) -> Option<()> {
+    if text.take(&["CONNMARK", "save"]) {
+        options.push("--save-mark");
+    } else if text.take(&["CONNMARK", "restore"]) {
+        options.push("--restore-mark");
+    } else {
+        return mark("CONNMARK", text, options);
+    }
     loop {
         let option = match text.peek() {
             Some("mask") => "--mask",
@@ -201,7 +196,7 @@ const LOG_LEVELS: [(&str, u8); 10] = [
 ];
 
 /// `LOG flags 0 level 4 prefix "x "`, or without `-n` `LOG level warning tcp-options prefix "x "`.
-fn log<'t>(text: &mut Text<'t>, options: &mut Options) -> Option<()> {
+fn log(text: &mut Text<'_>, options: &mut Options) -> Option<()> {
     text.take(&["LOG"]).then_some(())?;
     let mut bits: u8 = if text.take(&["flags"]) {
         text.next()?.parse().ok()?
@@ -253,7 +248,7 @@ fn log_prefix<'t>(text: &mut Text<'t>) -> Option<&'t str> {
 }
 
 /// `CT notrack`, `CT helper ftp`, `CT zone 5`; `NOTRACK`.
-fn ct<'t>(name: &str, text: &mut Text<'t>, options: &mut Options) -> Option<()> {
+fn ct(name: &str, text: &mut Text<'_>, options: &mut Options) -> Option<()> {
     if text.take(&["NOTRACK"]) || text.take(&["CT", "notrack"]) {
         if name == "CT" {
             options.push("--notrack");
@@ -276,7 +271,7 @@ fn ct<'t>(name: &str, text: &mut Text<'t>, options: &mut Options) -> Option<()> 
 }
 
 /// `TPROXY redirect 0.0.0.0:37379 mark 0x200/0xffffffff`.
-fn tproxy<'t>(text: &mut Text<'t>, options: &mut Options) -> Option<()> {
+fn tproxy(text: &mut Text<'_>, options: &mut Options) -> Option<()> {
     text.take(&["TPROXY", "redirect"]).then_some(())?;
     let (address, port) = text.next()?.rsplit_once(':')?;
     valued(port, "--on-port", options)?;
@@ -289,7 +284,7 @@ fn tproxy<'t>(text: &mut Text<'t>, options: &mut Options) -> Option<()> {
 }
 
 /// `nflog-prefix X nflog-group 5 nflog-size 64 nflog-threshold 2`.
-fn nflog<'t>(text: &mut Text<'t>, options: &mut Options) -> Option<()> {
+fn nflog(text: &mut Text<'_>, options: &mut Options) -> Option<()> {
     let before = options.len();
     loop {
         let option = match text.peek() {
@@ -306,7 +301,7 @@ fn nflog<'t>(text: &mut Text<'t>, options: &mut Options) -> Option<()> {
 }
 
 /// `NFQUEUE num 0 bypass`, `NFQUEUE balance 0:3`.
-fn nfqueue<'t>(text: &mut Text<'t>, options: &mut Options) -> Option<()> {
+fn nfqueue(text: &mut Text<'_>, options: &mut Options) -> Option<()> {
     words(text, options, &["NFQUEUE", "num"], "--queue-num")
         .or_else(|| words(text, options, &["NFQUEUE", "balance"], "--queue-balance"))?;
     let _ = flag(text, options, &["bypass"], "--queue-bypass");
@@ -314,7 +309,7 @@ fn nfqueue<'t>(text: &mut Text<'t>, options: &mut Options) -> Option<()> {
 }
 
 /// `add-set NAME src,dst`, `del-set …`, `map-set …`.
-fn set<'t>(text: &mut Text<'t>, options: &mut Options) -> Option<()> {
+fn set(text: &mut Text<'_>, options: &mut Options) -> Option<()> {
     let option = match text.next()? {
         "add-set" => "--add-set",
         "del-set" => "--del-set",

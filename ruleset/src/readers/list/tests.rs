@@ -582,14 +582,14 @@ fn what_is_not_known_is_kept_and_never_made_up() {
             "-m comment --comment x -j DROP",
             "hashlimit: limit: above 10/sec burst 20 mode srcip",
         ),
-        ("DROP", "! foo bar", "-j DROP", "negated match: ! foo bar"),
+        ("DROP", "! foo bar", "-j DROP", "negated: ! foo bar"),
     ];
     for (target, text, options, kept) in cases {
         assert_eq!(
             unread(target, text),
             (
                 options.to_owned(),
-                vec!["host name: -s k1/24".to_owned(), kept.to_owned()]
+                vec!["hostname: -s k1/24".to_owned(), kept.to_owned()]
             ),
             "{text}"
         );

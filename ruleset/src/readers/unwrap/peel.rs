@@ -19,10 +19,8 @@ impl Marks {
     /// Those of a text.
     pub(super) fn of(text: &str) -> Self {
         let under = |mark: char| {
-            let marked = text.lines().filter_map(move |line| line.strip_prefix(mark));
-            marked
-                .map(str::trim)
-                .any(|line| matches!(Shape::of(line), Shape::Rule | Shape::Frame | Shape::Heading))
+            let mut marked = text.lines().filter_map(move |line| line.strip_prefix(mark));
+            marked.any(|line| Shape::of(line.trim()).is_of_rules())
         };
         Self {
             unified: under('+'),

@@ -40,6 +40,11 @@ impl Shape {
             _ => Self::Noise,
         }
     }
+
+    /// Whether rules are made of such lines.
+    pub(super) fn is_of_rules(self) -> bool {
+        matches!(self, Self::Rule | Self::Frame | Self::Heading | Self::Row)
+    }
 }
 
 fn by_option(option: u8) -> Shape {
