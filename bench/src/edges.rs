@@ -30,7 +30,9 @@ pub(crate) fn run(files: &[PathBuf], packets: u64, seed: u64) -> Result<(), Stri
     while left > 0 {
         for (name, ruleset) in &rulesets {
             for (at, node) in nodes().iter().enumerate() {
-                let seed = seed.wrapping_mul(1_000_003).wrapping_add(round * 2 + at as u64);
+                let seed = seed
+                    .wrapping_mul(1_000_003)
+                    .wrapping_add(round * 2 + at as u64);
                 let share = left.div_ceil(2 * rulesets.len() as u64);
                 let tried = judge(ruleset, node, share, seed).map_err(|why| {
                     format!("{name}, seed {seed}: program and reference disagree\n{why}")
@@ -59,18 +61,37 @@ fn rulesets(files: &[PathBuf]) -> Result<Vec<(String, Ruleset)>, String> {
     for file in files {
         let name = file.display().to_string();
         let bytes = std::fs::read(file).map_err(|why| format!("{name}: {why}"))?;
-        let input = readers::Input { name: name.clone(), family: None, table: None, bytes };
+        let input = readers::Input {
+            name: name.clone(),
+            family: None,
+            table: None,
+            bytes,
+        };
         let rules = readers::read(&[input]).map_err(|why| why.to_string())?;
-        all.extend(rules.v4.into_iter().chain(rules.v6).map(|ruleset| (name.clone(), ruleset)));
+        all.extend(
+            rules
+                .v4
+                .into_iter()
+                .chain(rules.v6)
+                .map(|ruleset| (name.clone(), ruleset)),
+        );
     }
     Ok(all)
 }
 
 /// A node with addresses, and one of which none are known.
 fn nodes() -> [NodeFacts; 2] {
-    let addresses = ["192.168.0.2", "10.10.2.58", "172.18.0.2", "fd00::2", "192.168.99.11"];
+    let addresses = [
+        "192.168.0.2",
+        "10.10.2.58",
+        "172.18.0.2",
+        "fd00::2",
+        "192.168.99.11",
+    ];
     let known = NodeFacts {
-        local: Some(LocalAddresses::new(addresses.iter().filter_map(|a| a.parse().ok()))),
+        local: Some(LocalAddresses::new(
+            addresses.iter().filter_map(|a| a.parse().ok()),
+        )),
         route_localnet: Some(true),
         ..NodeFacts::default()
     };
@@ -79,12 +100,13 @@ fn nodes() -> [NodeFacts; 2] {
 
 /// At least `packets` packets, spread over the rules, on all cores.
 fn judge(ruleset: &Ruleset, node: &NodeFacts, packets: u64, seed: u64) -> Result<Tried, String> {
-    let program =
-        Program::compile(ruleset, node, &Config::any()).map_err(|why| why.to_string())?;
+    let program = Program::compile(ruleset, node, &Config::any()).map_err(|why| why.to_string())?;
     program.verify().map_err(|why| why.to_string())?;
     let walk = Walk::new(ruleset, node).map_err(|why| why.to_string())?;
     let rules = ruleset.rules().len();
-    let extra = (packets as usize / rules.max(1)).saturating_sub(8).min(2000);
+    let extra = (packets as usize / rules.max(1))
+        .saturating_sub(8)
+        .min(2000);
     let step = (rules as u64 * 12).div_ceil(packets.max(1)).max(1) as usize;
     let next = AtomicUsize::new(seed as usize % step);
     let counts = [const { AtomicU64::new(0) }; 3];
@@ -105,18 +127,27 @@ fn judge(ruleset: &Ruleset, node: &NodeFacts, packets: u64, seed: u64) -> Result
     thread::scope(|scope| {
         let threads = thread::available_parallelism().map_or(1, usize::from);
         let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        workers.into_iter().try_for_each(|worker| match worker.join() {
-            Ok(result) => result,
-            Err(panic) => std::panic::resume_unwind(panic),
-        })
+        workers
+            .into_iter()
+            .try_for_each(|worker| match worker.join() {
+                Ok(result) => result,
+                Err(panic) => std::panic::resume_unwind(panic),
+            })
     })?;
     let [packets, rewritten, unknown] = counts.map(AtomicU64::into_inner);
-    Ok(Tried { packets, rewritten, unknown })
+    Ok(Tried {
+        packets,
+        rewritten,
+        unknown,
+    })
 }
 
 fn locals(node: &NodeFacts) -> Vec<IpAddr> {
-    let mut locals: Vec<IpAddr> =
-        node.local.iter().flat_map(|local| local.addresses.iter().copied()).collect();
+    let mut locals: Vec<IpAddr> = node
+        .local
+        .iter()
+        .flat_map(|local| local.addresses.iter().copied())
+        .collect();
     locals.sort();
     locals
 }
@@ -147,7 +178,13 @@ fn compare(
     }
     counts[0].fetch_add(1, Ordering::Relaxed);
     let first = reference.first().map(|piece| &piece.decision);
-    counts[1].fetch_add(u64::from(first.is_some_and(|d| d.dnat.is_some())), Ordering::Relaxed);
-    counts[2].fetch_add(u64::from(first.is_some_and(|d| d.is_unknown())), Ordering::Relaxed);
+    counts[1].fetch_add(
+        u64::from(first.is_some_and(|d| d.dnat.is_some())),
+        Ordering::Relaxed,
+    );
+    counts[2].fetch_add(
+        u64::from(first.is_some_and(|d| d.is_unknown())),
+        Ordering::Relaxed,
+    );
     Ok(())
 }

@@ -41,7 +41,11 @@ enum Verb {
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().verb {
-        Verb::Edges { packets, seed, rules } => edges::run(&files(&rules), packets, seed),
+        Verb::Edges {
+            packets,
+            seed,
+            rules,
+        } => edges::run(&files(&rules), packets, seed),
         Verb::Compile { runs, rules } => stages::compile(&files(&rules), runs),
     };
     match done {
@@ -73,5 +77,7 @@ fn files(paths: &[PathBuf]) -> Vec<PathBuf> {
 
 fn is_dump(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    ["save.txt", ".save", ".rules", "save.txt.gz"].iter().any(|ending| name.ends_with(ending))
+    ["save.txt", ".save", ".rules", "save.txt.gz"]
+        .iter()
+        .any(|ending| name.ends_with(ending))
 }

@@ -13,7 +13,10 @@ pub(crate) fn compile(files: &[PathBuf], runs: u32) -> Result<(), String> {
         let mut best: Option<(f64, f64, String)> = None;
         for _ in 0..runs.max(1) {
             let run = once(&name, bytes.clone())?;
-            if best.as_ref().is_none_or(|best| run.0 + run.1 < best.0 + best.1) {
+            if best
+                .as_ref()
+                .is_none_or(|best| run.0 + run.1 < best.0 + best.1)
+            {
                 best = Some(run);
             }
         }
@@ -26,15 +29,20 @@ pub(crate) fn compile(files: &[PathBuf], runs: u32) -> Result<(), String> {
 
 /// Seconds of reading and of compiling, and what came of it.
 fn once(name: &str, bytes: Vec<u8>) -> Result<(f64, f64, String), String> {
-    let input = readers::Input { name: name.to_owned(), family: None, table: None, bytes };
+    let input = readers::Input {
+        name: name.to_owned(),
+        family: None,
+        table: None,
+        bytes,
+    };
     let started = Instant::now();
     let rules = readers::read(&[input]).map_err(|why| why.to_string())?;
     let read = started.elapsed().as_secs_f64();
     let started = Instant::now();
     let (mut what, node) = (String::new(), NodeFacts::default());
     for ruleset in rules.v4.iter().chain(&rules.v6) {
-        let program = Program::compile(ruleset, &node, &Config::default())
-            .map_err(|why| why.to_string())?;
+        let program =
+            Program::compile(ruleset, &node, &Config::default()).map_err(|why| why.to_string())?;
         what.push_str(&format!(
             "{} rules, {} classes, {} nodes, {} walked, {} bytes ",
             ruleset.rules().len(),
@@ -44,5 +52,9 @@ fn once(name: &str, bytes: Vec<u8>) -> Result<(f64, f64, String), String> {
             program.bytes()
         ));
     }
-    Ok((read, started.elapsed().as_secs_f64(), what.trim_end().to_owned()))
+    Ok((
+        read,
+        started.elapsed().as_secs_f64(),
+        what.trim_end().to_owned(),
+    ))
 }

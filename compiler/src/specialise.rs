@@ -85,6 +85,8 @@ pub(crate) struct Specialiser<'a> {
     /// Nodes of the present class's states.
     own: AHashMap<State, NodeId>,
     class: ClassId,
+    /// Whether the present task's state is met from many classes.
+    sharing: bool,
 }
 
 /// The class takes more nodes than allowed, or its way depends on the packet's own address.
@@ -112,6 +114,7 @@ impl<'a> Specialiser<'a> {
             shared,
             own,
             class: ClassId(0),
+            sharing: false,
         }
     }
 
@@ -135,9 +138,10 @@ impl<'a> Specialiser<'a> {
 
     fn build(&mut self, start: State) -> Result<NodeId, TooLarge> {
         let limit = self.limit();
-        let mut work = vec![Task::Visit(start)];
+        let mut work = vec![(false, Task::Visit(start))];
         let mut done: Vec<NodeId> = Vec::new();
-        while let Some(task) = work.pop() {
+        while let Some((shared, task)) = work.pop() {
+            self.sharing = shared;
             if self.made.nodes.list.len() > limit || work.len() > self.config.class_nodes {
                 return Err(TooLarge);
             }
@@ -182,9 +186,11 @@ impl<'a> Specialiser<'a> {
     fn visit(
         &mut self,
         state: State,
-        work: &mut Vec<Task>,
+        work: &mut Vec<(bool, Task)>,
         done: &mut Vec<NodeId>,
     ) -> Result<(), TooLarge> {
+        self.sharing = is_shared(&state);
+        let shared = self.sharing;
         // Between the conditions of a rule no two ways meet.
         let meets = state.condition == 0 && state.choice == 0;
         if let Some(node) = meets.then(|| self.recall(&state)).flatten() {
@@ -194,11 +200,17 @@ impl<'a> Specialiser<'a> {
         let mut acts = Vec::new();
         let stop = self.machine.run(state, &mut acts);
         if meets || !acts.is_empty() {
-            work.push(Task::Finish { state: meets.then_some(state), acts });
+            work.push((
+                shared,
+                Task::Finish {
+                    state: meets.then_some(state),
+                    acts,
+                },
+            ));
         }
         match stop {
             Stop::NeedsKey => return Err(TooLarge),
-            Stop::Settled(state) => work.push(Task::Visit(state)),
+            Stop::Settled(state) => work.push((shared, Task::Visit(state))),
             Stop::End(end) => {
                 let end = EndId(self.made.ends.id(end));
                 let node = self.node(Node::End(end));
@@ -212,17 +224,20 @@ impl<'a> Specialiser<'a> {
                 yes,
                 no,
             } => {
-                work.push(Task::Test {
-                    test,
-                    inverted,
-                    again,
-                    rule,
-                });
-                work.extend([Task::Visit(no), Task::Visit(yes)]);
+                work.push((
+                    shared,
+                    Task::Test {
+                        test,
+                        inverted,
+                        again,
+                        rule,
+                    },
+                ));
+                work.extend([no, yes].map(|state| (shared, Task::Visit(state))));
             }
             Stop::Draw { draw, yes, no } => {
-                work.push(Task::Draw(draw));
-                work.extend([Task::Visit(no), Task::Visit(yes)]);
+                work.push((shared, Task::Draw(draw)));
+                work.extend([no, yes].map(|state| (shared, Task::Visit(state))));
             }
             Stop::Route {
                 destination,
@@ -230,12 +245,8 @@ impl<'a> Specialiser<'a> {
                 forward,
                 dropped,
             } => {
-                work.push(Task::Route(destination));
-                work.extend([
-                    Task::Visit(forward),
-                    Task::Visit(local),
-                    Task::Visit(dropped),
-                ]);
+                work.push((shared, Task::Route(destination)));
+                work.extend([forward, local, dropped].map(|state| (shared, Task::Visit(state))));
             }
         }
         Ok(())
@@ -302,8 +313,9 @@ impl<'a> Specialiser<'a> {
         done.push(next);
     }
 
+    /// Before nat is settled nodes lead to endpoints of the class's own, and are hardly ever equal.
     fn node(&mut self, node: Node) -> NodeId {
-        if self.config.passes.share {
+        if self.config.passes.share && (self.sharing || matches!(node, Node::End(_) | Node::Walk)) {
             return NodeId(self.made.nodes.id(node));
         }
         self.made.nodes.list.push(node);

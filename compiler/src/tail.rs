@@ -128,7 +128,9 @@ impl Tail {
             nature: addresses::nature(node, graph.family, destination),
             port: port.and_then(|p| self.ports.get(&p).copied()),
             port_ranges: bits(
-                self.port_ranges.iter().map(|r| port.is_some_and(|p| r.contains(p))),
+                self.port_ranges
+                    .iter()
+                    .map(|r| port.is_some_and(|p| r.contains(p))),
             ),
             has_port: port.is_some(),
         }
@@ -137,5 +139,7 @@ impl Tail {
 
 /// At most [`MAX_TESTS`] answers as bits, the first in the lowest.
 fn bits(answers: impl Iterator<Item = bool>) -> u64 {
-    answers.enumerate().fold(0, |bits, (at, answer)| bits | u64::from(answer) << at)
+    answers
+        .enumerate()
+        .fold(0, |bits, (at, answer)| bits | u64::from(answer) << at)
 }

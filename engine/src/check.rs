@@ -77,7 +77,12 @@ impl Pending {
             Check::Sample(n) => u64::MAX / n.max(1),
             Check::Full | Check::Off => u64::MAX,
         };
-        Self { check, limit, met: AHashMap::new(), dropped: false }
+        Self {
+            check,
+            limit,
+            met: AHashMap::new(),
+            dropped: false,
+        }
     }
 
     /// Remembers a packet, unless it is known already.
@@ -93,7 +98,10 @@ impl Pending {
         if self.check == Check::Off {
             return;
         }
-        let distinct = Distinct { header: asked(program, header), context: *context };
+        let distinct = Distinct {
+            header: asked(program, header),
+            context: *context,
+        };
         if self.limit != u64::MAX && hash(&distinct) > self.limit {
             return;
         }
@@ -101,12 +109,23 @@ impl Pending {
         if let Some(met) = self.met.get_mut(&distinct) {
             if here < (met.capture, met.frame) {
                 let misread = met.misread || misread(frame, header);
-                *met = Met { capture, frame: frame.number, misread };
+                *met = Met {
+                    capture,
+                    frame: frame.number,
+                    misread,
+                };
             }
             return;
         }
         let misread = misread(frame, header);
-        self.met.insert(distinct, Met { capture, frame: frame.number, misread });
+        self.met.insert(
+            distinct,
+            Met {
+                capture,
+                frame: frame.number,
+                misread,
+            },
+        );
         self.shrink();
     }
 
@@ -121,7 +140,8 @@ impl Pending {
             met.misread = misread;
         }
         let limit = self.limit;
-        self.met.retain(|distinct, _| limit == u64::MAX || hash(distinct) <= limit);
+        self.met
+            .retain(|distinct, _| limit == u64::MAX || hash(distinct) <= limit);
         self.shrink();
     }
 
@@ -176,18 +196,27 @@ fn hash(distinct: &Distinct) -> u64 {
     let mut h = distinct.header;
     h.source_port ^= u16::from(h.icmp_type) << 8 | u16::from(h.icmp_code);
     let device = distinct.context.in_interface.map_or(0, |d| {
-        d.name().bytes().fold(1u64, |sum, byte| sum.wrapping_mul(257).wrapping_add(byte.into()))
+        d.name().bytes().fold(1u64, |sum, byte| {
+            sum.wrapping_mul(257).wrapping_add(byte.into())
+        })
     });
     let flags = u64::from(h.tcp_flags) << 16 | u64::from(h.length);
     let hook = distinct.context.hook as u64;
-    crate::draw::number(&h, device ^ flags << 8 ^ u64::from(h.ttl) << 40 ^ hook << 56)
+    crate::draw::number(
+        &h,
+        device ^ flags << 8 ^ u64::from(h.ttl) << 40 ^ hook << 56,
+    )
 }
 
 /// Whether the reference's reader reads a frame otherwise than the engine did.
 fn misread(frame: &Frame<'_>, header: &Header) -> bool {
-    let Ok(mut read) = read_frame(frame.link.0, frame.captured) else { return true };
+    let Ok(mut read) = read_frame(frame.link.0, frame.captured) else {
+        return true;
+    };
     // Where segmentation offload left the length open, only the engine knows the frame's.
-    read.length = read.length.or((header.known & known::LENGTH != 0).then_some(header.length));
+    read.length = read
+        .length
+        .or((header.known & known::LENGTH != 0).then_some(header.length));
     Header::from(&read.at(Hook::Prerouting, None)) != *header
 }
 
@@ -241,7 +270,10 @@ pub(crate) fn run(
             .collect();
         workers
             .into_iter()
-            .flat_map(|w| w.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .flat_map(|w| {
+                w.join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
             .collect()
     });
     found.sort_by_key(|d| (d.capture, d.frame));
@@ -268,13 +300,22 @@ fn judge(
     let mut found = Vec::new();
     loop {
         let first = next.fetch_add(BLOCK, Ordering::Relaxed);
-        let Some(block) = all.get(first as usize..) else { return found };
+        let Some(block) = all.get(first as usize..) else {
+            return found;
+        };
         if block.is_empty() {
             return found;
         }
         let block = &block[..block.len().min(BLOCK as usize)];
-        found.extend(block.iter().filter_map(|(met, distinct)| compare(met, distinct, rules)));
-        progress(Progress { done: first + block.len() as u64, total: all.len() as u64 });
+        found.extend(
+            block
+                .iter()
+                .filter_map(|(met, distinct)| compare(met, distinct, rules)),
+        );
+        progress(Progress {
+            done: first + block.len() as u64,
+            total: all.len() as u64,
+        });
     }
 }
 

@@ -79,7 +79,9 @@ impl Counts {
         let family = |family| FamilyCounts {
             dnats: vec![
                 AHashMap::new();
-                rules.of(family).map_or(0, |rules| rules.program.acts().len())
+                rules
+                    .of(family)
+                    .map_or(0, |rules| rules.program.acts().len())
             ],
             ..FamilyCounts::default()
         };
@@ -188,14 +190,25 @@ trait Kinds {
 impl Kinds for Program {
     fn kind_of(&self, class: ClassId, dnat: Option<(Nat, RuleId)>, end: u32) -> Kind {
         let end = self.end(kpclass_compiler::program::node::EndId(end));
-        Kind { class, dnat, disposition: end.disposition, decided_by: end.decided_by }
+        Kind {
+            class,
+            dnat,
+            disposition: end.disposition,
+            decided_by: end.decided_by,
+        }
     }
 
     fn kind_of_act(&self, act: u32, end: u32) -> Kind {
         use kpclass_compiler::program::node::{Act, ActId};
         let class = self.act_class(ActId(act));
         let dnat = match self.acts()[act as usize] {
-            Act::Dnat(dnat) => Some((Nat { address: dnat.address, port: dnat.port }, dnat.rule)),
+            Act::Dnat(dnat) => Some((
+                Nat {
+                    address: dnat.address,
+                    port: dnat.port,
+                },
+                dnat.rule,
+            )),
             _ => None,
         };
         self.kind_of(class, dnat, end)

@@ -20,7 +20,10 @@ pub fn number(header: &Header, seed: u64) -> u64 {
     let rest = ports | u64::from(header.protocol) << 32;
     let mut state = fold(seed ^ A, rest ^ B);
     if header.known & known::V6 == 0 {
-        state = fold(state ^ header.source as u64 ^ A, header.destination as u64 ^ B);
+        state = fold(
+            state ^ header.source as u64 ^ A,
+            header.destination as u64 ^ B,
+        );
     } else {
         for half in [header.source, header.destination] {
             state = fold(state ^ half as u64, (half >> 64) as u64 ^ A);

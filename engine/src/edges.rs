@@ -36,7 +36,11 @@ impl Numbers {
 
     /// One of a list; `None` if it is empty.
     pub fn one<'l, T>(&mut self, list: &'l [T]) -> Option<&'l T> {
-        if list.is_empty() { None } else { Some(&list[self.below(list.len())]) }
+        if list.is_empty() {
+            None
+        } else {
+            Some(&list[self.below(list.len())])
+        }
     }
 }
 
@@ -63,7 +67,11 @@ impl<'a> Edges<'a> {
             addresses: Vec::new(),
             ports: vec![0, 1, 80, 443, 65535],
             interfaces: vec![Interface::lo()],
-            locals: locals.iter().copied().filter(|a| Family::of(*a) == family).collect(),
+            locals: locals
+                .iter()
+                .copied()
+                .filter(|a| Family::of(*a) == family)
+                .collect(),
             numbers: Numbers::new(seed),
         };
         edges.collect();
@@ -72,7 +80,10 @@ impl<'a> Edges<'a> {
 
     /// The values that rules name, each a choice for every packet's other fields.
     fn collect(&mut self) {
-        let all = self.ruleset.rules().flat_map(|(_, rule)| self.ruleset.matches(rule));
+        let all = self
+            .ruleset
+            .rules()
+            .flat_map(|(_, rule)| self.ruleset.matches(rule));
         for m in all {
             match &m.kind {
                 MatchKind::Source(p) | MatchKind::Destination(p) => {
@@ -91,7 +102,8 @@ impl<'a> Edges<'a> {
             Family::V6 => [0x2001_0db8 << 96 | 9, 0xfd00 << 112 | 0x99],
         };
         self.addresses.extend(outside);
-        self.addresses.extend(self.locals.iter().map(|a| address_number(*a)));
+        self.addresses
+            .extend(self.locals.iter().map(|a| address_number(*a)));
         self.addresses.sort_unstable();
         self.addresses.dedup();
         self.ports.sort_unstable();
@@ -103,7 +115,9 @@ impl<'a> Edges<'a> {
     /// The packets of one rule; `extra` more are drawn at random around it.
     pub fn of_rule(&mut self, rule: RuleId, extra: usize) -> Vec<Packet> {
         let way = self.way(rule);
-        let Some(hook) = self.start(&way) else { return Vec::new() };
+        let Some(hook) = self.start(&way) else {
+            return Vec::new();
+        };
         let mut base = self.anything(hook);
         for rule in &way {
             for m in self.ruleset.matches(self.ruleset.rule(*rule)) {
@@ -156,7 +170,11 @@ impl<'a> Edges<'a> {
     }
 
     fn address(&mut self) -> IpAddr {
-        let number = self.numbers.one(&self.addresses).copied().unwrap_or_default();
+        let number = self
+            .numbers
+            .one(&self.addresses)
+            .copied()
+            .unwrap_or_default();
         let step = [0, 0, 0, 1, u128::MAX][self.numbers.below(5)];
         let all = match self.ruleset.family() {
             Family::V4 => u128::from(u32::MAX),
@@ -181,15 +199,19 @@ impl<'a> Edges<'a> {
 
     /// A packet with fields that some rule names.
     pub fn anything(&mut self, hook: Hook) -> Packet {
-        let number = [protocol::TCP, protocol::TCP, protocol::UDP, protocol::SCTP]
-            [self.numbers.below(4)];
+        let number =
+            [protocol::TCP, protocol::TCP, protocol::UDP, protocol::SCTP][self.numbers.below(4)];
         let (mut source, destination) = (self.address(), self.address());
         if hook == Hook::Output {
             source = self.numbers.one(&self.locals).copied().unwrap_or(source);
         }
         let ports = (40_000 + self.numbers.below(1000) as u16, self.port());
         let mut packet = Packet::new(hook, number, source, destination, Some(ports));
-        packet.in_interface = if hook == Hook::Prerouting { self.device() } else { None };
+        packet.in_interface = if hook == Hook::Prerouting {
+            self.device()
+        } else {
+            None
+        };
         packet
     }
 
@@ -224,7 +246,12 @@ fn ways_in(ruleset: &Ruleset) -> Vec<Option<RuleId>> {
     let mut seen = vec![false; ruleset.chains().len()];
     let mut queue: std::collections::VecDeque<ChainId> = TableId::ALL
         .into_iter()
-        .flat_map(|table| table.hooks().iter().filter_map(move |hook| ruleset.entry(table, *hook)))
+        .flat_map(|table| {
+            table
+                .hooks()
+                .iter()
+                .filter_map(move |hook| ruleset.entry(table, *hook))
+        })
         .collect();
     queue.iter().for_each(|chain| seen[chain.index()] = true);
     while let Some(chain) = queue.pop_front() {
@@ -294,7 +321,11 @@ fn inside(prefix: Prefix, inverted: bool, present: IpAddr) -> IpAddr {
     if prefix.contains(present) != inverted {
         return present;
     }
-    if inverted { stepped(last(prefix), 1) } else { prefix.address() }
+    if inverted {
+        stepped(last(prefix), 1)
+    } else {
+        prefix.address()
+    }
 }
 
 fn last(prefix: Prefix) -> IpAddr {
@@ -303,7 +334,10 @@ fn last(prefix: Prefix) -> IpAddr {
         Family::V4 => u128::from(u32::MAX),
         Family::V6 => u128::MAX,
     };
-    number_address(prefix.family(), address_number(prefix.address()) | hosts & all)
+    number_address(
+        prefix.family(),
+        address_number(prefix.address()) | hosts & all,
+    )
 }
 
 fn stepped(address: IpAddr, step: i8) -> IpAddr {
@@ -350,9 +384,9 @@ fn beside(base: &Packet, m: &Match) -> Vec<Packet> {
         MatchKind::Destination(p) => addresses(p).map(|a| with(&|p| p.destination = a)).to_vec(),
         MatchKind::Tcp(t) => ports(t.ports),
         MatchKind::Udp(p) | MatchKind::Sctp(p) => ports(*p),
-        MatchKind::Protocol(_) => {
-            [6, 17, 132, 1, 47].map(|number| with(&|p| p.protocol = number)).to_vec()
-        }
+        MatchKind::Protocol(_) => [6, 17, 132, 1, 47]
+            .map(|number| with(&|p| p.protocol = number))
+            .to_vec(),
         MatchKind::Mark(t) => [t.value, t.value ^ t.mask, !t.value]
             .map(|mark| with(&|p| p.mark = mark))
             .to_vec(),
@@ -367,8 +401,11 @@ fn beside(base: &Packet, m: &Match) -> Vec<Packet> {
 fn settle(packet: &mut Packet) {
     let has_ports = matches!(packet.protocol, 6 | 17 | 33 | 132 | 136);
     packet.ports = has_ports.then(|| packet.ports.unwrap_or((40_000, 80)));
-    packet.tcp_flags = (packet.protocol == protocol::TCP)
-        .then(|| packet.tcp_flags.unwrap_or(kpclass_ruleset::packet::tcp_flag::SYN));
+    packet.tcp_flags = (packet.protocol == protocol::TCP).then(|| {
+        packet
+            .tcp_flags
+            .unwrap_or(kpclass_ruleset::packet::tcp_flag::SYN)
+    });
     packet.icmp = match packet.protocol {
         protocol::ICMP => Some(packet.icmp.unwrap_or((8, 0))),
         protocol::ICMPV6 => Some(packet.icmp.unwrap_or((128, 0))),

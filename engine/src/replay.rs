@@ -98,7 +98,10 @@ pub fn replay(
     listeners: Listeners<'_>,
 ) -> Result<Report, CaptureError> {
     let started = Instant::now();
-    let Listeners { progress, mut verdicts } = listeners;
+    let Listeners {
+        progress,
+        mut verdicts,
+    } = listeners;
     let mut counts = Counts::new(rules);
     let mut pending = check::Pending::new(settings.check);
     let mut cuts = Vec::new();
@@ -114,14 +117,22 @@ pub fn replay(
         counts.merge(&one.0);
         pending.merge(one.1);
         if let Some(cut) = capture.cut_off() {
-            cuts.push(Cut { capture: capture.name().to_owned(), cut: cut.clone() });
+            cuts.push(Cut {
+                capture: capture.name().to_owned(),
+                cut: cut.clone(),
+            });
         }
     }
     let replay_s = started.elapsed().as_secs_f64();
     let checked = Instant::now();
     let check = check::run(pending, rules, settings, progress);
-    let timing = Timing { replay_s, check_s: checked.elapsed().as_secs_f64() };
-    Ok(Report::new(rules, settings, captures, counts, check, cuts, timing))
+    let timing = Timing {
+        replay_s,
+        check_s: checked.elapsed().as_secs_f64(),
+    };
+    Ok(Report::new(
+        rules, settings, captures, counts, check, cuts, timing,
+    ))
 }
 
 type Write<'w, 'l> = &'w mut (dyn FnMut(FrameVerdict<'_>) + Send + 'l);
@@ -151,17 +162,22 @@ fn replay_one(
             })
             .collect();
         drop((chunk_from, verdict_to));
-        let writer = verdicts.map(|write| scope.spawn(move || Ordered::new(write).drain(&verdict_from)));
+        let writer =
+            verdicts.map(|write| scope.spawn(move || Ordered::new(write).drain(&verdict_from)));
         let scanned = scan(capture, &chunk_to);
         drop(chunk_to);
         let mut total = (Counts::new(rules), check::Pending::new(settings.check));
         for worker in workers {
-            let (counts, pending) = worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let (counts, pending) = worker
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             total.0.merge(&counts);
             total.1.merge(pending);
         }
         if let Some(writer) = writer {
-            writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            writer
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         }
         scanned.map(|()| total)
     })
@@ -190,4 +206,3 @@ fn work(
         }
     }
 }
-

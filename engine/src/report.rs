@@ -186,7 +186,11 @@ impl Report {
             unknowns: sums
                 .unknowns
                 .into_iter()
-                .map(|((family, unknown), packets)| MissingFact { family, unknown, packets })
+                .map(|((family, unknown), packets)| MissingFact {
+                    family,
+                    unknown,
+                    packets,
+                })
                 .collect(),
             cuts,
             check,
@@ -215,7 +219,10 @@ impl Sums {
             self.unmatched += tally.packets;
             return;
         };
-        let row = self.services.entry((service.to_owned(), family, kind.class)).or_default();
+        let row = self
+            .services
+            .entry((service.to_owned(), family, kind.class))
+            .or_default();
         row.0.merge(&tally);
         if let Some((nat, _)) = kind.dnat {
             *row.1.entry(nat).or_default() += tally.packets;
@@ -233,11 +240,22 @@ fn services(
         let mut endpoints: BTreeMap<Nat, EndpointTraffic> = packets
             .into_iter()
             .map(|(endpoint, packets)| {
-                (endpoint, EndpointTraffic { endpoint, packets, probability: None })
+                (
+                    endpoint,
+                    EndpointTraffic {
+                        endpoint,
+                        packets,
+                        probability: None,
+                    },
+                )
             })
             .collect();
         for (endpoint, chance) in chances(&of.program, class) {
-            let unused = EndpointTraffic { endpoint, packets: 0, probability: None };
+            let unused = EndpointTraffic {
+                endpoint,
+                packets: 0,
+                probability: None,
+            };
             let entry = endpoints.entry(endpoint).or_insert(unused);
             entry.probability = Some(entry.probability.unwrap_or(0.0).max(chance));
         }
@@ -252,11 +270,21 @@ fn services(
 }
 
 fn chances(program: &Program, class: ClassId) -> Vec<(Nat, f64)> {
-    let dnat = |(act, chance): (kpclass_compiler::program::node::ActId, f64)| {
-        match program.acts()[act.0 as usize] {
-            Act::Dnat(dnat) => Some((Nat { address: dnat.address, port: dnat.port }, chance)),
-            _ => None,
-        }
+    let dnat = |(act, chance): (kpclass_compiler::program::node::ActId, f64)| match program.acts()
+        [act.0 as usize]
+    {
+        Act::Dnat(dnat) => Some((
+            Nat {
+                address: dnat.address,
+                port: dnat.port,
+            },
+            chance,
+        )),
+        _ => None,
     };
-    program.dnat_chances(class).into_iter().filter_map(dnat).collect()
+    program
+        .dnat_chances(class)
+        .into_iter()
+        .filter_map(dnat)
+        .collect()
 }

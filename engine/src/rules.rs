@@ -55,9 +55,15 @@ impl<'a> Rules<'a> {
         config: &Config,
     ) -> Result<Self, RulesError> {
         let family = |ruleset: Option<&'a Ruleset>| {
-            ruleset.map(|ruleset| FamilyRules::new(ruleset, node, config)).transpose()
+            ruleset
+                .map(|ruleset| FamilyRules::new(ruleset, node, config))
+                .transpose()
         };
-        Ok(Self { v4: family(v4)?, v6: family(v6)?, node })
+        Ok(Self {
+            v4: family(v4)?,
+            v6: family(v6)?,
+            node,
+        })
     }
 
     /// One family's.
@@ -71,16 +77,13 @@ impl<'a> Rules<'a> {
     /// Each family that has rules.
     pub fn families(&self) -> impl Iterator<Item = (Family, &FamilyRules<'a>)> {
         let both = [(Family::V4, &self.v4), (Family::V6, &self.v6)];
-        both.into_iter().filter_map(|(family, rules)| Some((family, rules.as_ref()?)))
+        both.into_iter()
+            .filter_map(|(family, rules)| Some((family, rules.as_ref()?)))
     }
 }
 
 impl<'a> FamilyRules<'a> {
-    fn new(
-        ruleset: &'a Ruleset,
-        node: &'a NodeFacts,
-        config: &Config,
-    ) -> Result<Self, RulesError> {
+    fn new(ruleset: &'a Ruleset, node: &'a NodeFacts, config: &Config) -> Result<Self, RulesError> {
         Ok(Self {
             ruleset,
             program: Program::compile(ruleset, node, config)?,

@@ -60,7 +60,11 @@ pub(crate) struct Ordered<'w, 'l> {
 
 impl<'w, 'l> Ordered<'w, 'l> {
     pub(crate) fn new(write: &'w mut (dyn FnMut(FrameVerdict<'_>) + Send + 'l)) -> Self {
-        Self { write, waiting: BTreeMap::new(), next: 0 }
+        Self {
+            write,
+            waiting: BTreeMap::new(),
+            next: 0,
+        }
     }
 
     /// Takes chunks until there are no more. Few wait: workers take chunks in order, so none is more than a queue ahead.
@@ -69,11 +73,16 @@ impl<'w, 'l> Ordered<'w, 'l> {
             self.waiting.insert(chunk.index, chunk);
             while let Some(chunk) = self.waiting.remove(&self.next) {
                 self.next += 1;
-                chunk.frames.iter().for_each(|frame| (self.write)(frame.borrow()));
+                chunk
+                    .frames
+                    .iter()
+                    .for_each(|frame| (self.write)(frame.borrow()));
             }
         }
         let rest = std::mem::take(&mut self.waiting);
-        rest.values().flat_map(|c| &c.frames).for_each(|frame| (self.write)(frame.borrow()));
+        rest.values()
+            .flat_map(|c| &c.frames)
+            .for_each(|frame| (self.write)(frame.borrow()));
     }
 }
 

@@ -59,7 +59,10 @@ impl<'r, 'a> Worker<'r, 'a> {
             return None;
         }
         let frames = chunk.frames().map(|frame| self.verdict(&frame)).collect();
-        Some(ChunkVerdicts { index: chunk.index(), frames })
+        Some(ChunkVerdicts {
+            index: chunk.index(),
+            frames,
+        })
     }
 
     fn verdict(&mut self, frame: &Frame<'_>) -> OwnedVerdict {
@@ -77,12 +80,7 @@ impl<'r, 'a> Worker<'r, 'a> {
     }
 
     /// The decision in full; [`Self::packet`] made sure that the family has rules.
-    fn decision(
-        &self,
-        family: Family,
-        header: &Header,
-        context: &Context,
-    ) -> (ClassId, Decision) {
+    fn decision(&self, family: Family, header: &Header, context: &Context) -> (ClassId, Decision) {
         let drawn = draw::number(header, self.settings.seed);
         let decided = self.rules.of(family).and_then(|rules| {
             let decision = rules.program.decide(header, context, drawn)?;
@@ -110,12 +108,16 @@ impl<'r, 'a> Worker<'r, 'a> {
     /// The packet of a frame and what is known beside its header.
     #[inline]
     fn packet(&mut self, frame: &Frame<'_>) -> Result<(Family, Header, Context), SkipReason> {
-        let header = extract(frame.link, frame.captured, frame.original_len)
-            .map_err(SkipReason::Frame)?;
+        let header =
+            extract(frame.link, frame.captured, frame.original_len).map_err(SkipReason::Frame)?;
         if header.known & known::FRAGMENT != 0 {
             return Err(SkipReason::LaterFragment);
         }
-        let family = if header.known & known::V6 == 0 { Family::V4 } else { Family::V6 };
+        let family = if header.known & known::V6 == 0 {
+            Family::V4
+        } else {
+            Family::V6
+        };
         if self.rules.of(family).is_none() {
             return Err(SkipReason::NoRules(family));
         }
@@ -132,7 +134,11 @@ impl<'r, 'a> Worker<'r, 'a> {
         let arrives = hook == Hook::Prerouting;
         Context {
             hook,
-            in_interface: if arrives { self.device(frame.interface.0) } else { None },
+            in_interface: if arrives {
+                self.device(frame.interface.0)
+            } else {
+                None
+            },
             mark: self.settings.mark,
             ctstate: CtState::New,
         }
@@ -160,7 +166,9 @@ impl<'r, 'a> Worker<'r, 'a> {
         context: &Context,
     ) {
         let rules = self.rules;
-        let Some(rules) = rules.of(family) else { return };
+        let Some(rules) = rules.of(family) else {
+            return;
+        };
         let program = &rules.program;
         let class = program.class(header);
         let drawn = draw::number(header, self.settings.seed);
@@ -168,10 +176,15 @@ impl<'r, 'a> Worker<'r, 'a> {
         let outcome = root.and_then(|root| program.outcome(class, root, header, context, drawn));
         let bytes = frame.original_len;
         match outcome {
-            Some(outcome) => self.counts.family_mut(family).outcome(class, &outcome, bytes),
+            Some(outcome) => self
+                .counts
+                .family_mut(family)
+                .outcome(class, &outcome, bytes),
             None => {
                 let (class, decision) = self.decision(family, header, context);
-                self.counts.family_mut(family).decision(class, &decision, bytes);
+                self.counts
+                    .family_mut(family)
+                    .decision(class, &decision, bytes);
             }
         }
         self.remember(frame, rules, header, context);
@@ -185,6 +198,7 @@ impl<'r, 'a> Worker<'r, 'a> {
         header: &Header,
         context: &Context,
     ) {
-        self.pending.remember(self.capture, frame, &rules.program, header, context);
+        self.pending
+            .remember(self.capture, frame, &rules.program, header, context);
     }
 }

@@ -33,13 +33,17 @@ fn rulesets(path: &Path) -> Vec<Ruleset> {
 /// Compares the two on one packet; the difference as text.
 fn compare(walk: &Walk<'_>, program: &Program, packet: &Packet) -> Result<(), String> {
     let (header, context) = (Header::from(packet), Context::from(packet));
-    let program = program.partition(&header, &context).expect("compiled for every packet");
+    let program = program
+        .partition(&header, &context)
+        .expect("compiled for every packet");
     let reference = walk.partition(packet);
     let Some((draw, reference, program)) = first_difference(&reference, &program) else {
         return Ok(());
     };
     let spec = kpclass_ruleset::spec::of_packet(packet);
-    Err(format!("{spec}\n  number {draw}\n  reference {reference:#?}\n  program {program:#?}"))
+    Err(format!(
+        "{spec}\n  number {draw}\n  reference {reference:#?}\n  program {program:#?}"
+    ))
 }
 
 struct Tried {
@@ -51,16 +55,25 @@ fn judge(ruleset: &Ruleset, node: &NodeFacts, config: &Config, extra: usize, see
     let program = Program::compile(ruleset, node, config).unwrap();
     program.verify().unwrap();
     let walk = Walk::new(ruleset, node).unwrap();
-    let locals: Vec<IpAddr> =
-        node.local.iter().flat_map(|l| l.addresses.iter().copied()).collect();
+    let locals: Vec<IpAddr> = node
+        .local
+        .iter()
+        .flat_map(|l| l.addresses.iter().copied())
+        .collect();
     let mut locals = locals;
     locals.sort();
     let mut edges = Edges::new(ruleset, &locals, seed);
-    let mut tried = Tried { packets: 0, rewritten: 0 };
+    let mut tried = Tried {
+        packets: 0,
+        rewritten: 0,
+    };
     for (id, _) in ruleset.rules() {
         for packet in edges.of_rule(id, extra) {
             if let Err(difference) = compare(&walk, &program, &packet) {
-                panic!("seed {seed}, rule {id:?}, {:?}\n{difference}", config.passes);
+                panic!(
+                    "seed {seed}, rule {id:?}, {:?}\n{difference}",
+                    config.passes
+                );
             }
             tried.packets += 1;
             let decision = walk.decide(&packet, 1 << 63).decision;
@@ -81,7 +94,13 @@ fn judge(ruleset: &Ruleset, node: &NodeFacts, config: &Config, extra: usize, see
 
 /// A node with addresses, and one of which none are known.
 fn nodes() -> [NodeFacts; 2] {
-    let addresses = ["192.168.0.2", "10.10.2.58", "172.18.0.2", "fd00::2", "192.168.99.11"];
+    let addresses = [
+        "192.168.0.2",
+        "10.10.2.58",
+        "172.18.0.2",
+        "fd00::2",
+        "192.168.99.11",
+    ];
     let addresses = addresses.map(|a| a.parse::<IpAddr>().unwrap());
     let known = NodeFacts {
         local: Some(LocalAddresses::new(addresses)),
@@ -111,7 +130,10 @@ fn program_and_reference_agree_on_the_edges_of_kube_proxys_rules() {
     }
     dumps.sort();
     assert!(dumps.len() >= 8, "{dumps:?}");
-    let mut total = Tried { packets: 0, rewritten: 0 };
+    let mut total = Tried {
+        packets: 0,
+        rewritten: 0,
+    };
     for (at, dump) in dumps.iter().enumerate() {
         for ruleset in rulesets(dump) {
             for node in nodes() {
@@ -123,7 +145,10 @@ fn program_and_reference_agree_on_the_edges_of_kube_proxys_rules() {
     }
     eprintln!("{} packets, {} rewritten", total.packets, total.rewritten);
     assert!(total.packets > 100_000);
-    assert!(total.rewritten * 10 > total.packets, "too few packets meet a Service");
+    assert!(
+        total.rewritten * 10 > total.packets,
+        "too few packets meet a Service"
+    );
 }
 
 #[test]
@@ -136,17 +161,35 @@ fn every_pass_may_be_off() {
     let ruleset = rulesets(&dump).pop().unwrap();
     let on = Passes::default();
     let off = [
-        Passes { merge_tails: false, ..on },
-        Passes { select: false, ..on },
+        Passes {
+            merge_tails: false,
+            ..on
+        },
+        Passes {
+            select: false,
+            ..on
+        },
         Passes { share: false, ..on },
     ];
     for passes in off {
         for node in nodes() {
-            judge(&ruleset, &node, &Config { passes, ..Config::any() }, 4, 7);
+            judge(
+                &ruleset,
+                &node,
+                &Config {
+                    passes,
+                    ..Config::any()
+                },
+                4,
+                7,
+            );
         }
     }
     for node in nodes() {
-        let walked = Config { class_nodes: 0, ..Config::any() };
+        let walked = Config {
+            class_nodes: 0,
+            ..Config::any()
+        };
         judge(&ruleset, &node, &walked, 4, 8);
     }
 }

@@ -26,7 +26,11 @@ impl Program {
                     let p = f64::from(draw.n) / f64::from(draw.d);
                     work.extend([(yes, chance * p), (no, chance * (1.0 - p))]);
                 }
-                Node::Select { first, count, targets } => {
+                Node::Select {
+                    first,
+                    count,
+                    targets,
+                } => {
                     let mut left = chance;
                     for i in 0..count {
                         let draw = self.thresholds[(first + i) as usize];

@@ -107,8 +107,17 @@ impl Program {
     /// Routing of an arrived packet with this present destination.
     pub(super) fn route(&self, header: &Header, context: &Context, destination: u128) -> Route {
         let by_lo = context.in_interface == Some(Interface::lo());
-        let Header { protocol, source, .. } = *header;
-        addresses::route(&self.rules.node, self.family, protocol, source, destination, by_lo)
+        let Header {
+            protocol, source, ..
+        } = *header;
+        addresses::route(
+            &self.rules.node,
+            self.family,
+            protocol,
+            source,
+            destination,
+            by_lo,
+        )
     }
 
     pub(super) fn run<'p>(&'p self, header: &'p Header, context: &'p Context) -> Option<Run<'p>> {

@@ -47,26 +47,45 @@ impl Program {
         draw: u64,
     ) -> Option<Outcome> {
         let mut at = self.classes[class.0 as usize].roots[root];
-        let mut outcome = Outcome { end: EndId(0), dnat: None, masqueraded: false };
+        let mut outcome = Outcome {
+            end: EndId(0),
+            dnat: None,
+            masqueraded: false,
+        };
         let run = self.run(header, context)?;
         loop {
             at = match self.nodes[at.0 as usize] {
-                Node::Test { test, inverted, yes, no, .. } => {
-                    match run.answer(&self.tests[test.0 as usize]) {
-                        Ok(answer) if answer != inverted => yes,
-                        Ok(_) => no,
-                        Err(_) => return None,
+                Node::Test {
+                    test,
+                    inverted,
+                    yes,
+                    no,
+                    ..
+                } => match run.answer(&self.tests[test.0 as usize]) {
+                    Ok(answer) if answer != inverted => yes,
+                    Ok(_) => no,
+                    Err(_) => return None,
+                },
+                Node::Draw {
+                    draw: threshold,
+                    yes,
+                    no,
+                } => {
+                    if draw < self.draws[threshold.0 as usize].below {
+                        yes
+                    } else {
+                        no
                     }
                 }
-                Node::Draw { draw: threshold, yes, no } => {
-                    if draw < self.draws[threshold.0 as usize].below { yes } else { no }
-                }
-                Node::Select { first, count, targets } => {
-                    self.selected(first, count, targets, draw)
-                }
-                Node::Route { destination, children } => {
-                    self.routed(header, context, destination, children)?
-                }
+                Node::Select {
+                    first,
+                    count,
+                    targets,
+                } => self.selected(first, count, targets, draw),
+                Node::Route {
+                    destination,
+                    children,
+                } => self.routed(header, context, destination, children)?,
                 Node::Act { act, next } => {
                     match self.acts[act.0 as usize] {
                         Act::Dnat(_) => outcome.dnat = Some(act),
