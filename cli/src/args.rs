@@ -1,5 +1,6 @@
 //! What was typed. Nothing is opened or looked up here; [`crate::options`] says what it means.
 
+use crate::generate::Generate;
 use crate::help;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use std::path::PathBuf;
@@ -40,6 +41,9 @@ pub(crate) enum Verb {
     /// Print a stage of the compilation as text
     #[command(long_about = help::DUMP, after_long_help = help::DUMP_EXAMPLES)]
     Dump(Dump),
+    /// Write synthetic clusters, and captures that hit them
+    #[command(long_about = help::GENERATE, after_long_help = help::GENERATE_EXAMPLES)]
+    Generate(Generate),
     /// Print completions for a shell
     #[command(after_long_help = help::COMPLETIONS_EXAMPLES)]
     Completions(Completions),

@@ -9,6 +9,7 @@ mod services;
 
 use crate::Ending;
 use crate::args::Verb;
+use crate::generate;
 use crate::output::Output;
 use crate::trouble::Trouble;
 
@@ -17,6 +18,7 @@ pub(crate) fn run(verb: Verb, output: &mut Output) -> Result<Ending, Trouble> {
     match verb {
         Verb::Completions(typed) => completions::run(&typed, output),
         Verb::Man => man::run(output),
+        Verb::Generate(typed) => generate::run(&typed),
         Verb::Dump(typed) => dump::run(&typed, output),
         Verb::Replay(typed) => replay::run(&typed, output),
         Verb::Services(typed) => services::run(&typed, output),

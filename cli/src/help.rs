@@ -73,3 +73,14 @@ Examples:
 pub(crate) const MAN_EXAMPLES: &str = "\
 Examples:
   kpclass man > kpclass.1 && man ./kpclass.1";
+
+pub(crate) const GENERATE: &str = "\
+Write synthetic clusters (the rules that kube-proxy writes, of any size, with every feature of Services), and captures \
+whose packets hit the Services of a dump: from pods, from outside, from the node, from an endpoint to its own Service, \
+and some to no Service at all. The same seed gives the same bytes.";
+
+pub(crate) const GENERATE_EXAMPLES: &str = "\
+Examples:
+  kpclass generate cluster --services 5000 --endpoints 10 -o big.rules
+  kpclass generate capture --rules big.rules --frames 1000000 -o big.pcap
+  kpclass replay big.pcap --rules big.rules --local-addrs 192.168.10.2";

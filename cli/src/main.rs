@@ -5,6 +5,7 @@
 
 mod args;
 mod commands;
+mod generate;
 mod help;
 mod inputs;
 mod options;

@@ -50,10 +50,10 @@ fn add_rule(builder: &mut RulesetBuilder, table: TableId, rule: &str) {
     let words = words(rule);
     let mut words = words.iter().map(String::as_str);
     let chain = builder.chain(table, words.next().unwrap());
-    let (mut matches, mut target, mut inverted) = (Vec::new(), Target::None, false);
+    let (mut matches, mut target) = (Vec::new(), Target::None);
     let mut next_inverted = false;
     while let Some(word) = words.next() {
-        inverted = std::mem::replace(&mut next_inverted, false);
+        let inverted = std::mem::replace(&mut next_inverted, false);
         let mut kind = None;
         match word {
             "!" => next_inverted = true,
@@ -251,6 +251,11 @@ fn the_zoo_in_every_version() {
         assert_eq!(everything.affinity_seconds, Some(600));
         assert_eq!(everything.source_ranges, [prefix("198.51.100.0/24")]);
         let remote = service(&services, "zoo/lb-local-remoteonly:http");
+        assert!(remote.external_local && !remote.internal_local);
+        assert!(
+            remote.has_no_local_endpoints() && !remote.has_no_endpoints(),
+            "{version}"
+        );
         assert!(service(&services, "zoo/lb-noeps:http").has_no_endpoints());
         for (id, rule) in rules.rules() {
             let ours = rules.comment(rule).is_some_and(|c| c.contains("zoo/"));
@@ -287,7 +292,7 @@ fn asked_keys(api: &Value, version: &str) -> BTreeMap<String, BTreeSet<String>> 
             for ingress in list(&item["status"]["loadBalancer"]["ingress"]) {
                 // Versions before 1.29 do not know the field.
                 let vip = ingress["ipMode"] != "Proxy" || version != "v1.30";
-                for ip in ingress["ip"].as_str().filter(v4).filter(|_| vip) {
+                if let Some(ip) = ingress["ip"].as_str().filter(v4).filter(|_| vip) {
                     keys.insert(format!("load-balancer IP {protocol} {ip}:{number}"));
                 }
             }

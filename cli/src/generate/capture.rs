@@ -1,0 +1,124 @@
+//! Writes frames as a capture.
+
+use super::frame::{Link, Origin};
+use pcap_file::pcap::{PcapHeader, PcapPacket, PcapTsResolution, PcapWriteError, PcapWriter};
+use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketBlock;
+use pcap_file::pcapng::blocks::interface_description::{
+    InterfaceDescriptionBlock, InterfaceDescriptionOption,
+};
+use pcap_file::pcapng::{PcapNgWriteError, PcapNgWriter};
+use pcap_file::{DataLink, Endianness};
+use std::borrow::Cow;
+use std::io::{self, Write};
+use std::time::Duration;
+
+/// A capture's format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Format {
+    /// Classic pcap
+    Pcap,
+    /// pcapng, with the names of the devices
+    Pcapng,
+}
+
+/// When the first frame was seen: 2026-01-01T00:00:00Z. Each next one is a microsecond later.
+const START: Duration = Duration::from_secs(1_767_225_600);
+const SNAPLEN: u32 = 262_144;
+
+/// A capture that is being written; always little-endian, so that a seed gives the same bytes everywhere.
+pub(crate) enum Capture<W: Write> {
+    /// Classic pcap, with the number of frames so far.
+    Pcap(PcapWriter<W>, u64),
+    /// pcapng.
+    Pcapng(PcapNgWriter<W>, u64),
+}
+
+impl<W: Write> Capture<W> {
+    /// Writes the file's header.
+    pub(crate) fn new(out: W, format: Format, link: Link) -> io::Result<Self> {
+        let datalink = match link {
+            Link::Ethernet => DataLink::ETHERNET,
+            Link::Sll2 => DataLink::LINUX_SLL2,
+            Link::Raw => DataLink::RAW,
+        };
+        match format {
+            Format::Pcap => {
+                let header = PcapHeader {
+                    snaplen: SNAPLEN,
+                    datalink,
+                    ts_resolution: PcapTsResolution::MicroSecond,
+                    endianness: Endianness::Little,
+                    ..PcapHeader::default()
+                };
+                Ok(Self::Pcap(
+                    PcapWriter::with_header(out, header).map_err(pcap_error)?,
+                    0,
+                ))
+            }
+            Format::Pcapng => {
+                let mut writer =
+                    PcapNgWriter::with_endianness(out, Endianness::Little).map_err(pcapng_error)?;
+                for name in ["eth0", "cni0"] {
+                    let mut interface = InterfaceDescriptionBlock::new(datalink, SNAPLEN);
+                    interface
+                        .options
+                        .push(InterfaceDescriptionOption::IfName(Cow::Borrowed(name)));
+                    writer.write_pcapng_block(interface).map_err(pcapng_error)?;
+                }
+                Ok(Self::Pcapng(writer, 0))
+            }
+        }
+    }
+
+    /// Appends a frame.
+    pub(crate) fn write(&mut self, frame: &[u8], origin: Origin) -> io::Result<()> {
+        let length = u32::try_from(frame.len()).unwrap_or(u32::MAX);
+        match self {
+            Self::Pcap(writer, frames) => {
+                let packet =
+                    PcapPacket::new(time(frames), length, frame).map_err(io::Error::other)?;
+                writer.write_packet(&packet).map_err(pcap_error)?;
+            }
+            Self::Pcapng(writer, frames) => {
+                let block = EnhancedPacketBlock {
+                    interface_id: u32::from(origin == Origin::Pod),
+                    timestamp: time(frames),
+                    original_len: length,
+                    data: Cow::Borrowed(frame),
+                    options: Vec::new(),
+                };
+                writer.write_pcapng_block(block).map_err(pcapng_error)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands everything on.
+    pub(crate) fn finish(self) -> io::Result<()> {
+        match self {
+            Self::Pcap(mut writer, _) => writer.flush().map_err(pcap_error),
+            Self::Pcapng(mut writer, _) => writer.get_mut().flush(),
+        }
+    }
+}
+
+/// The next frame's time.
+fn time(frames: &mut u64) -> Duration {
+    let time = START + Duration::from_micros(*frames);
+    *frames += 1;
+    time
+}
+
+fn pcap_error(error: PcapWriteError) -> io::Error {
+    match error {
+        PcapWriteError::Io(error) => error,
+        other => io::Error::other(other),
+    }
+}
+
+fn pcapng_error(error: PcapNgWriteError) -> io::Error {
+    match error {
+        PcapNgWriteError::Io(error) => error,
+        other => io::Error::other(other),
+    }
+}

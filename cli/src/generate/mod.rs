@@ -1,0 +1,218 @@
+//! `kpclass generate`: synthetic clusters of any size, and captures that hit them.
+//!
+//! ```text
+//! cluster: plan ─► proxy ─► iptables-save text
+//! capture: rules ─► traffic (packets) ─► frame (bytes) ─► capture (file)
+//! ```
+//!
+//! The same seed gives the same bytes on every machine.
+
+mod capture;
+mod frame;
+mod plan;
+mod proxy;
+mod random;
+#[cfg(test)]
+mod tests;
+mod traffic;
+
+use crate::Ending;
+use crate::args::RulesArgs;
+use crate::inputs::rules;
+use crate::output;
+use crate::trouble::Trouble;
+use capture::{Capture, Format};
+use clap::{Args, Subcommand, ValueEnum, ValueHint};
+use frame::{Framer, Link};
+use kpclass_ruleset::node::parse_addresses;
+use kpclass_ruleset::value::Family;
+use plan::{Feature, Plan};
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use traffic::Traffic;
+
+/// `kpclass generate`.
+#[derive(Debug, Args)]
+pub(crate) struct Generate {
+    /// What to write.
+    #[command(subcommand)]
+    pub what: What,
+}
+
+/// What `generate` writes.
+#[derive(Debug, Subcommand)]
+pub(crate) enum What {
+    /// Write a cluster's rules as kube-proxy's iptables-save
+    Cluster(ClusterArgs),
+    /// Write a capture that hits the Services of a dump
+    Capture(CaptureArgs),
+}
+
+/// `kpclass generate cluster`.
+#[derive(Debug, Args)]
+pub(crate) struct ClusterArgs {
+    /// How many Services
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub services: u32,
+    /// How many endpoints each Service has
+    #[arg(long, value_name = "N")]
+    pub endpoints: u32,
+    /// The seed: the same one gives the same rules
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// The family of all addresses
+    #[arg(long, default_value = "4")]
+    pub family: FamilyChoice,
+    /// What the Services have, in turn
+    #[arg(long, value_delimiter = ',', default_value = "all")]
+    pub features: Vec<Feature>,
+    /// Where to write; - is stdout
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output: PathBuf,
+}
+
+/// A family, by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FamilyChoice {
+    /// IPv4
+    #[value(name = "4")]
+    V4,
+    /// IPv6
+    #[value(name = "6")]
+    V6,
+}
+
+/// `kpclass generate capture`.
+#[derive(Debug, Args)]
+pub(crate) struct CaptureArgs {
+    #[command(flatten)]
+    pub rules: RulesArgs,
+    /// How many frames
+    #[arg(long, value_name = "N")]
+    pub frames: u64,
+    /// The seed: the same one gives the same frames
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Bytes of a frame, or as many as its headers need
+    #[arg(long, value_name = "BYTES", default_value_t = 60)]
+    pub size: u16,
+    /// The share of frames that go to a Service, from 0 to 1
+    #[arg(long, value_name = "SHARE", default_value_t = 0.9)]
+    pub hit: f64,
+    /// What stands in front of the IP header
+    #[arg(long, default_value = "ethernet")]
+    pub link: Link,
+    /// The file's format [default: by its ending]
+    #[arg(long)]
+    pub format: Option<Format>,
+    /// The node's addresses, to which packets to node ports go [default: those of generated clusters]
+    #[arg(long, value_name = "ADDRESSES")]
+    pub local_addrs: Option<String>,
+    /// Where to write; - is stdout
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output: PathBuf,
+}
+
+/// Writes what is asked for.
+pub(crate) fn run(typed: &Generate) -> Result<Ending, Trouble> {
+    match &typed.what {
+        What::Cluster(typed) => cluster(typed),
+        What::Capture(typed) => capture(typed),
+    }?;
+    Ok(Ending::Fine)
+}
+
+fn cluster(typed: &ClusterArgs) -> Result<(), Trouble> {
+    let plan = Plan {
+        services: typed.services,
+        endpoints: typed.endpoints,
+        family: match typed.family {
+            FamilyChoice::V4 => Family::V4,
+            FamilyChoice::V6 => Family::V6,
+        },
+        features: typed.features.clone(),
+        seed: typed.seed,
+    };
+    let cluster = plan.cluster()?;
+    let mut written = proxy::Written::default();
+    write_to(&typed.output, |out| {
+        written = proxy::write(&cluster, out)?;
+        Ok(())
+    })?;
+    let (chains, rules) = (written.chains, written.rules);
+    let node = plan::node_address(plan.family);
+    output::complain(
+        "",
+        &format!(
+            "{} services, {chains} chains, {rules} rules; the node is {node}",
+            plan.services
+        ),
+    );
+    Ok(())
+}
+
+fn capture(typed: &CaptureArgs) -> Result<(), Trouble> {
+    if !(0.0..=1.0).contains(&typed.hit) {
+        return Err(Trouble::option(
+            "--hit",
+            &typed.hit.to_string(),
+            "a share from 0 to 1",
+        ));
+    }
+    let rules = rules::load(&typed.rules)?;
+    let nodes = node_addresses(typed.local_addrs.as_deref())?;
+    let mut traffic = Traffic::new(rules::rulesets(&rules), nodes, typed.hit, typed.seed);
+    if traffic.targets() == 0 && typed.hit > 0.0 {
+        return Err(
+            Trouble::new("the rules hold no Services that a capture could hit")
+                .note("--hit 0 writes frames that miss them all"),
+        );
+    }
+    let format = typed.format.unwrap_or_else(|| by_ending(&typed.output));
+    write_to(&typed.output, |out| {
+        let mut framer = Framer::new(typed.link, usize::from(typed.size));
+        let mut capture = Capture::new(out, format, typed.link)?;
+        for _ in 0..typed.frames {
+            let (packet, origin) = traffic.packet();
+            capture.write(framer.frame(&packet, origin), origin)?;
+        }
+        capture.finish()
+    })
+}
+
+fn node_addresses(typed: Option<&str>) -> Result<Vec<IpAddr>, Trouble> {
+    let Some(text) = typed else {
+        return Ok([Family::V4, Family::V6].map(plan::node_address).to_vec());
+    };
+    let local = parse_addresses(text).map_err(|e| Trouble::new(format!("--local-addrs: {e}")))?;
+    let mut addresses: Vec<IpAddr> = local.addresses.into_iter().collect();
+    addresses.sort_unstable();
+    Ok(addresses)
+}
+
+fn by_ending(path: &Path) -> Format {
+    match path.extension() {
+        Some(ending) if ending == "pcapng" => Format::Pcapng,
+        _ => Format::Pcap,
+    }
+}
+
+/// Opens a file, or standard output for `-`, and fills it through a buffer.
+fn write_to(
+    path: &Path,
+    fill: impl FnOnce(&mut BufWriter<Box<dyn Write>>) -> io::Result<()>,
+) -> Result<(), Trouble> {
+    let stdout = path == Path::new("-");
+    let trouble = |error| match stdout {
+        true => Trouble::output(error),
+        false => Trouble::system(path.display(), &error),
+    };
+    let to: Box<dyn Write> = match stdout {
+        true => Box::new(io::stdout().lock()),
+        false => Box::new(File::create(path).map_err(trouble)?),
+    };
+    let mut out = BufWriter::with_capacity(1 << 18, to);
+    fill(&mut out).and_then(|()| out.flush()).map_err(trouble)
+}
