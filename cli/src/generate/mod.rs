@@ -13,6 +13,8 @@ mod plan;
 mod proxy;
 mod random;
 #[cfg(test)]
+mod samples;
+#[cfg(test)]
 mod tests;
 mod traffic;
 

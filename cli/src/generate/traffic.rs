@@ -136,6 +136,24 @@ impl Traffic {
         }
     }
 
+    /// One packet from every kind of sender to every way to reach a Service, then one from each to none.
+    #[cfg(test)]
+    pub(crate) fn tour(&mut self) -> Vec<(Packet, Origin)> {
+        let mut packets = Vec::new();
+        for target in self.targets.clone() {
+            for sender in [Sender::Pod, Sender::Outside, Sender::Node, Sender::Endpoint] {
+                packets.push(self.from(sender, target));
+            }
+            if let Some(allowed) = target.allowed {
+                let (mut packet, origin) = self.from(Sender::Outside, target);
+                packet.source = self.inside(allowed);
+                packets.push((packet, origin));
+            }
+        }
+        packets.extend((0..8).map(|_| self.miss(None)));
+        packets
+    }
+
     /// The next packet, and where it comes from.
     pub(crate) fn packet(&mut self) -> (Packet, Origin) {
         let hit = self.random.chance(self.hit);
@@ -146,13 +164,17 @@ impl Traffic {
     }
 
     fn to(&mut self, target: Target) -> (Packet, Origin) {
-        let family = Family::of(target.destination);
         let sender = match self.random.below(10) {
             0..=5 => Sender::Pod,
             6 | 7 => Sender::Outside,
             8 => Sender::Node,
             _ => Sender::Endpoint,
         };
+        self.from(sender, target)
+    }
+
+    fn from(&mut self, sender: Sender, target: Target) -> (Packet, Origin) {
+        let family = Family::of(target.destination);
         let (source, origin) = self.source(sender, family, target);
         let from = 1024 + self.random.below(64_512) as u16;
         let hook = if origin == Origin::Node {
