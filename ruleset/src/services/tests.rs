@@ -1,44 +1,14 @@
 use super::{KeyKind, Refusal, Service, Services};
-use crate::matches::{
-    AddressTypes, Addrtype, Match, MatchKind, Ports, Recent, RecentOperation, Statistic, TcpMatch,
-};
-use crate::target::{NatRange, Target};
-use crate::value::{Family, PortRange, Prefix, protocol};
-use crate::{FileId, Ruleset, RulesetBuilder, Source, TableId};
+use crate::readers::{Input, read};
+use crate::value::Prefix;
+use crate::{Ruleset, TableId};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-/// A small reader of kube-proxy's own words, so that these tests do not rest on the readers.
-fn ruleset(text: &str) -> Ruleset {
-    let mut builder = RulesetBuilder::new(if text.contains("::") {
-        Family::V6
-    } else {
-        Family::V4
-    });
-    let mut table = TableId::Nat;
-    for line in text.lines() {
-        if let Some(name) = line.strip_prefix('*') {
-            table = TableId::from_name(name).unwrap();
-        } else if let Some(chain) = line.strip_prefix(':') {
-            let chain = builder.chain(table, chain.split(' ').next().unwrap());
-            builder.declare(chain);
-        } else if let Some(rule) = line.strip_prefix("-A ") {
-            add_rule(&mut builder, table, rule);
-        }
-    }
-    builder.finish(vec!["test".into()])
-}
-
-fn words(rule: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    for (i, part) in rule.split('"').enumerate() {
-        match i % 2 {
-            0 => words.extend(part.split_whitespace().map(str::to_owned)),
-            _ => words.push(part.to_owned()),
-        }
-    }
-    words
+fn ruleset(text: impl Into<Vec<u8>>) -> Ruleset {
+    let rules = read(&[Input::new("test", text)]).unwrap();
+    rules.v4.or(rules.v6).unwrap()
 }
 
 fn prefix(text: &str) -> Prefix {
@@ -46,107 +16,14 @@ fn prefix(text: &str) -> Prefix {
     Prefix::with_len(address.parse().unwrap(), len.parse().unwrap()).unwrap()
 }
 
-fn add_rule(builder: &mut RulesetBuilder, table: TableId, rule: &str) {
-    let words = words(rule);
-    let mut words = words.iter().map(String::as_str);
-    let chain = builder.chain(table, words.next().unwrap());
-    let (mut matches, mut target) = (Vec::new(), Target::None);
-    let mut next_inverted = false;
-    while let Some(word) = words.next() {
-        let inverted = std::mem::replace(&mut next_inverted, false);
-        let mut kind = None;
-        match word {
-            "!" => next_inverted = true,
-            "-s" => kind = Some(MatchKind::Source(prefix(words.next().unwrap()))),
-            "-d" => kind = Some(MatchKind::Destination(prefix(words.next().unwrap()))),
-            "-p" => {
-                let name = words.next().unwrap();
-                let number = protocol::NAMES.iter().find(|(_, n)| *n == name).unwrap().0;
-                kind = Some(MatchKind::Protocol(number));
-            }
-            "--comment" => {
-                kind = Some(MatchKind::Comment(
-                    builder.strings.intern(words.next().unwrap()),
-                ))
-            }
-            "--dport" => {
-                let destination = PortRange::single(words.next().unwrap().parse().unwrap());
-                let ports = Ports {
-                    destination,
-                    ..Ports::ANY
-                };
-                kind = Some(MatchKind::Tcp(TcpMatch {
-                    ports,
-                    ..TcpMatch::ANY
-                }));
-            }
-            "--dst-type" => {
-                let destination = Some((AddressTypes::LOCAL, inverted));
-                let addrtype = Addrtype {
-                    source: None,
-                    destination,
-                    limit_in: false,
-                    limit_out: false,
-                };
-                words.next();
-                kind = Some(MatchKind::Addrtype(addrtype));
-            }
-            "--probability" => {
-                let p: f64 = words.next().unwrap().parse().unwrap();
-                let threshold = (p * f64::from(1u32 << 31)).round() as u32;
-                kind = Some(MatchKind::Statistic(Statistic::Random { threshold }));
-            }
-            "--rcheck" => {
-                let recent = Recent {
-                    name: builder.strings.intern("x"),
-                    operation: RecentOperation::Check,
-                    by_destination: false,
-                    mask: "255.255.255.255".parse().unwrap(),
-                    seconds: words.nth(1).unwrap().parse().unwrap(),
-                    reap: true,
-                    hitcount: 0,
-                    rttl: false,
-                };
-                kind = Some(MatchKind::Recent(Box::new(recent)));
-            }
-            "--to-destination" => {
-                let to: std::net::SocketAddr = words.next().unwrap().parse().unwrap();
-                let addresses = Some((to.ip(), to.ip()));
-                let ports = Some(PortRange::single(to.port()));
-                target = Target::Dnat(NatRange {
-                    addresses,
-                    ports,
-                    ..NatRange::default()
-                });
-            }
-            "-j" => {
-                let name = words.next().unwrap();
-                let builtin = ["DNAT", "MARK", "MASQUERADE", "REJECT", "RETURN", "ACCEPT"];
-                target = match name {
-                    "DROP" => Target::Drop,
-                    _ if builtin.contains(&name) => Target::Accept,
-                    _ => Target::Jump(builder.chain(table, name)),
-                };
-            }
-            _ => {}
-        }
-        matches.extend(kind.map(|kind| Match { inverted, kind }));
-    }
-    let source = Source {
-        file: FileId(0),
-        line: 1,
-    };
-    builder.push(chain, matches, target, source, None);
-}
-
-fn shared(path: &str) -> Option<String> {
+fn shared(path: &str) -> Option<Vec<u8>> {
     let own = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../shared"));
     let root = std::env::var_os("KPCLASS_SHARED").map_or(own, PathBuf::from);
-    let text = std::fs::read_to_string(root.join(path)).ok();
-    if text.is_none() {
+    let bytes = std::fs::read(root.join(path)).ok();
+    if bytes.is_none() {
         eprintln!("SKIPPED: shared/{path} is absent");
     }
-    text
+    bytes
 }
 
 fn service<'s>(services: &'s Services, name: &str) -> &'s Service {
@@ -225,7 +102,7 @@ fn a_stale_service_has_no_keys_and_no_choices() {
     let excerpt = LARGE
         .lines()
         .filter(|l| l.contains("STALE") || l.contains("SEP-9"));
-    let rules = ruleset(&excerpt.collect::<Vec<_>>().join("\n"));
+    let rules = ruleset(excerpt.collect::<Vec<_>>().join("\n"));
     let services = Services::new(&rules);
     assert_eq!(service(&services, "a/old").balancings[0].endpoints.len(), 1);
 }
@@ -238,7 +115,7 @@ fn the_zoo_in_every_version() {
         )) else {
             return;
         };
-        let rules = ruleset(&text);
+        let rules = ruleset(text);
         let services = Services::new(&rules);
         let everything = service(&services, "zoo/everything:http");
         let want = [
@@ -329,10 +206,10 @@ fn keys_are_those_of_the_services_that_the_dump_was_made_from() {
         let (Some(text), Some(api)) = (read("iptables-save.txt"), read("services.json")) else {
             return;
         };
-        let rules = ruleset(&text);
+        let rules = ruleset(text);
         let services = Services::new(&rules);
         let version = &dump.split_once('/').unwrap().1[..5];
-        let asked = asked_keys(&serde_json::from_str(&api).unwrap(), version);
+        let asked = asked_keys(&serde_json::from_slice(&api).unwrap(), version);
         for service in services.all() {
             // A refusal that names an address does not say whether it is an external or a load balancer's.
             let got: Vec<&super::Key> = service.keys.iter().collect();
@@ -358,5 +235,110 @@ fn keys_are_those_of_the_services_that_the_dump_was_made_from() {
         let names: BTreeSet<&String> = services.all().iter().map(|s| &s.name).collect();
         let missing: Vec<_> = asked.keys().filter(|name| !names.contains(name)).collect();
         assert!(missing.is_empty(), "{dump}: {missing:?}");
+    }
+}
+
+/// The ready endpoints of each Service's port.
+fn ready(slices: &Value) -> BTreeMap<String, BTreeSet<String>> {
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let mut services: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for slice in list(&slices["items"])
+        .iter()
+        .filter(|s| s["addressType"] == "IPv4")
+    {
+        let meta = &slice["metadata"];
+        let service = meta["labels"]["kubernetes.io/service-name"]
+            .as_str()
+            .unwrap();
+        for port in list(&slice["ports"]) {
+            let suffix = port["name"].as_str().filter(|n| !n.is_empty());
+            let suffix = suffix.map_or(String::new(), |name| format!(":{name}"));
+            let name = format!("{}/{service}{suffix}", meta["namespace"].as_str().unwrap());
+            for endpoint in list(&slice["endpoints"])
+                .iter()
+                .filter(|e| e["conditions"]["ready"] != false)
+            {
+                for address in list(&endpoint["addresses"]) {
+                    let text = format!("{}:{}", address.as_str().unwrap(), port["port"]);
+                    services.entry(name.clone()).or_default().insert(text);
+                }
+            }
+        }
+    }
+    services
+}
+
+#[test]
+fn endpoints_are_the_ready_ones_each_with_the_same_chance() {
+    for dump in [
+        "b-zoo/v1.20-legacy/iptables-save.txt",
+        "b-zoo/v1.30-legacy/iptables-save.txt",
+    ] {
+        let folder = dump.rsplit_once('/').unwrap().0;
+        let slices = shared(&format!("dumps/kube-proxy/{folder}/endpointslices.json"));
+        let (Some(text), Some(slices)) = (shared(&format!("dumps/kube-proxy/{dump}")), slices)
+        else {
+            continue;
+        };
+        let ready = ready(&serde_json::from_slice(&slices).unwrap());
+        let rules = ruleset(text);
+        let services = Services::new(&rules);
+        let mut compared = 0;
+        for service in services.all() {
+            let Some(all) = service.balancings.iter().find(|b| !b.local) else {
+                continue;
+            };
+            let got: BTreeSet<String> = all
+                .endpoints
+                .iter()
+                .map(|c| c.endpoint.unwrap().to_string())
+                .collect();
+            // Where none is ready, those that still serve take over.
+            let Some(want) = ready.get(&service.name) else {
+                continue;
+            };
+            assert_eq!(&got, want, "{dump} {}", service.name);
+            let even = 1.0 / all.endpoints.len() as f64;
+            assert!(
+                all.probabilities().iter().all(|p| (p - even).abs() < 1e-8),
+                "{}",
+                service.name
+            );
+            compared += 1;
+        }
+        assert!(compared > 40, "{dump}: {compared}");
+    }
+}
+
+/// The Services of the flow cases are found in the rules that kube-proxy would write for them.
+#[test]
+fn the_flow_cases_cluster_ips() {
+    let Some(json) = shared("flows/ClusterIPGeneral.json") else {
+        return;
+    };
+    let case: Value = serde_json::from_slice(&json).unwrap();
+    for spelling in ["rules", "nft.save", "legacy.save"] {
+        let Some(text) = shared(&format!("flows/ClusterIPGeneral.{spelling}")) else {
+            return;
+        };
+        let rules = ruleset(text);
+        let services = Services::new(&rules);
+        for service_asked in case["services"].as_array().unwrap() {
+            for port in service_asked["ports"].as_array().unwrap() {
+                let name = format!(
+                    "{}:{}",
+                    service_asked["name"].as_str().unwrap(),
+                    port["name"].as_str().unwrap()
+                );
+                let found = service(&services, &name);
+                let ip = service_asked["clusterIP"].as_str().unwrap();
+                let protocol = port["proto"].as_str().unwrap().to_lowercase();
+                assert_eq!(
+                    keys(found),
+                    [format!("cluster IP {protocol} {ip}:{}", port["port"])],
+                    "{spelling}"
+                );
+            }
+        }
     }
 }
