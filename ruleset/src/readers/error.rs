@@ -5,7 +5,11 @@ use std::fmt;
 
 /// Why a dump could not be read. Displays as `file:line:col: message`; [`report`](Self::report) draws the line as well.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ReadError {
+pub struct ReadError(Box<Problem>);
+
+/// What a [`ReadError`] says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Problem {
     file: String,
     place: Option<Place>,
     message: String,
@@ -17,24 +21,60 @@ pub struct ReadError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Place {
     line: u32,
+    /// In characters, from 1.
     column: u32,
-    width: u32,
+    /// The line, or the part of a long one round the span.
     text: String,
+    /// Where the span begins in `text`, and how long it is, in characters.
+    start: usize,
+    width: usize,
 }
 
-/// Longest piece of an input line that an error keeps, in bytes.
-const MAX_LINE: usize = 400;
+/// How much of a long line is shown before and behind the beginning of the span, in bytes.
+const SHOWN: usize = 300;
+
+impl Place {
+    fn new(line: &Line<'_>, start: usize, end: usize) -> Self {
+        let text = line.text.trim_end();
+        let start = floor_boundary(text, start);
+        let (from, to) = (
+            floor_boundary(text, start.saturating_sub(SHOWN)),
+            floor_boundary(text, start + SHOWN),
+        );
+        let end = floor_boundary(text, end).clamp(start, to);
+        let characters =
+            |from: usize, to: usize| text.get(from..to).map_or(0, |part| part.chars().count());
+        let cut = |cut: bool| if cut { "…" } else { "" };
+        let shown = text
+            .get(from..to)
+            .unwrap_or("")
+            .replace(char::is_control, " ");
+        Self {
+            line: line.number,
+            column: characters(0, start) as u32 + 1,
+            text: format!("{}{shown}{}", cut(from > 0), cut(to < text.len())),
+            start: characters(from, start) + usize::from(from > 0),
+            width: characters(start, end).max(1),
+        }
+    }
+}
+
+/// The nearest boundary of a character at or before `at`.
+fn floor_boundary(text: &str, at: usize) -> usize {
+    let at = at.min(text.len());
+    (0..=at)
+        .rev()
+        .find(|at| text.is_char_boundary(*at))
+        .unwrap_or(0)
+}
 
 impl ReadError {
     /// An error about a whole input; the driver adds the input's name.
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Self {
-            file: String::new(),
-            place: None,
+        Self(Box::new(Problem {
             message: message.into(),
-            label: "",
-            notes: Vec::new(),
-        }
+            ..Problem::default()
+        }))
     }
 
     /// An error about bytes `start..end` of a line.
@@ -44,30 +84,12 @@ impl ReadError {
         end: usize,
         message: impl Into<String>,
     ) -> Self {
-        let text = line.text.trim_end();
-        let start = start.min(text.len());
-        let column = text.get(..start).unwrap_or(text).chars().count() as u32 + 1;
-        let width = text
-            .get(start..end.min(text.len()))
-            .map_or(0, |span| span.chars().count());
-        let mut shown = text.len().min(MAX_LINE.max(start + 40));
-        while !text.is_char_boundary(shown) {
-            shown += 1;
-        }
-        let text = text
-            .get(..shown)
-            .unwrap_or(text)
-            .replace(|c: char| c.is_control(), " ");
-        let place = Place {
-            line: line.number,
-            column,
-            width: (width as u32).clamp(1, 200),
-            text,
-        };
-        Self {
-            place: Some(place),
-            ..Self::new(message)
-        }
+        let place = Some(Place::new(line, start, end));
+        Self(Box::new(Problem {
+            place,
+            message: message.into(),
+            ..Problem::default()
+        }))
     }
 
     /// An error about a whole line.
@@ -89,65 +111,68 @@ impl ReadError {
     /// Says something beside the carets.
     #[must_use]
     pub(crate) fn label(mut self, label: &'static str) -> Self {
-        self.label = label;
+        self.0.label = label;
         self
     }
 
     /// Adds a sentence that helps.
     #[must_use]
     pub(crate) fn note(mut self, note: impl Into<String>) -> Self {
-        self.notes.push(note.into());
+        self.0.notes.push(note.into());
         self
     }
 
     /// Names the input, unless it is named already.
     #[must_use]
     pub(crate) fn in_file(mut self, name: &str) -> Self {
-        if self.file.is_empty() {
-            self.file = name.into();
+        if self.0.file.is_empty() {
+            self.0.file = name.into();
         }
         self
     }
 
     /// The input's name.
     pub fn file(&self) -> &str {
-        &self.file
+        &self.0.file
     }
 
     /// Line and column (in characters), from 1, if the error has a place.
     pub fn position(&self) -> Option<(u32, u32)> {
-        self.place.as_ref().map(|place| (place.line, place.column))
+        self.0
+            .place
+            .as_ref()
+            .map(|place| (place.line, place.column))
     }
 
     /// What is wrong, without the place.
     pub fn message(&self) -> &str {
-        &self.message
+        &self.0.message
     }
 
     /// Sentences that help.
     pub fn notes(&self) -> &[String] {
-        &self.notes
+        &self.0.notes
     }
 
     /// The whole report: place and message, the line with carets under what is wrong, the notes.
     pub fn report(&self) -> String {
         let mut report = format!("{self}\n");
-        if let Some(place) = &self.place {
+        if let Some(place) = &self.0.place {
             let number = place.line.to_string();
             let margin = " ".repeat(number.len());
-            let indent = " ".repeat(place.column as usize - 1);
-            let carets = "^".repeat(place.width as usize);
-            let drawn = format!("{indent}{carets} {}", self.label);
+            let indent = " ".repeat(place.start);
+            let carets = "^".repeat(place.width);
+            let drawn = format!("{indent}{carets} {}", self.0.label);
             report += &format!(
                 "{margin} |\n{number} | {}\n{margin} | {}\n",
                 place.text,
                 drawn.trim_end()
             );
-            for note in &self.notes {
+            for note in &self.0.notes {
                 report += &format!("{margin} = {note}\n");
             }
         } else {
-            for note in &self.notes {
+            for note in &self.0.notes {
                 report += &format!("  = {note}\n");
             }
         }
@@ -157,13 +182,13 @@ impl ReadError {
 
 impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.place {
+        match &self.0.place {
             Some(place) => write!(
                 f,
                 "{}:{}:{}: {}",
-                self.file, place.line, place.column, self.message
+                self.0.file, place.line, place.column, self.0.message
             ),
-            None => write!(f, "{}: {}", self.file, self.message),
+            None => write!(f, "{}: {}", self.0.file, self.0.message),
         }
     }
 }
