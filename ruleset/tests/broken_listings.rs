@@ -282,7 +282,7 @@ fn a_chain_listed_twice_is_read_once() {
     let rules = rules(&format!("{}{}", chain("10.0.0.1"), chain("10.0.0.2")));
     assert_eq!(
         warnings(&rules, WarningKind::TableTwice),
-        ["x:5: line 7 left out: chain KUBE-SVC-X is given before"]
+        ["x:7: line 7 left out: chain KUBE-SVC-X is given before"]
     );
     assert_eq!(rules.v4.expect("IPv4").rules().len(), 1);
 }

@@ -21,6 +21,7 @@ pub(super) fn listings(listings: &[Listing<'_>], builders: &mut Builders) -> Res
         unknown: Unknown::default(),
         hidden: false,
         shown,
+        twice: None,
     };
     let mut untold = Vec::new();
     let mut before = None;
@@ -88,6 +89,18 @@ struct Reading<'a> {
     hidden: bool,
     /// The family that some listing of the input shows.
     shown: Option<Family>,
+    /// The chains at hand that are given before.
+    twice: Option<Twice>,
+}
+
+/// Chains, one below the other, that the inputs have already.
+struct Twice {
+    /// The first.
+    name: String,
+    /// How many follow it.
+    more: usize,
+    /// Their first and last rule.
+    lines: (u32, u32),
 }
 
 impl Reading<'_> {
@@ -105,10 +118,11 @@ impl Reading<'_> {
         if let Some(first) = listing.chains.first() {
             self.introduce(listing, &first.line, table);
         }
-        listing
-            .chains
-            .iter()
-            .try_for_each(|listed| self.chain(listed, place))
+        for listed in &listing.chains {
+            self.chain(listed, place)?;
+        }
+        self.warn_twice();
+        Ok(())
     }
 
     /// Says what nobody says: the table, and that a listing without `-v` shows no devices (once for an input).
@@ -140,11 +154,14 @@ impl Reading<'_> {
         let builder = self.builders.of(place.family);
         let chain = builder.chain(place.table, name);
         if builder.is_declared(chain) && builder.rule_count(chain) > 0 {
-            self.warn_twice(listed);
+            self.note_twice(listed);
             return Ok(());
         }
         if builder.is_builtin(chain) && !builder.is_declared(chain) {
             self.heading(listed, chain, place)?;
+        }
+        if !listed.rows.is_empty() {
+            self.warn_twice();
         }
         self.builders.of(place.family).declare(chain);
         listed
@@ -177,18 +194,37 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// Says that the inputs have the chain already, and that what stands here is not read.
-    fn warn_twice(&mut self, listed: &Listed<'_>) {
+    /// Notes that the inputs have the chain already, and that what stands here is not read.
+    fn note_twice(&mut self, listed: &Listed<'_>) {
         let (Some((first, _)), Some((last, _))) = (listed.rows.first(), listed.rows.last()) else {
             return;
         };
-        let lines = span(first, last);
-        let message = format!(
-            "{lines} left out: chain {} is given before",
-            listed.heading.name
-        );
-        self.builders
-            .warn(WarningKind::TableTwice, &listed.line, message);
+        let twice = self.twice.get_or_insert_with(|| Twice {
+            name: listed.heading.name.to_owned(),
+            more: 0,
+            lines: (first.number, last.number),
+        });
+        twice.more += usize::from(twice.lines != (first.number, last.number));
+        twice.lines.1 = last.number;
+    }
+
+    /// Says which lines were left out since the last chain that was not given before.
+    fn warn_twice(&mut self) {
+        let Some(Twice {
+            name,
+            more,
+            lines: (first, last),
+        }) = self.twice.take()
+        else {
+            return;
+        };
+        let [first, last] = [first, last].map(|number| Line { text: "", number });
+        let lines = span(&first, &last);
+        let message = match more {
+            0 => format!("{lines} left out: chain {name} is given before"),
+            _ => format!("{lines} left out: chain {name} and {more} more are given before"),
+        };
+        self.builders.warn(WarningKind::TableTwice, &first, message);
     }
 
     fn rule(
