@@ -114,6 +114,8 @@ pub(crate) fn route(
     );
     let v4 = match family {
         Family::V4 => route4(node, number, s, d, by_lo),
+        // Before DNAT ::1 was refused already.
+        Family::V6 if d.kind == Kind::Loopback && !by_lo => Some(Route::Dropped),
         Family::V6 => None,
     };
     if let Some(route) = v4 {
@@ -125,7 +127,8 @@ pub(crate) fn route(
         Kind::Multicast | Kind::LinkMulticast => return Route::Unknown(Fact::MulticastGroup),
         _ => {}
     }
-    if s.local == Some(true) && s.kind != Kind::Loopback && !by_lo {
+    let accept_local = family == Family::V6 || by_lo || s.kind == Kind::Loopback;
+    if s.local == Some(true) && !accept_local {
         return Route::Dropped;
     }
     if d.local == Some(true) {
