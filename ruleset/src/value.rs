@@ -131,6 +131,10 @@ impl Prefix {
     }
 
     /// The prefix length, if the mask is contiguous.
+    #[expect(
+        clippy::len_without_is_empty,
+        reason = "a prefix's length counts bits, not members"
+    )]
     pub fn len(&self) -> Option<u32> {
         let (ones, leading) = match self.mask {
             IpAddr::V4(m) => (u32::from(m).count_ones(), u32::from(m).leading_ones()),
