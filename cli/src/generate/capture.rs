@@ -1,14 +1,15 @@
 //! Writes frames as a capture.
 
 use super::frame::{Link, Origin};
-use pcap_file::pcap::{PcapHeader, PcapPacket, PcapTsResolution, PcapWriteError, PcapWriter};
+use pcap_file::pcap::{PcapHeader, PcapPacket, PcapTsResolution, PcapWriter};
+use pcap_file::pcapng::PcapNgWriter;
 use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketBlock;
 use pcap_file::pcapng::blocks::interface_description::{
     InterfaceDescriptionBlock, InterfaceDescriptionOption,
 };
-use pcap_file::pcapng::{PcapNgWriteError, PcapNgWriter};
 use pcap_file::{DataLink, Endianness};
 use std::borrow::Cow;
+use std::error::Error;
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -51,19 +52,19 @@ impl<W: Write> Capture<W> {
                     ..PcapHeader::default()
                 };
                 Ok(Self::Pcap(
-                    PcapWriter::with_header(out, header).map_err(pcap_error)?,
+                    PcapWriter::with_header(out, header).map_err(io_error)?,
                     0,
                 ))
             }
             Format::Pcapng => {
                 let mut writer =
-                    PcapNgWriter::with_endianness(out, Endianness::Little).map_err(pcapng_error)?;
+                    PcapNgWriter::with_endianness(out, Endianness::Little).map_err(io_error)?;
                 for name in ["eth0", "cni0"] {
                     let mut interface = InterfaceDescriptionBlock::new(datalink, SNAPLEN);
                     interface
                         .options
                         .push(InterfaceDescriptionOption::IfName(Cow::Borrowed(name)));
-                    writer.write_pcapng_block(interface).map_err(pcapng_error)?;
+                    writer.write_pcapng_block(interface).map_err(io_error)?;
                 }
                 Ok(Self::Pcapng(writer, 0))
             }
@@ -75,9 +76,8 @@ impl<W: Write> Capture<W> {
         let length = u32::try_from(frame.len()).unwrap_or(u32::MAX);
         match self {
             Self::Pcap(writer, frames) => {
-                let packet =
-                    PcapPacket::new(time(frames), length, frame).map_err(io::Error::other)?;
-                writer.write_packet(&packet).map_err(pcap_error)?;
+                let packet = PcapPacket::new(time(frames), length, frame).map_err(io_error)?;
+                writer.write_packet(&packet).map_err(io_error)?;
             }
             Self::Pcapng(writer, frames) => {
                 let block = EnhancedPacketBlock {
@@ -87,7 +87,7 @@ impl<W: Write> Capture<W> {
                     data: Cow::Borrowed(frame),
                     options: Vec::new(),
                 };
-                writer.write_pcapng_block(block).map_err(pcapng_error)?;
+                writer.write_pcapng_block(block).map_err(io_error)?;
             }
         }
         Ok(())
@@ -96,7 +96,7 @@ impl<W: Write> Capture<W> {
     /// Hands everything on.
     pub(crate) fn finish(self) -> io::Result<()> {
         match self {
-            Self::Pcap(mut writer, _) => writer.flush().map_err(pcap_error),
+            Self::Pcap(mut writer, _) => writer.flush().map_err(io_error),
             Self::Pcapng(mut writer, _) => writer.get_mut().flush(),
         }
     }
@@ -109,16 +109,17 @@ fn time(frames: &mut u64) -> Duration {
     time
 }
 
-fn pcap_error(error: PcapWriteError) -> io::Error {
-    match error {
-        PcapWriteError::Io(error) => error,
-        other => io::Error::other(other),
+/// The writer's error as the system's: of the kind that lies at its bottom, so that a broken pipe is told from a full disk.
+fn io_error(error: impl Error + Send + Sync + 'static) -> io::Error {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
+    while let Some(this) = cause {
+        if let Some(system) = this.downcast_ref::<io::Error>() {
+            return match system.raw_os_error() {
+                Some(number) => io::Error::from_raw_os_error(number),
+                None => io::Error::new(system.kind(), system.to_string()),
+            };
+        }
+        cause = this.source();
     }
-}
-
-fn pcapng_error(error: PcapNgWriteError) -> io::Error {
-    match error {
-        PcapNgWriteError::Io(error) => error,
-        other => io::Error::other(other),
-    }
+    io::Error::other(error)
 }

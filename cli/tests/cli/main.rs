@@ -3,6 +3,7 @@
 mod bad_input;
 mod flows;
 mod frames;
+mod generate;
 mod help;
 mod packets;
 mod program;
