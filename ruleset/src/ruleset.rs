@@ -378,6 +378,11 @@ impl RulesetBuilder {
         self.chains[chain.index()].hook.is_some()
     }
 
+    /// How many chains were named so far.
+    pub fn chain_count(&self) -> usize {
+        self.chains.len()
+    }
+
     /// How many rules the chain has so far.
     pub fn rule_count(&self, chain: ChainId) -> usize {
         self.chains[chain.index()].rules.len()

@@ -297,6 +297,30 @@ fn loops_are_refused() {
     assert!(nat(&format!("{long}-A C50000 -j C0\n")).contains("a loop of chains"));
 }
 
+/// Short texts that would take hours or all memory if taken literally.
+#[test]
+fn expensive_texts_are_refused() {
+    let addresses = vec!["10.0.0.1"; 2_000].join(",");
+    let given = error(&format!(
+        "*nat\n-A X -s {addresses} -d {addresses} -j ACCEPT\n"
+    ));
+    assert!(
+        given.starts_with("2:1: the commands up to here take too long"),
+        "{given}"
+    );
+    let given = error(&format!("*nat\n-A X{} -j ACCEPT\n", " -m tcp".repeat(101)));
+    assert_eq!(given, "2:709: a rule has at most 100 modules");
+    let given = error(&format!(
+        "*nat\n{}{}",
+        "-A X\n".repeat(50_000),
+        "-D X -j Y\n".repeat(50_000)
+    ));
+    assert!(given.contains("take too long"), "{given}");
+    let chains: String = (0..50_000).map(|i| format!(":C{i} -\n")).collect();
+    let given = error(&format!("*nat\n{chains}{}", "-F\n".repeat(50_000)));
+    assert!(given.contains("take too long"), "{given}");
+}
+
 #[test]
 fn the_report_draws_the_line() {
     let text = "*nat\n-A KUBE-SERVICES -d 10.152.183.1/32 -p tcp -m tcp --dport 443 -j\n";

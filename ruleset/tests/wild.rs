@@ -345,6 +345,9 @@ fn what_misleads_is_named() {
         "*nat\n:X - [0:0]\n-A X -j ACCEPT\nCOMMIT\n*nat\n:X - [0:0]\n-A X -j RETURN\nCOMMIT\n";
     assert_eq!(kinds(twice), [WarningKind::TableTwice]);
     assert_eq!(only(read_text(twice)).rules().len(), 1);
+    let greps = "-A KUBE-SVC-X -j KUBE-SEP-Y\n-A KUBE-SEP-Y -j KUBE-MARK-MASQ\n-A KUBE-SVC-X -j KUBE-SEP-Y\n";
+    assert!(kinds(greps).contains(&WarningKind::DuplicateRule));
+    assert_eq!(only(read_text(greps)).rules().len(), 2);
     let other = "# Warning: iptables-legacy tables present, use iptables-legacy-save to see them\n*nat\n:X - [0:0]\nCOMMIT\n";
     assert_eq!(kinds(other), [WarningKind::OtherBackend]);
 }

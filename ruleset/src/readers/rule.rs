@@ -29,6 +29,9 @@ pub(crate) struct Draft<'t> {
     remark: Option<String>,
 }
 
+/// Most modules of a rule: a bound on time, far above what anybody writes.
+const MAX_MODULES: usize = 100;
+
 /// `-s` or `-d`: one rule for each address of the list.
 #[derive(Debug, Default)]
 struct Addresses {
@@ -193,6 +196,10 @@ impl<'t> Draft<'t> {
         let name = options.cursor.raw(word);
         if name.starts_with('-') || word.quoted {
             return Err(options.cursor.fail(word, "`-m` needs the name of a module"));
+        }
+        if self.slots.len() == MAX_MODULES {
+            let message = format!("a rule has at most {MAX_MODULES} modules");
+            return Err(options.cursor.fail(word, message));
         }
         self.slots.push(Slot::new(name, word, options));
         Ok(())
@@ -397,6 +404,13 @@ impl<'t> Draft<'t> {
             remark: self.remark.take(),
             rest,
         })
+    }
+
+    /// How many rules [`expand`](Self::expand) gives.
+    pub(crate) fn expansions(&self) -> u64 {
+        let [sources, destinations] =
+            [&self.sources, &self.destinations].map(|a| a.list.len().max(1) as u64);
+        sources * destinations
     }
 
     /// The matches of the rule, once for each pair of a source and a destination of its lists.

@@ -4,7 +4,7 @@ mod commands;
 
 use super::rule::{Draft, ReadTarget};
 use super::sections::{Known, Section, TextLine, sections};
-use super::shape::Shape;
+use super::shape::{Shape, after_counters};
 use super::words::{Cursor, Word, split};
 use super::{Builders, Input, Line, ReadError, WarningKind};
 use crate::ids::ChainId;
@@ -12,6 +12,7 @@ use crate::matches::{Match, MatchKind, Undecided};
 use crate::ruleset::{Counters, Hook, Policy, RulesetBuilder, TableId};
 use crate::target::Target;
 use crate::value::Family;
+use ahash::AHashMap;
 
 /// Longest name of a chain, in bytes (`XT_EXTENSION_MAXNAMELEN` less its terminator).
 pub(crate) const MAX_CHAIN_NAME: usize = 28;
@@ -30,7 +31,7 @@ pub(crate) fn read(
         words: Vec::new(),
         draft: Draft::default(),
         last: None,
-        moved: 0,
+        work: 0,
         rest: None,
     };
     for section in sections(lines, input)? {
@@ -45,8 +46,8 @@ struct TextReader<'b, 't> {
     draft: Draft<'t>,
     /// The chain of the last rule: most rules stand beside another of their chain.
     last: Option<(Family, TableId, &'t str, ChainId)>,
-    /// Rules passed over by `-I` and `-D`.
-    moved: u64,
+    /// What the commands so far took.
+    work: u64,
     /// The word at which another rule begins on the line at hand.
     rest: Option<usize>,
 }
@@ -66,6 +67,7 @@ impl<'t> TextReader<'_, 't> {
         input: &Input,
     ) -> Result<(), ReadError> {
         self.introduce(lines, section);
+        let mut seen = AHashMap::new();
         for TextLine { line, shape, .. } in lines {
             match (shape, section.table) {
                 (Shape::Table, Some(table)) => self.begin_table(line, section.family, table),
@@ -78,6 +80,8 @@ impl<'t> TextReader<'_, 't> {
                         },
                     )?;
                 }
+                (Shape::Bare, _)
+                    if section.known != Known::Said && self.repeats(line, &mut seen) => {}
                 (Shape::Bare, Some(table)) => {
                     self.bare(
                         line,
@@ -105,6 +109,21 @@ impl<'t> TextReader<'_, 't> {
             }
         }
         Ok(())
+    }
+
+    /// Whether a rule of an excerpt was met before: two greps found it. Twice in a chain it might count twice.
+    fn repeats(&mut self, line: &Line<'t>, seen: &mut AHashMap<&'t str, u32>) -> bool {
+        let rule = line.text.trim();
+        let rule = after_counters(rule).unwrap_or(rule);
+        let first = *seen.entry(rule).or_insert(line.number);
+        let repeats = first != line.number && rule.starts_with("-A");
+        if repeats {
+            let message =
+                format!("passed over: the same rule stands on line {first} of this excerpt");
+            self.builders
+                .warn(WarningKind::DuplicateRule, line, message);
+        }
+        repeats
     }
 
     /// Says so where a section's table was not said.

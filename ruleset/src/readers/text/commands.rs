@@ -8,8 +8,11 @@ use crate::matches::Match;
 use crate::ruleset::{Counters, TableId};
 use crate::value::Family;
 
-/// Most rules that all `-I` and `-D` of an input may pass over together: a bound on time.
-const MAX_MOVED: u64 = 4 << 30;
+/// Most work that the commands of an input may take together, in rules passed over by `-I` and `-D`: a bound on time.
+const MAX_WORK: u64 = 1 << 27;
+
+/// What a rule costs that a list of addresses adds beside the line's own: a bound on memory, about a million of them.
+const ADDED_RULE: u64 = 1 << 7;
 
 impl<'t> TextReader<'_, 't> {
     /// Runs the command whose words are at hand.
@@ -142,9 +145,17 @@ impl<'t> TextReader<'_, 't> {
         self.rest = rule.rest;
         let counters = rule.counters.or(counters);
         let mut at = at;
-        if at.is_some() {
-            pass(&mut self.moved, builder.rule_count(chain), &cursor)?;
-        }
+        let passed = if at.is_some() {
+            builder.rule_count(chain) as u64
+        } else {
+            0
+        };
+        let added = self.draft.expansions() - 1;
+        spend(
+            &mut self.work,
+            passed * (added + 1) + added * ADDED_RULE,
+            &cursor,
+        )?;
         self.draft.expand(|matches| match &mut at {
             None => builder.push(chain, matches, target.clone(), source, counters),
             Some(at) => {
@@ -169,7 +180,7 @@ impl<'t> TextReader<'_, 't> {
         let chain = self.chain_of(verb, &mut cursor, place)?;
         let number = rule_number(&mut cursor)?;
         let builder = self.builders.of(place.family);
-        pass(&mut self.moved, builder.rule_count(chain), &cursor)?;
+        spend(&mut self.work, builder.rule_count(chain) as u64, &cursor)?;
         if let Some(at) = number {
             builder.remove(chain, at);
             return Ok(());
@@ -178,6 +189,12 @@ impl<'t> TextReader<'_, 't> {
             .draft
             .read(cursor, &mut builder.strings, place.family)?;
         let target = resolve(rule.target, &cursor, builder, place.table)?;
+        let added = self.draft.expansions() - 1;
+        spend(
+            &mut self.work,
+            builder.rule_count(chain) as u64 * added,
+            &cursor,
+        )?;
         self.draft.expand(|matches| {
             let matches: Vec<Match> = matches.collect();
             let wanted = (&matches[..], &target);
@@ -231,6 +248,11 @@ impl<'t> TextReader<'_, 't> {
             None => None,
         };
         let builder = self.builders.of(place.family);
+        spend(
+            &mut self.work,
+            one.map_or(builder.chain_count() as u64, |_| 1),
+            &cursor,
+        )?;
         let chains = one.map_or_else(|| builder.declared_chains(place.table), |chain| vec![chain]);
         for chain in chains {
             match delete {
@@ -263,11 +285,12 @@ impl<'t> TextReader<'_, 't> {
     }
 }
 
-/// Counts the rules that an insertion or deletion passes over.
-fn pass(moved: &mut u64, rules: usize, cursor: &Cursor<'_, '_>) -> Result<(), ReadError> {
-    *moved += rules as u64;
-    if *moved > MAX_MOVED {
-        let message = "too many rules are inserted into or deleted from long chains";
+/// Counts what a command costs.
+fn spend(work: &mut u64, cost: u64, cursor: &Cursor<'_, '_>) -> Result<(), ReadError> {
+    *work = work.saturating_add(cost);
+    if *work > MAX_WORK {
+        let message =
+            "the commands up to here take too long: too many lists, or -I and -D in long chains";
         return Err(ReadError::line(cursor.line(), message));
     }
     Ok(())
