@@ -152,7 +152,7 @@ pub(crate) struct ReplayHow {
     /// How much is checked against the reference walk: full, sample:N (about one distinct packet in N) or off
     #[arg(long, value_name = "HOW", default_value = "full")]
     pub check: String,
-    /// Write one verdict a frame; the format follows the ending: .ndjson or .csv
+    /// Write one verdict a frame; the format follows the ending: .ndjson, .csv or .parquet
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub verdicts: Option<PathBuf>,
     /// Print the report as one JSON record

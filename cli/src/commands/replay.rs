@@ -1,5 +1,6 @@
 //! `kpclass replay`: rules are compiled, captures replayed, and the report written.
 
+mod parquet_rows;
 mod record;
 mod reproduce;
 mod verdicts;

@@ -48,6 +48,8 @@ pub(crate) enum Format {
     Ndjson,
     /// Comma-separated, with a header line.
     Csv,
+    /// Parquet.
+    Parquet,
 }
 
 /// More workers than this are a mistake rather than a wish.
@@ -104,12 +106,13 @@ fn verdicts(path: &Path) -> Result<Verdicts, Trouble> {
     let format = match ending {
         "ndjson" => Format::Ndjson,
         "csv" => Format::Csv,
+        "parquet" => Format::Parquet,
         _ => {
             let given = path.to_string_lossy();
             return Err(Trouble::option(
                 "--verdicts",
                 &given,
-                "a name that ends in .ndjson or .csv",
+                "a name that ends in .ndjson, .csv or .parquet",
             ));
         }
     };

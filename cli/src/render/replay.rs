@@ -205,27 +205,49 @@ fn services(services: &[ServiceTraffic]) -> Columns {
         ("BY RULES", Align::Right),
     ]);
     for service in services {
-        let mut head = [
+        let mut head = vec![
             service.service.clone(),
             service.key.clone(),
             count(service.packets),
             count(service.masqueraded),
         ];
-        for endpoint in &service.endpoints {
-            let share = endpoint.packets as f64 / service.packets.max(1) as f64;
-            let tail = [
-                endpoint.endpoint.clone(),
-                count(endpoint.packets),
-                percent(share),
-                endpoint.probability.map(percent).unwrap_or_default(),
-            ];
-            table.row(std::mem::take(&mut head).into_iter().chain(tail));
+        for mut tail in endpoint_cells(service) {
+            head.resize(4, String::new());
+            head.append(&mut tail);
+            table.row(std::mem::take(&mut head));
         }
         if service.endpoints.is_empty() {
             table.row(head);
         }
     }
     table
+}
+
+/// Up to this many endpoints without packets are listed.
+const MOST_IDLE: usize = 5;
+
+/// A row an endpoint; where many got nothing, one row for them all.
+fn endpoint_cells(service: &ServiceTraffic) -> Vec<Vec<String>> {
+    let idle = service.endpoints.iter().filter(|e| e.packets == 0).count();
+    let shown = service
+        .endpoints
+        .iter()
+        .filter(|e| e.packets > 0 || idle <= MOST_IDLE);
+    let row = |endpoint: &EndpointTraffic| {
+        let share = endpoint.packets as f64 / service.packets.max(1) as f64;
+        let by_rules = endpoint.probability.map(percent).unwrap_or_default();
+        vec![
+            endpoint.endpoint.clone(),
+            count(endpoint.packets),
+            percent(share),
+            by_rules,
+        ]
+    };
+    let mut rows: Vec<Vec<String>> = shown.map(row).collect();
+    if idle > MOST_IDLE {
+        rows.push(vec![format!("{idle} others"), count(0)]);
+    }
+    rows
 }
 
 fn dispositions(report: &ReplayReport) -> Columns {

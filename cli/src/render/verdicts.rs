@@ -66,37 +66,49 @@ impl VerdictRow {
         "unknown",
     ];
 
-    /// The row as a line of CSV (RFC 4180), without its end; what does not exist is empty.
-    pub(crate) fn csv(&self) -> String {
-        let number = |n: Option<u32>| n.map(|n| n.to_string());
-        let port = |p: Option<u16>| p.map(|p| p.to_string());
-        let word = |w: Option<&'static str>| w.map(str::to_owned);
-        let cells: [Option<String>; 18] = [
-            Some(self.capture.clone()),
-            Some(self.frame.to_string()),
-            Some(self.timestamp_ns.to_string()),
+    /// The row as cells, one a column.
+    pub(crate) fn cells(self) -> [Cell; Self::COLUMNS.len()] {
+        let word = |w: Option<&'static str>| Cell::Text(w.map(str::to_owned));
+        let port = |p: Option<u16>| Cell::Number(p.map(u64::from));
+        [
+            Cell::Text(Some(self.capture)),
+            Cell::Number(Some(self.frame)),
+            Cell::Number(Some(self.timestamp_ns)),
             word(self.skipped),
             word(self.hook),
-            self.protocol.clone(),
-            self.source.clone(),
+            Cell::Text(self.protocol),
+            Cell::Text(self.source),
             port(self.source_port),
-            self.destination.clone(),
+            Cell::Text(self.destination),
             port(self.destination_port),
             word(self.disposition),
-            self.dnat.clone(),
-            self.snat.clone(),
-            number(self.mark),
+            Cell::Text(self.dnat),
+            Cell::Text(self.snat),
+            Cell::Number(self.mark.map(u64::from)),
             word(self.reject_with),
-            self.service.clone(),
-            self.rule.clone(),
-            self.unknown.clone(),
-        ];
-        let cells: Vec<String> = cells
-            .iter()
-            .map(|cell| quoted(cell.as_deref().unwrap_or_default()))
-            .collect();
-        cells.join(",")
+            Cell::Text(self.service),
+            Cell::Text(self.rule),
+            Cell::Text(self.unknown),
+        ]
     }
+
+    /// The row as a line of CSV (RFC 4180), without its end; what does not exist is empty.
+    pub(crate) fn csv(self) -> String {
+        let text = |cell: &Cell| match cell {
+            Cell::Text(text) => quoted(text.as_deref().unwrap_or_default()),
+            Cell::Number(number) => number.map(|n| n.to_string()).unwrap_or_default(),
+        };
+        self.cells().iter().map(text).collect::<Vec<_>>().join(",")
+    }
+}
+
+/// A value of a column; every row has the same kind in the same column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Cell {
+    /// Text, or nothing.
+    Text(Option<String>),
+    /// A number, or nothing.
+    Number(Option<u64>),
 }
 
 fn quoted(cell: &str) -> String {
@@ -134,7 +146,7 @@ mod tests {
             ..VerdictRow::default()
         };
         assert!(
-            row.csv().starts_with("\"a,\"\"b\"\".pcap\",7,0,,"),
+            row.clone().csv().starts_with("\"a,\"\"b\"\".pcap\",7,0,,"),
             "{}",
             row.csv()
         );

@@ -371,6 +371,9 @@ fn verdicts_have_a_line_a_frame_in_their_order() {
         (&rows[461]["skipped"], &rows[461]["disposition"]),
         (&"arp".into(), &Value::Null)
     );
+    replay(&place, &["--verdicts", "v.parquet"]);
+    let parquet = std::fs::read(place.path().join("v.parquet")).unwrap();
+    assert!(parquet.starts_with(b"PAR1") && parquet.ends_with(b"PAR1"));
     replay(&place, &["--verdicts", "v.csv", "--threads", "3"]);
     let csv = read("v.csv");
     let lines: Vec<&str> = csv.lines().collect();

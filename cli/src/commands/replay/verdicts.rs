@@ -1,5 +1,6 @@
 //! `--verdicts FILE`: one record a frame, written while the replay runs.
 
+use super::parquet_rows::ParquetRows;
 use crate::options::replay::{Format, Verdicts};
 use crate::render::verdicts::VerdictRow;
 use crate::trouble::Trouble;
@@ -17,11 +18,54 @@ use std::path::PathBuf;
 /// Writes verdicts to a file. The first failure ends it; [`finish`](Self::finish) reports it.
 pub(super) struct VerdictFile<'r> {
     path: PathBuf,
-    format: Format,
-    out: BufWriter<File>,
+    sink: Sink,
     failed: Option<io::Error>,
     rules: &'r Rules<'r>,
     captures: Vec<String>,
+}
+
+/// A file in one of the formats.
+enum Sink {
+    Ndjson(BufWriter<File>),
+    Csv(BufWriter<File>),
+    Parquet(Box<ParquetRows>),
+}
+
+impl Sink {
+    fn create(file: File, format: Format) -> io::Result<Self> {
+        let mut out = BufWriter::with_capacity(1 << 18, file.try_clone()?);
+        Ok(match format {
+            Format::Ndjson => Self::Ndjson(out),
+            Format::Csv => {
+                writeln!(out, "{}", VerdictRow::COLUMNS.join(","))?;
+                Self::Csv(out)
+            }
+            Format::Parquet => Self::Parquet(Box::new(ParquetRows::new(file)?)),
+        })
+    }
+
+    fn write(&mut self, row: VerdictRow) -> io::Result<()> {
+        match self {
+            Self::Ndjson(out) => ndjson(out, &row),
+            Self::Csv(out) => writeln!(out, "{}", row.csv()),
+            Self::Parquet(rows) => rows.push(row),
+        }
+    }
+
+    fn finish(self) -> io::Result<()> {
+        match self {
+            Self::Ndjson(mut out) | Self::Csv(mut out) => out.flush(),
+            Self::Parquet(rows) => rows.finish(),
+        }
+    }
+}
+
+fn ndjson(out: &mut impl Write, row: &VerdictRow) -> io::Result<()> {
+    out.write_all(br#"{"schema":"kpclass.verdict/1","#)?;
+    // The row's own text begins with the brace that is written already.
+    let text = serde_json::to_string(row)?;
+    out.write_all(text.as_bytes().get(1..).unwrap_or_default())?;
+    out.write_all(b"\n")
 }
 
 impl<'r> VerdictFile<'r> {
@@ -32,17 +76,12 @@ impl<'r> VerdictFile<'r> {
         captures: Vec<String>,
     ) -> Result<Self, Trouble> {
         let file = File::create(&wanted.path);
-        let file = file.map_err(|e| Trouble::system(wanted.path.display(), &e))?;
-        let mut out = BufWriter::with_capacity(1 << 18, file);
-        let mut failed = None;
-        if wanted.format == Format::Csv {
-            failed = writeln!(out, "{}", VerdictRow::COLUMNS.join(",")).err();
-        }
+        let sink = file.and_then(|file| Sink::create(file, wanted.format));
+        let sink = sink.map_err(|e| Trouble::system(wanted.path.display(), &e))?;
         Ok(Self {
             path: wanted.path.clone(),
-            format: wanted.format,
-            out,
-            failed,
+            sink,
+            failed: None,
             rules,
             captures,
         })
@@ -50,29 +89,15 @@ impl<'r> VerdictFile<'r> {
 
     /// Writes one verdict.
     pub(super) fn write(&mut self, verdict: &FrameVerdict<'_>) {
-        if self.failed.is_some() {
-            return;
+        if self.failed.is_none() {
+            let row = self.row(verdict);
+            self.failed = self.sink.write(row).err();
         }
-        let row = self.row(verdict);
-        let written = match self.format {
-            Format::Csv => writeln!(self.out, "{}", row.csv()),
-            Format::Ndjson => self.ndjson(&row),
-        };
-        self.failed = written.err();
-    }
-
-    fn ndjson(&mut self, row: &VerdictRow) -> io::Result<()> {
-        self.out.write_all(br#"{"schema":"kpclass.verdict/1","#)?;
-        // The row's own text begins with the brace that is written already.
-        let text = serde_json::to_string(row)?;
-        self.out
-            .write_all(text.as_bytes().get(1..).unwrap_or_default())?;
-        self.out.write_all(b"\n")
     }
 
     /// Ends the file.
-    pub(super) fn finish(mut self) -> Result<(), Trouble> {
-        let ended = self.failed.take().map_or_else(|| self.out.flush(), Err);
+    pub(super) fn finish(self) -> Result<(), Trouble> {
+        let ended = self.failed.map_or_else(|| self.sink.finish(), Err);
         ended.map_err(|e| Trouble::system(self.path.display(), &e))
     }
 

@@ -144,3 +144,19 @@ fn the_record_has_the_keys_of_the_contract_in_their_order() {
         )
     );
 }
+
+#[test]
+fn many_endpoints_without_packets_are_one_row() {
+    let mut report = report();
+    let idle = EndpointTraffic {
+        endpoint: "10.0.0.9:80".to_owned(),
+        packets: 0,
+        probability: Some(0.1),
+    };
+    report.services[0].endpoints.extend(vec![idle; 7]);
+    let text = text(&report, Palette::PLAIN);
+    assert!(
+        text.contains("  7 others           0\n") && !text.contains("10.0.0.9:80"),
+        "{text}"
+    );
+}
