@@ -137,6 +137,10 @@ fn headings_and_tables_that_do_not_add_up_are_errors() {
             "x: no iptables rule, chain or table in it: it is empty",
         ),
         (
+            format!("noise\n{HEADER}\n{accept}\n{accept}\n"),
+            "x:3:1: a listing's rules need the heading of their chain above them",
+        ),
+        (
             format!("{HEADER}\n"),
             "x:1:1: no iptables rule, chain or table in it",
         ),

@@ -26,7 +26,10 @@ pub(crate) fn read(input: &Input, builders: &mut Builders) -> Result<(), ReadErr
         document.take(line);
     }
     if !document.rules && document.listings.is_empty() {
-        return Err(nothing(document.first));
+        return Err(document
+            .listings
+            .headless()
+            .unwrap_or_else(|| nothing(document.first)));
     }
     unwrapped.warn(builders);
     text::read(&document.lines, input, builders)?;

@@ -70,13 +70,22 @@ impl<'t> Listings<'t> {
         }
     }
 
-    /// Whether any line was taken that matters.
+    /// Whether no chain was found.
     pub(crate) fn is_empty(&self) -> bool {
         self.listings
             .iter()
             .all(|listing| listing.chains.is_empty())
-            && self.stray.is_none()
-            && self.remarks.is_empty()
+    }
+
+    /// The error of an input that holds rules of a listing, and no chain.
+    pub(crate) fn headless(&self) -> Option<ReadError> {
+        let stray = self.stray.map(|(first, _)| first);
+        let line = self.remarks.first().map(|remark| remark.line).or(stray)?;
+        let message = "a listing's rules need the heading of their chain above them";
+        Some(
+            ReadError::line(&line, message)
+                .note("a heading reads `Chain KUBE-SERVICES (2 references)`"),
+        )
     }
 
     /// Notes a command: what follows is its output.
