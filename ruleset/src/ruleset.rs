@@ -290,7 +290,8 @@ pub struct RulesetBuilder {
     pub strings: Strings,
     present: [bool; 5],
     chains: Vec<PendingChain>,
-    by_name: ahash::AHashMap<(TableId, StrId), ChainId>,
+    /// The chain of each table by its name's id.
+    by_name: Vec<[Option<ChainId>; 5]>,
     rules: Vec<Rule>,
     matches: Vec<Match>,
 }
@@ -303,7 +304,7 @@ impl RulesetBuilder {
             strings: Strings::default(),
             present: [false; 5],
             chains: Vec::new(),
-            by_name: ahash::AHashMap::new(),
+            by_name: Vec::new(),
             rules: Vec::new(),
             matches: Vec::new(),
         }
@@ -326,19 +327,18 @@ impl RulesetBuilder {
 
     /// The chain of that name, if it was named before.
     pub fn find(&self, table: TableId, name: &str) -> Option<ChainId> {
-        self.by_name
-            .get(&(table, self.strings.find(name)?))
-            .copied()
+        let name = self.strings.find(name)?;
+        self.by_name.get(name.index())?[table as usize]
     }
 
     /// The chain of that name, which is added, undeclared, if it is new.
     pub fn chain(&mut self, table: TableId, name: &str) -> ChainId {
         let name_id = self.strings.intern(name);
-        if let Some(id) = self.by_name.get(&(table, name_id)) {
-            return *id;
+        if let Some(id) = *self.slot(table, name_id) {
+            return id;
         }
         let id = ChainId(self.chains.len() as u32);
-        self.by_name.insert((table, name_id), id);
+        *self.slot(table, name_id) = Some(id);
         self.chains.push(PendingChain {
             table,
             name: name_id,
@@ -349,6 +349,13 @@ impl RulesetBuilder {
             rules: Vec::new(),
         });
         id
+    }
+
+    fn slot(&mut self, table: TableId, name: StrId) -> &mut Option<ChainId> {
+        if name.index() >= self.by_name.len() {
+            self.by_name.resize(name.index() + 1, [None; 5]);
+        }
+        &mut self.by_name[name.index()][table as usize]
     }
 
     /// Notes that the dump holds the chain.
@@ -463,13 +470,14 @@ impl RulesetBuilder {
     /// Renames a chain (`-E`), jumps to it included; false if the name is taken.
     pub fn rename(&mut self, chain: ChainId, name: &str) -> bool {
         let name = self.strings.intern(name);
-        let pending = &self.chains[chain.index()];
-        let (old, new) = ((pending.table, pending.name), (pending.table, name));
-        if self.by_name.contains_key(&new) {
+        let PendingChain {
+            table, name: old, ..
+        } = self.chains[chain.index()];
+        if self.slot(table, name).is_some() {
             return false;
         }
-        self.by_name.remove(&old);
-        self.by_name.insert(new, chain);
+        *self.slot(table, old) = None;
+        *self.slot(table, name) = Some(chain);
         self.chains[chain.index()].name = name;
         true
     }

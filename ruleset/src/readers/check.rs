@@ -137,14 +137,18 @@ fn is_service_chain(name: &str) -> bool {
 
 /// Rules that single out a Service by its address and protocol, but not by its port.
 fn lost_ports(ruleset: &Ruleset, warnings: &mut Vec<Warning>) {
-    let lost = ruleset.rules().filter(|(_, rule)| {
-        let to_service = jump(rule).is_some_and(|to| is_service_chain(ruleset.chain_name(to)));
-        let chain = ruleset.chain_name(rule.chain);
-        to_service
-            && matches!(chain, "KUBE-SERVICES" | "KUBE-NODEPORTS")
-            && lacks_port(ruleset.matches(rule))
+    let singles_out = |name: &str| matches!(name, "KUBE-SERVICES" | "KUBE-NODEPORTS");
+    let chains = ruleset
+        .chains()
+        .filter(|(_, chain)| singles_out(ruleset.text(chain.name)));
+    let rules = chains
+        .flat_map(|(id, _)| ruleset.chain_rules(id))
+        .map(|(_, rule)| rule);
+    let lost = rules.filter(|rule| {
+        lacks_port(ruleset.matches(rule))
+            && jump(rule).is_some_and(|to| is_service_chain(ruleset.chain_name(to)))
     });
-    let lost: Vec<_> = lost.map(|(_, rule)| rule).collect();
+    let lost: Vec<_> = lost.collect();
     let Some(first) = lost.first() else { return };
     let chain = ruleset.chain_name(first.chain);
     let message = format!(
