@@ -1,9 +1,6 @@
 //! Rule text of real clusters: what is read is what was written, in every form and to the byte.
 
-#[allow(dead_code, reason = "each test file uses its part")]
-mod corpus;
-
-use corpus::{files, folders, layout, only, read_files, read_text, text};
+use super::corpus::{files, folders, layout, only, read_files, read_text, text};
 use kpclass_ruleset::readers::WarningKind;
 use kpclass_ruleset::save::{rule_text, save};
 use kpclass_ruleset::{Counters, Ruleset, TableId};
@@ -200,8 +197,8 @@ fn restore_input_reads_as_what_iptables_makes_of_it() {
 }
 
 /// Chains and rules are alike; a table without rules and with ACCEPT everywhere may be absent from one.
-fn assert_same(restored: &corpus::Layout, saved: &corpus::Layout, path: &Path) {
-    let tables = |layout: &corpus::Layout| -> Vec<TableId> {
+fn assert_same(restored: &super::corpus::Layout, saved: &super::corpus::Layout, path: &Path) {
+    let tables = |layout: &super::corpus::Layout| -> Vec<TableId> {
         layout.keys().map(|(table, _)| *table).collect()
     };
     let both: Vec<_> = tables(restored)

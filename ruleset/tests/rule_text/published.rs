@@ -1,9 +1,6 @@
 //! Rule text as people publish it: nothing panics, and no rule line is lost in silence.
 
-#[allow(dead_code, reason = "each test file uses its part")]
-mod corpus;
-
-use corpus::{files, layout, only, read_text, shared};
+use super::corpus::{files, layout, only, read_text, shared};
 use kpclass_ruleset::readers::{Input, Rules, WarningKind, read};
 use kpclass_ruleset::save::save;
 use std::collections::BTreeSet;

@@ -3,10 +3,7 @@
 //!
 //! Needs root and iptables, in a network namespace of its own; skips without, unless `CI=true`.
 
-#[allow(dead_code, reason = "each test file uses its part")]
-mod corpus;
-
-use corpus::{files, folders, layout, only, read_files, read_text};
+use super::corpus::{files, folders, layout, only, read_files, read_text};
 use kpclass_ruleset::Ruleset;
 use kpclass_ruleset::save::{rule_text, save};
 use kpclass_ruleset::value::Family;
@@ -82,7 +79,7 @@ fn restore_accepts_what_is_written() {
 }
 
 /// Rules of every match and target, one each, as written by hand.
-const RULES: &str = include_str!("restore/every-kind.rules");
+const RULES: &str = include_str!("every-kind.rules");
 
 #[test]
 fn every_kind_of_rule_prints_as_iptables_prints_it() {
