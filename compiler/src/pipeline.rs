@@ -8,7 +8,7 @@ use crate::lower::lower;
 use crate::machine::state::{Class, State};
 use crate::machine::{Machine, Rules};
 use crate::program::node::NodeId;
-use crate::program::{ClassEntry, ClassId, Keys, Program};
+use crate::program::{ClassId, Keys, Program};
 use crate::specialise::Specialiser;
 use crate::tail::Tail;
 use kpclass_ruleset::node::NodeFacts;
@@ -81,7 +81,8 @@ fn specialise_and_flatten(rules: Rules, classes: &[Class], config: &Config) -> P
         family: rules.graph.family,
         config: config.clone(),
         keys: Keys::new(rules.graph.family, classes.iter().copied()),
-        classes: entries(classes, &roots),
+        classes: classes.to_vec(),
+        roots,
         nodes: flat.nodes,
         tests: made.tests.list,
         draws: made.draws.list,
@@ -96,13 +97,4 @@ fn specialise_and_flatten(rules: Rules, classes: &[Class], config: &Config) -> P
         walked: made.walked,
         rules,
     }
-}
-
-fn entries(classes: &[Class], roots: &[NodeId]) -> Vec<ClassEntry> {
-    let each = roots.len() / classes.len();
-    let entry = |(class, roots): (&Class, &[NodeId])| ClassEntry {
-        class: *class,
-        roots: roots.to_vec(),
-    };
-    classes.iter().zip(roots.chunks(each)).map(entry).collect()
 }

@@ -4,10 +4,12 @@ use crate::rules::Rules;
 use crate::skip::SkipReason;
 use ahash::AHashMap;
 use kpclass_compiler::program::Outcome;
+use kpclass_compiler::program::node::{Act, ActId, EndId};
 use kpclass_compiler::{ClassId, Program};
 use kpclass_ruleset::RuleId;
 use kpclass_ruleset::decision::{Decision, Disposition, Nat, Snat};
 use kpclass_ruleset::value::Family;
+use std::collections::BTreeMap;
 
 /// Packets and bytes, and how many of the packets were masqueraded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,28 +38,38 @@ impl Tally {
     }
 }
 
-/// What a packet is counted under: its class, its new destination with the rule, its end with the rule.
+/// How packets ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Kind {
-    /// The class of its key.
-    pub class: ClassId,
-    /// The rewrite.
-    pub dnat: Option<(Nat, RuleId)>,
-    /// The end.
+pub struct Ending {
+    /// Where.
     pub disposition: Disposition,
-    /// The rule that dropped or rejected it.
+    /// The rule that dropped or rejected them.
     pub decided_by: Option<RuleId>,
 }
 
-/// One family's counts.
+/// What took packets of one class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Taker {
+    /// A rule that rewrote their destination.
+    Dnat(Nat, RuleId),
+    /// A rule that dropped or rejected them.
+    Refusal(RuleId),
+    /// None.
+    Nothing,
+}
+
+/// One family's counts. A packet counts once under its end, and once under what took it; both are positions in the program, but for
+/// the packets that took the long way (a missing fact, or a class that is walked).
 #[derive(Clone, Debug, Default)]
 pub struct FamilyCounts {
-    /// By class and end, for packets whose destination stays: `class * ends + end`.
-    ends: AHashMap<u64, Tally>,
-    /// By DNAT act and end.
-    dnats: Vec<AHashMap<u32, Tally>>,
-    /// Packets that took the long way: a missing fact, or a class that is walked.
-    others: AHashMap<Kind, Tally>,
+    /// By end.
+    ends: Vec<Tally>,
+    /// By DNAT act.
+    acts: Vec<Tally>,
+    /// Packets whose destination stays, by `class << 32 | end`.
+    kept: AHashMap<u64, Tally>,
+    /// Of the long way.
+    long: AHashMap<(ClassId, Taker, Ending), Tally>,
 }
 
 /// A worker's counts.
@@ -76,14 +88,13 @@ pub struct Counts {
 impl Counts {
     /// Nothing counted yet.
     pub fn new(rules: &Rules<'_>) -> Self {
-        let family = |family| FamilyCounts {
-            dnats: vec![
-                AHashMap::new();
-                rules
-                    .of(family)
-                    .map_or(0, |rules| rules.program.acts().len())
-            ],
-            ..FamilyCounts::default()
+        let family = |family| {
+            let program = rules.of(family).map(|rules| &rules.program);
+            FamilyCounts {
+                ends: vec![Tally::default(); program.map_or(0, Program::end_count)],
+                acts: vec![Tally::default(); program.map_or(0, |program| program.acts().len())],
+                ..FamilyCounts::default()
+            }
         };
         Self {
             frames: 0,
@@ -113,13 +124,12 @@ impl Counts {
         self.v6.merge(&other.v6);
     }
 
-    /// Everything that was counted of a family, in a fixed order.
-    pub fn kinds(&self, family: Family, program: &Program) -> Vec<(Kind, Tally)> {
-        let counts = match family {
+    /// One family's.
+    pub fn family(&self, family: Family) -> &FamilyCounts {
+        match family {
             Family::V4 => &self.v4,
             Family::V6 => &self.v6,
-        };
-        counts.kinds(program)
+        }
     }
 }
 
@@ -127,11 +137,12 @@ impl FamilyCounts {
     /// Counts an outcome of the short way.
     #[inline]
     pub fn outcome(&mut self, class: ClassId, outcome: &Outcome, bytes: u32) {
+        self.ends[outcome.end.0 as usize].add(bytes, outcome.masqueraded);
         let tally = match outcome.dnat {
-            Some(act) => self.dnats[act.0 as usize].entry(outcome.end.0).or_default(),
+            Some(act) => &mut self.acts[act.0 as usize],
             None => {
                 let key = u64::from(class.0) << 32 | u64::from(outcome.end.0);
-                self.ends.entry(key).or_default()
+                self.kept.entry(key).or_default()
             }
         };
         tally.add(bytes, outcome.masqueraded);
@@ -139,78 +150,79 @@ impl FamilyCounts {
 
     /// Counts a decision of the long way.
     pub fn decision(&mut self, class: ClassId, decision: &Decision, bytes: u32) {
-        let kind = Kind {
-            class,
-            dnat: decision.dnat,
+        let taker = match (decision.dnat, decision.decided_by) {
+            (Some((nat, rule)), _) => Taker::Dnat(nat, rule),
+            (None, Some(rule)) => Taker::Refusal(rule),
+            (None, None) => Taker::Nothing,
+        };
+        let ending = Ending {
             disposition: decision.disposition,
             decided_by: decision.decided_by,
         };
         let masqueraded = matches!(decision.snat, Some((Snat::Masquerade, _)));
-        self.others.entry(kind).or_default().add(bytes, masqueraded);
+        let tally = self.long.entry((class, taker, ending)).or_default();
+        tally.add(bytes, masqueraded);
     }
 
     fn merge(&mut self, other: &Self) {
-        for (key, tally) in &other.ends {
-            self.ends.entry(*key).or_default().merge(tally);
+        let dense = self.ends.iter_mut().zip(&other.ends);
+        for (mine, theirs) in dense.chain(self.acts.iter_mut().zip(&other.acts)) {
+            mine.merge(theirs);
         }
-        for (mine, theirs) in self.dnats.iter_mut().zip(&other.dnats) {
-            for (end, tally) in theirs {
-                mine.entry(*end).or_default().merge(tally);
-            }
+        for (key, tally) in &other.kept {
+            self.kept.entry(*key).or_default().merge(tally);
         }
-        for (kind, tally) in &other.others {
-            self.others.entry(*kind).or_default().merge(tally);
-        }
-    }
-
-    fn kinds(&self, program: &Program) -> Vec<(Kind, Tally)> {
-        let mut kinds = self.others.clone();
-        for (key, tally) in &self.ends {
-            let kind = program.kind_of(ClassId((key >> 32) as u32), None, *key as u32);
-            kinds.entry(kind).or_default().merge(tally);
-        }
-        for (act, ends) in self.dnats.iter().enumerate() {
-            for (end, tally) in ends {
-                let kind = program.kind_of_act(act as u32, *end);
-                kinds.entry(kind).or_default().merge(tally);
-            }
-        }
-        let mut kinds: Vec<_> = kinds.into_iter().collect();
-        kinds.sort_by_key(|(kind, _)| *kind);
-        kinds
-    }
-}
-
-/// What positions in a program stand for.
-trait Kinds {
-    fn kind_of(&self, class: ClassId, dnat: Option<(Nat, RuleId)>, end: u32) -> Kind;
-    fn kind_of_act(&self, act: u32, end: u32) -> Kind;
-}
-
-impl Kinds for Program {
-    fn kind_of(&self, class: ClassId, dnat: Option<(Nat, RuleId)>, end: u32) -> Kind {
-        let end = self.end(kpclass_compiler::program::node::EndId(end));
-        Kind {
-            class,
-            dnat,
-            disposition: end.disposition,
-            decided_by: end.decided_by,
+        for (key, tally) in &other.long {
+            self.long.entry(*key).or_default().merge(tally);
         }
     }
 
-    fn kind_of_act(&self, act: u32, end: u32) -> Kind {
-        use kpclass_compiler::program::node::{Act, ActId};
-        let class = self.act_class(ActId(act));
-        let dnat = match self.acts()[act as usize] {
-            Act::Dnat(dnat) => Some((
-                Nat {
+    /// Packets by how they ended.
+    pub fn endings(&self, program: &Program) -> BTreeMap<Ending, Tally> {
+        let mut endings: BTreeMap<Ending, Tally> = BTreeMap::new();
+        for (at, tally) in self.ends.iter().enumerate().filter(|(_, t)| t.packets > 0) {
+            endings
+                .entry(ending(program, at as u32))
+                .or_default()
+                .merge(tally);
+        }
+        for ((_, _, ending), tally) in &self.long {
+            endings.entry(*ending).or_default().merge(tally);
+        }
+        endings
+    }
+
+    /// Packets by class and what took them.
+    pub fn takers(&self, program: &Program) -> BTreeMap<(ClassId, Taker), Tally> {
+        let mut takers: BTreeMap<(ClassId, Taker), Tally> = BTreeMap::new();
+        for (at, tally) in self.acts.iter().enumerate().filter(|(_, t)| t.packets > 0) {
+            let act = ActId(at as u32);
+            if let Act::Dnat(dnat) = program.acts()[at] {
+                let nat = Nat {
                     address: dnat.address,
                     port: dnat.port,
-                },
-                dnat.rule,
-            )),
-            _ => None,
-        };
-        self.kind_of(class, dnat, end)
+                };
+                let taker = (program.act_class(act), Taker::Dnat(nat, dnat.rule));
+                takers.entry(taker).or_default().merge(tally);
+            }
+        }
+        for (key, tally) in &self.kept {
+            let decided_by = ending(program, *key as u32).decided_by;
+            let taker = decided_by.map_or(Taker::Nothing, Taker::Refusal);
+            let class = ClassId((key >> 32) as u32);
+            takers.entry((class, taker)).or_default().merge(tally);
+        }
+        for ((class, taker, _), tally) in &self.long {
+            takers.entry((*class, *taker)).or_default().merge(tally);
+        }
+        takers
+    }
+}
+
+fn ending(program: &Program, end: u32) -> Ending {
+    let end = program.end(EndId(end));
+    Ending {
+        disposition: end.disposition,
+        decided_by: end.decided_by,
     }
 }

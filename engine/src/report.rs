@@ -1,7 +1,7 @@
 //! What a replay found, the same for every number of workers but for the timing.
 
 use crate::check::{Check, CheckReport};
-use crate::counts::{Counts, Kind, Tally};
+use crate::counts::{Counts, Ending, Taker, Tally};
 use crate::replay::{Cut, Settings};
 use crate::rules::{FamilyRules, Rules};
 use crate::skip::SkipReason;
@@ -158,8 +158,12 @@ impl Report {
         debug_assert!(settings.check == Check::Off || check.check == settings.check);
         let mut sums = Sums::default();
         for (family, of) in rules.families() {
-            for (kind, tally) in counts.kinds(family, &of.program) {
-                sums.add(family, of, kind, tally);
+            let counted = counts.family(family);
+            for (ending, tally) in counted.endings(&of.program) {
+                sums.end(family, ending, tally);
+            }
+            for ((class, taker), tally) in counted.takers(&of.program) {
+                sums.take(family, of, class, taker, tally);
             }
         }
         let skipped = counts.skipped.iter().enumerate().filter(|(_, n)| **n > 0);
@@ -200,31 +204,43 @@ impl Report {
 }
 
 impl Sums {
-    fn add(&mut self, family: Family, of: &FamilyRules<'_>, kind: Kind, tally: Tally) {
+    fn end(&mut self, family: Family, ending: Ending, tally: Tally) {
         self.classified += tally.packets;
         self.masqueraded += tally.masqueraded;
-        self.dispositions.add(kind.disposition, tally.packets);
-        match kind.disposition {
+        self.dispositions.add(ending.disposition, tally.packets);
+        match ending.disposition {
             Disposition::Drop | Disposition::Reject(_) => {
-                let refusal = (family, kind.disposition, kind.decided_by);
+                let refusal = (family, ending.disposition, ending.decided_by);
                 *self.refusals.entry(refusal).or_default() += tally.packets;
             }
             Disposition::Unknown(unknown) => {
                 *self.unknowns.entry((family, unknown)).or_default() += tally.packets;
             }
-            _ => {}
+            Disposition::Forward | Disposition::Local | Disposition::Out => {}
         }
-        let rule = kind.dnat.map(|(_, rule)| rule).or(kind.decided_by);
+    }
+
+    fn take(
+        &mut self,
+        family: Family,
+        of: &FamilyRules<'_>,
+        class: ClassId,
+        taker: Taker,
+        tally: Tally,
+    ) {
+        let (rule, nat) = match taker {
+            Taker::Dnat(nat, rule) => (Some(rule), Some(nat)),
+            Taker::Refusal(rule) => (Some(rule), None),
+            Taker::Nothing => (None, None),
+        };
         let Some(service) = rule.and_then(|rule| of.services.name_of_rule(rule)) else {
             self.unmatched += tally.packets;
             return;
         };
-        let row = self
-            .services
-            .entry((service.to_owned(), family, kind.class))
-            .or_default();
+        let key = (service.to_owned(), family, class);
+        let row = self.services.entry(key).or_default();
         row.0.merge(&tally);
-        if let Some((nat, _)) = kind.dnat {
+        if let Some(nat) = nat {
             *row.1.entry(nat).or_default() += tally.packets;
         }
     }

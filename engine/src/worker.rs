@@ -6,7 +6,7 @@ use crate::counts::Counts;
 use crate::draw;
 use crate::extract::extract;
 use crate::replay::Settings;
-use crate::rules::{FamilyRules, Rules};
+use crate::rules::Rules;
 use crate::skip::SkipReason;
 use crate::verdicts::{self, ChunkVerdicts, OwnedVerdict};
 use kpclass_compiler::header::{Header, known};
@@ -55,7 +55,7 @@ impl<'r, 'a> Worker<'r, 'a> {
     /// All frames of a chunk; their verdicts if they are wanted.
     pub(crate) fn chunk(&mut self, chunk: &Chunk) -> Option<ChunkVerdicts> {
         if !self.wants_verdicts {
-            chunk.frames().for_each(|frame| self.count(&frame));
+            self.count_all(chunk);
             return None;
         }
         let frames = chunk.frames().map(|frame| self.verdict(&frame)).collect();
@@ -95,13 +95,62 @@ impl<'r, 'a> Worker<'r, 'a> {
         })
     }
 
-    #[inline]
+    /// Batches: what one packet waits for in memory, others of its batch wait for at the same time.
+    fn count_all(&mut self, chunk: &Chunk) {
+        let mut batch = Vec::with_capacity(BATCH);
+        chunk.frames().for_each(|frame| {
+            self.take(&frame, &mut batch);
+            if batch.len() == BATCH {
+                self.settle(&mut batch);
+            }
+        });
+        self.settle(&mut batch);
+    }
+
     fn count(&mut self, frame: &Frame<'_>) {
+        let mut batch = Vec::with_capacity(1);
+        self.take(frame, &mut batch);
+        self.settle(&mut batch);
+    }
+
+    /// Counts a frame, and puts its packet into the batch.
+    #[inline]
+    fn take<'f>(&mut self, frame: &Frame<'f>, batch: &mut Vec<Waiting<'f>>) {
         self.counts.frames += 1;
         self.counts.bytes += u64::from(frame.original_len);
         match self.packet(frame) {
-            Ok((family, header, context)) => self.classified(frame, family, &header, &context),
+            Ok((family, header, context)) => {
+                batch.push(Waiting {
+                    frame: *frame,
+                    family,
+                    header,
+                    context,
+                    class: ClassId(0),
+                });
+            }
             Err(reason) => self.counts.skipped[reason.index()] += 1,
+        }
+    }
+
+    /// Gives the packets of a batch their verdicts.
+    fn settle(&mut self, batch: &mut Vec<Waiting<'_>>) {
+        let rules = self.rules;
+        for waiting in batch.iter_mut() {
+            if let Some(of) = rules.of(waiting.family) {
+                waiting.class = of.program.class(&waiting.header);
+            }
+        }
+        let touched = batch.iter().fold(0, |sum: u32, waiting| {
+            let Context { hook, ctstate, .. } = waiting.context;
+            let touch = rules.of(waiting.family).and_then(|of| {
+                let root = of.program.root_index(hook, ctstate)?;
+                Some(of.program.touch(waiting.class, root))
+            });
+            sum.wrapping_add(touch.unwrap_or_default())
+        });
+        std::hint::black_box(touched);
+        for waiting in batch.drain(..) {
+            self.classified(&waiting);
         }
     }
 
@@ -158,47 +207,48 @@ impl<'r, 'a> Worker<'r, 'a> {
     }
 
     #[inline]
-    fn classified(
-        &mut self,
-        frame: &Frame<'_>,
-        family: Family,
-        header: &Header,
-        context: &Context,
-    ) {
+    fn classified(&mut self, waiting: &Waiting<'_>) {
+        let Waiting {
+            frame,
+            family,
+            header,
+            context,
+            class,
+        } = waiting;
         let rules = self.rules;
-        let Some(rules) = rules.of(family) else {
+        let Some(rules) = rules.of(*family) else {
             return;
         };
         let program = &rules.program;
-        let class = program.class(header);
         let drawn = draw::number(header, self.settings.seed);
         let root = program.root_index(context.hook, context.ctstate);
-        let outcome = root.and_then(|root| program.outcome(class, root, header, context, drawn));
+        let outcome = root.and_then(|root| program.outcome(*class, root, header, context, drawn));
         let bytes = frame.original_len;
         match outcome {
             Some(outcome) => self
                 .counts
-                .family_mut(family)
-                .outcome(class, &outcome, bytes),
+                .family_mut(*family)
+                .outcome(*class, &outcome, bytes),
             None => {
-                let (class, decision) = self.decision(family, header, context);
+                let (class, decision) = self.decision(*family, header, context);
                 self.counts
-                    .family_mut(family)
+                    .family_mut(*family)
                     .decision(class, &decision, bytes);
             }
         }
-        self.remember(frame, rules, header, context);
-    }
-
-    #[inline]
-    fn remember(
-        &mut self,
-        frame: &Frame<'_>,
-        rules: &FamilyRules<'_>,
-        header: &Header,
-        context: &Context,
-    ) {
         self.pending
-            .remember(self.capture, frame, &rules.program, header, context);
+            .remember(self.capture, frame, program, header, context);
     }
+}
+
+/// Packets of a batch.
+const BATCH: usize = 64;
+
+/// A packet in a batch.
+struct Waiting<'f> {
+    frame: Frame<'f>,
+    family: Family,
+    header: Header,
+    context: Context,
+    class: ClassId,
 }

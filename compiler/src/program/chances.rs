@@ -11,7 +11,7 @@ impl Program {
     pub fn dnat_chances(&self, class: ClassId) -> Vec<(ActId, f64)> {
         let mut best: AHashMap<NodeId, f64> = AHashMap::new();
         let mut found: AHashMap<ActId, f64> = AHashMap::new();
-        let roots = &self.classes[class.0 as usize].roots;
+        let roots = self.class_roots(class);
         let mut work: Vec<(NodeId, f64)> = roots.iter().map(|root| (*root, 1.0)).collect();
         while let Some((at, chance)) = work.pop() {
             let known = best.entry(at).or_insert(-1.0);

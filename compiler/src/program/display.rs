@@ -35,7 +35,7 @@ impl Program {
 
     /// The key of a class, as reports name it: `tcp 10.0.0.1:80`, `tcp *:30080`, `other`.
     pub fn class_name(&self, class: super::ClassId) -> String {
-        self.class_text(self.classes[class.0 as usize].class)
+        self.class_text(self.classes[class.0 as usize])
     }
 
     fn node_text(&self, node: Node) -> String {
@@ -114,9 +114,9 @@ impl Program {
 
 impl fmt::Display for Classes<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for entry in &self.0.classes {
-            write!(f, "{}", self.0.class_text(entry.class))?;
-            for root in &entry.roots {
+        for (at, class) in self.0.classes.iter().enumerate() {
+            write!(f, "{}", self.0.class_text(*class))?;
+            for root in self.0.class_roots(super::ClassId(at as u32)) {
                 write!(f, " {root:?}")?;
             }
             writeln!(f)?;

@@ -137,7 +137,7 @@ impl<'p> Run<'p> {
             .program
             .root_index(self.context.hook, self.context.ctstate)?;
         let class = self.program.keys.class(self.header);
-        let root = self.program.classes[class.0 as usize].roots[at];
+        let root = self.program.root(class, at);
         Some(self.place(root))
     }
 

@@ -44,22 +44,15 @@ pub(crate) struct SetTest {
     pub(crate) leg_out: Option<Interface>,
 }
 
-/// A class with its roots.
-#[derive(Clone, Debug)]
-pub struct ClassEntry {
-    /// The key.
-    pub class: Class,
-    /// Where the program starts: by hook (PREROUTING, OUTPUT), then by the configuration's ctstates.
-    pub roots: Vec<NodeId>,
-}
-
 /// Ruleset and node facts, compiled. Immutable; shared by all workers.
 #[derive(Clone, Debug)]
 pub struct Program {
     pub(crate) family: Family,
     pub(crate) config: Config,
     pub(crate) keys: Keys,
-    pub(crate) classes: Vec<ClassEntry>,
+    pub(crate) classes: Vec<Class>,
+    /// Where the program starts: for each class by hook (PREROUTING, OUTPUT), then by the configuration's ctstates.
+    pub(crate) roots: Vec<NodeId>,
     pub(crate) nodes: Vec<Node>,
     pub(crate) tests: Vec<Test>,
     pub(crate) draws: Vec<Draw>,
@@ -90,7 +83,7 @@ impl Program {
     }
 
     /// Every class.
-    pub fn classes(&self) -> &[ClassEntry] {
+    pub fn classes(&self) -> &[Class] {
         &self.classes
     }
 
@@ -102,6 +95,24 @@ impl Program {
     /// Whether some rule turns connection tracking on.
     pub fn conntrack_on(&self) -> bool {
         self.rules.graph.conntrack_on
+    }
+
+    /// The roots of a class.
+    pub(crate) fn class_roots(&self, class: ClassId) -> &[NodeId] {
+        let each = self.roots_each();
+        &self.roots[class.0 as usize * each..][..each]
+    }
+
+    /// The root of a class for a start of [`Self::root_index`].
+    #[inline]
+    pub(crate) fn root(&self, class: ClassId, root: usize) -> NodeId {
+        self.roots[class.0 as usize * self.roots_each() + root]
+    }
+
+    /// Roots of one class.
+    #[inline]
+    pub(crate) fn roots_each(&self) -> usize {
+        2 * self.config.ctstates.len()
     }
 
     /// Number of nodes.
@@ -155,7 +166,7 @@ impl Program {
             + of(&self.act_class)
             + of(&self.ends)
             + of(&self.classes)
-            + self.classes.iter().map(|c| of(&c.roots)).sum::<usize>()
+            + of(&self.roots)
             + self.keys.bytes()
     }
 }

@@ -35,6 +35,16 @@ impl Program {
         self.ends.len()
     }
 
+    /// Reads where a packet's evaluation will begin, so that it is in the cache by then: reads of many packets overlap, evaluations hardly do.
+    #[inline]
+    pub fn touch(&self, class: ClassId, root: usize) -> u32 {
+        match self.nodes[self.root(class, root).0 as usize] {
+            Node::Test { yes, .. } => yes.0,
+            Node::Select { first, .. } => first,
+            _ => 0,
+        }
+    }
+
     /// The outcome for a number drawn; `root` is of [`Program::root_index`]. `None` where a fact is missing or the class is walked:
     /// then [`Program::decide`] tells.
     #[inline]
@@ -46,7 +56,7 @@ impl Program {
         context: &Context,
         draw: u64,
     ) -> Option<Outcome> {
-        let mut at = self.classes[class.0 as usize].roots[root];
+        let mut at = self.root(class, root);
         let mut outcome = Outcome {
             end: EndId(0),
             dnat: None,

@@ -113,28 +113,25 @@ impl Program {
     }
 
     fn verify_classes(&self) -> Result<(), String> {
-        let roots = 2 * self.config.ctstates.len();
-        for (at, entry) in self.classes.iter().enumerate() {
-            if entry.roots.len() != roots {
-                return Err(format!(
-                    "class {at} has {} roots, not {roots}",
-                    entry.roots.len()
-                ));
-            }
-            if entry
-                .roots
-                .iter()
-                .any(|root| root.0 as usize >= self.nodes.len())
-            {
-                return Err(format!("a root of class {at} does not exist"));
-            }
-            let found = self.keys.class(&self.key_header(entry.class)).0 as usize;
+        let roots = self.roots_each() * self.classes.len();
+        if self.roots.len() != roots {
+            return Err(format!("{} roots, not {roots}", self.roots.len()));
+        }
+        if self
+            .roots
+            .iter()
+            .any(|root| root.0 as usize >= self.nodes.len())
+        {
+            return Err("a root does not exist".into());
+        }
+        for (at, class) in self.classes.iter().enumerate() {
+            let found = self.keys.class(&self.key_header(*class)).0 as usize;
             if found != at {
                 return Err(format!("the key of class {at} leads to class {found}"));
             }
         }
         match self.classes.last() {
-            Some(last) if last.class == Class::Other => Ok(()),
+            Some(Class::Other) => Ok(()),
             _ => Err("the last class is not that of all other keys".into()),
         }
     }
@@ -167,7 +164,7 @@ impl Program {
                 };
                 let is_exact = |header: &Header| {
                     let class = self.keys.class(header).0 as usize;
-                    matches!(self.classes[class].class, Class::Exact { .. })
+                    matches!(self.classes[class], Class::Exact { .. })
                 };
                 while is_exact(&header) {
                     header.destination += 1;
