@@ -127,24 +127,8 @@ impl<'t> Draft<'t> {
             "-s" | "--source" | "--src" => self.sources.read(options),
             "-d" | "--destination" | "--dst" => self.destinations.read(options),
             "-p" | "--protocol" | "--proto" => self.protocol(options),
-            "-i" | "--in-interface" => {
-                let pattern = options.value("the name of a device", interface)?;
-                let inverted = options.inversion();
-                self.header[0] = Some(Match {
-                    inverted,
-                    kind: MatchKind::InInterface(pattern),
-                });
-                Ok(())
-            }
-            "-o" | "--out-interface" => {
-                let pattern = options.value("the name of a device", interface)?;
-                let inverted = options.inversion();
-                self.header[1] = Some(Match {
-                    inverted,
-                    kind: MatchKind::OutInterface(pattern),
-                });
-                Ok(())
-            }
+            "-i" | "--in-interface" => self.interface(0, MatchKind::InInterface, options),
+            "-o" | "--out-interface" => self.interface(1, MatchKind::OutInterface, options),
             "-f" | "--fragment" | "--fragments" => {
                 let inverted = options.inversion();
                 self.header[3] = Some(Match {
@@ -171,6 +155,23 @@ impl<'t> Draft<'t> {
             "-t" | "--table" | "--modprobe" => options.text("an argument").map(|_| ()),
             _ => self.other(name, options),
         }
+    }
+
+    fn interface(
+        &mut self,
+        slot: usize,
+        kind: fn(InterfacePattern) -> MatchKind,
+        options: &mut Options<'_, 't>,
+    ) -> Result<(), ReadError> {
+        let pattern = options.value("the name of a device", interface)?;
+        let inverted = options.inversion();
+        // `+` is every device, and iptables forgets it.
+        let says = inverted || !(pattern.prefix && pattern.name.name().is_empty());
+        self.header[slot] = says.then(|| Match {
+            inverted,
+            kind: kind(pattern),
+        });
+        Ok(())
     }
 
     fn protocol(&mut self, options: &mut Options<'_, 't>) -> Result<(), ReadError> {

@@ -120,6 +120,7 @@ fn every_kind_of_rule_prints_as_iptables_prints_it() {
             );
             loaded += 1;
         }
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
         assert!(
             loaded > 20,
             "{backend}: only {loaded} rules could be loaded"
