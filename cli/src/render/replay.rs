@@ -33,6 +33,9 @@ pub(crate) struct ReplayReport {
     pub warnings: Vec<String>,
     /// How long it took.
     pub timing: Timing,
+    /// What the rules hold, a line a family.
+    #[serde(skip)]
+    pub rules: Vec<String>,
     /// What was replayed, by name.
     #[serde(skip)]
     pub captures: Vec<String>,
@@ -161,6 +164,7 @@ pub(crate) struct Disagreement {
 /// The report as text.
 pub(crate) fn text(report: &ReplayReport, palette: Palette) -> String {
     let mut text = summary(report, palette);
+    text.extend(report.rules.iter().map(|line| format!("{line}\n")));
     text += &section("Services", &services(&report.services), palette);
     text += &section("Verdicts", &dispositions(report), palette);
     text += &section("Dropped and rejected", &refusals(&report.refusals), palette);

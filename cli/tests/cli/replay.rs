@@ -242,6 +242,7 @@ fn the_text_is_for_people() {
     for part in [
         "a.pcap: 462 frames",
         "457 classified, 5 skipped",
+        "in nat, filter; not in the dump, taken to accept: raw, mangle, security",
         "ns/web:http",
         "10.1.0.3:8080",
         "33.33 %",
@@ -482,4 +483,21 @@ fn many_warnings_are_cut_short() {
         .count();
     assert!(printed <= 21, "{}", run.stderr);
     run.fine();
+}
+
+#[test]
+fn what_routing_assumes_is_named_once() {
+    let place = place();
+    let assumed = "without --local-addrs, routing takes no address but loopback as this node's";
+    let run = place.run(&["replay", "a.pcap", "--rules", "n.rules"]);
+    assert_eq!(run.stderr, format!("kpclass: warning: {assumed}\n"));
+    let run = place.run(&[
+        "replay",
+        "a.pcap",
+        "--rules",
+        "n.rules",
+        "--local-addrs",
+        "10.9.0.1",
+    ]);
+    assert_eq!(run.stderr, "");
 }

@@ -4,6 +4,7 @@ use super::reproduce::reproduce;
 use super::verdicts::{decision_text, place};
 use crate::args::Replay;
 use crate::options::replay::{Check, ReplayOptions};
+use crate::render::quantity::counted;
 use crate::render::reason;
 use crate::render::replay::{
     CheckResult, Disagreement, Dispositions, EndpointTraffic, MissingFact, Refusal, ReplayReport,
@@ -13,7 +14,8 @@ use kpclass_engine::check;
 use kpclass_engine::report::{self, Report};
 use kpclass_engine::rules::{FamilyRules, Rules};
 use kpclass_reference::{Event, Traced};
-use kpclass_ruleset::spec;
+use kpclass_ruleset::value::Family;
+use kpclass_ruleset::{Ruleset, TableId, spec};
 use std::collections::BTreeMap;
 
 /// Names what the report's ids stand for.
@@ -78,6 +80,11 @@ impl Names<'_> {
                 .shown
                 .iter()
                 .filter_map(|d| self.disagreement(d))
+                .collect(),
+            rules: self
+                .rules
+                .families()
+                .map(|(_, of)| what_is_there(of.ruleset))
                 .collect(),
             captures: from.captures,
         }
@@ -198,6 +205,33 @@ fn path(traced: &Traced, of: &FamilyRules<'_>) -> String {
         "no rule".to_owned()
     } else {
         steps.join(" -> ")
+    }
+}
+
+/// `IPv4: 1234 rules in nat, filter; not in the dump, taken to accept: raw, mangle, security`.
+fn what_is_there(ruleset: &Ruleset) -> String {
+    let family = match ruleset.family() {
+        Family::V4 => "IPv4",
+        Family::V6 => "IPv6",
+    };
+    let (there, absent): (Vec<TableId>, _) = TableId::ALL
+        .into_iter()
+        .partition(|table| ruleset.has_table(*table));
+    let names = |tables: Vec<TableId>| {
+        tables
+            .iter()
+            .map(|t| t.name())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let rules = counted(ruleset.rules().len() as u64, "rule");
+    let text = format!("{family}: {rules} in {}", names(there));
+    match absent.is_empty() {
+        true => text,
+        false => format!(
+            "{text}; not in the dump, taken to accept: {}",
+            names(absent)
+        ),
     }
 }
 

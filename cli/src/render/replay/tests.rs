@@ -39,6 +39,7 @@ fn report() -> ReplayReport {
             replay_s: 0.25,
             check_s: 0.125,
         },
+        rules: vec!["IPv4: 12 rules in nat".to_owned()],
         captures: vec!["a.pcap".to_owned()],
         refusals: vec![Refusal {
             disposition: "reject",
@@ -63,6 +64,7 @@ fn the_text_has_a_table_for_each_part() {
         text(&report(), Palette::PLAIN),
         "\
 a.pcap: 1 234 frames (123.5 kB) in 250.0 ms; 1 200 classified, 34 skipped
+IPv4: 12 rules in nat
 
 Services
   SERVICE      REACHED AS       PACKETS  MASQUERADED  ENDPOINT     PACKETS  SHARE  BY RULES
