@@ -17,7 +17,6 @@ use kpclass_engine::check::{self, Progress};
 use kpclass_engine::rules::Rules;
 use kpclass_engine::{Listeners, Report, Settings, Source};
 use kpclass_reference::Assumption;
-use kpclass_ruleset::node::NodeFacts;
 use kpclass_ruleset::readers;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -40,7 +39,7 @@ pub(crate) fn run(typed: &Replay, output: &mut Output) -> Result<Ending, Trouble
     let rules = rules.map_err(|e| Trouble::new(e.to_string()))?;
     let compile_s = started.elapsed().as_secs_f64();
     let report = replay(sources, &rules, &settings, &options, &typed.captures)?;
-    let warnings = warnings(&read, &facts, &report);
+    let warnings = warnings(&read, &rules, &report);
     output::warn(&warnings[read.warnings.len()..]);
     let names = record::Names {
         rules: &rules,
@@ -147,9 +146,9 @@ fn progress_bar() -> ProgressBar {
 }
 
 /// The dump's warnings, then those of the replay.
-fn warnings(read: &readers::Rules, facts: &NodeFacts, report: &Report) -> Vec<String> {
+fn warnings(read: &readers::Rules, rules: &Rules<'_>, report: &Report) -> Vec<String> {
     let mut warnings: Vec<String> = read.warnings.iter().map(ToString::to_string).collect();
-    if facts.local.is_none() {
+    if rules.node.local.is_none() {
         warnings.push(Assumption::NoLocalAddresses.to_string());
     }
     warnings.extend(

@@ -475,7 +475,15 @@ fn many_warnings_are_cut_short() {
         "n.rules",
         format!("*filter\n:FORWARD ACCEPT [0:0]\n{missing}COMMIT\n"),
     );
-    let run = place.run(&["replay", "a.pcap", "--rules", "n.rules"]);
+    let arguments = [
+        "replay",
+        "a.pcap",
+        "--rules",
+        "n.rules",
+        "--local-addrs",
+        "10.9.0.1",
+    ];
+    let run = place.run(&arguments);
     let printed = run
         .stderr
         .lines()
