@@ -7,5 +7,7 @@ mod generate;
 mod help;
 mod packets;
 mod program;
+mod readme;
 mod replay;
+mod stages;
 mod tutorial;

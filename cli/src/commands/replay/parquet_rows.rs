@@ -126,13 +126,15 @@ impl Column {
                 writer
                     .typed::<ByteArrayType>()
                     .write_batch(values, Some(levels), None)?;
-                (values.clear(), levels.clear());
+                values.clear();
+                levels.clear();
             }
             Self::Number { values, levels } => {
                 writer
                     .typed::<Int64Type>()
                     .write_batch(values, Some(levels), None)?;
-                (values.clear(), levels.clear());
+                values.clear();
+                levels.clear();
             }
         }
         writer.close()
