@@ -16,6 +16,9 @@ pub(crate) fn run(output: &mut Output) -> Result<Ending, Trouble> {
     page(&command, &mut text).map_err(Trouble::output)?;
     for verb in command.get_subcommands() {
         section(verb, &mut text).map_err(Trouble::output)?;
+        for part in verb.get_subcommands() {
+            section(part, &mut text).map_err(Trouble::output)?;
+        }
     }
     output.write(&String::from_utf8_lossy(&text))?;
     Ok(Ending::Fine)
@@ -32,16 +35,14 @@ fn page(command: &Command, text: &mut Vec<u8>) -> io::Result<()> {
 }
 
 fn section(verb: &Command, text: &mut Vec<u8>) -> io::Result<()> {
-    writeln!(text, ".SH \"KPCLASS {}\"", verb.get_name().to_uppercase())?;
+    let name = verb.get_display_name().unwrap_or(verb.get_name());
+    let name = name.replace('-', " ").to_uppercase();
+    writeln!(text, ".SH \"{name}\"")?;
     let page = Man::new(verb.clone());
     page.render_synopsis_section(text)?;
     page.render_description_section(text)?;
     page.render_options_section(text)?;
-    examples(
-        verb,
-        &format!("EXAMPLES OF {}", verb.get_name().to_uppercase()),
-        text,
-    )
+    examples(verb, &format!("EXAMPLES OF {name}"), text)
 }
 
 /// The examples of `--help`, line by line as they stand there.

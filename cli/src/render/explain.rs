@@ -131,6 +131,9 @@ pub(crate) struct Step {
     pub reason: Option<&'static str>,
 }
 
+/// The ways to so many outcomes are shown as text: those to a Service's fiftieth endpoint tell nothing new.
+const MOST_WAYS: usize = 10;
+
 /// The explanation as text.
 pub(crate) fn text(explanation: &Explanation, palette: Palette) -> String {
     let packet = &explanation.packet;
@@ -144,7 +147,7 @@ pub(crate) fn text(explanation: &Explanation, palette: Palette) -> String {
         text += &format!("\n{}", outcome_table(&explanation.outcomes, palette));
     }
     let mut shown: &[Step] = &[];
-    for outcome in &explanation.outcomes {
+    for outcome in explanation.outcomes.iter().take(MOST_WAYS) {
         text += &format!("\n{}\n", headline(outcome, palette));
         text += &facts(outcome, palette);
         text += &way(shown, &outcome.path, palette);
@@ -152,6 +155,10 @@ pub(crate) fn text(explanation: &Explanation, palette: Palette) -> String {
             text += &format!("  {}\n", palette.bad(end));
         }
         shown = &outcome.path;
+    }
+    if let Some(rest @ 1..) = explanation.outcomes.len().checked_sub(MOST_WAYS) {
+        let rest = format!("… and the ways to {rest} more outcomes; --json has them all");
+        text += &format!("\n{}\n", palette.faint(&rest));
     }
     if !explanation.program_agrees {
         let warning = "disagreement: the compiled program's outcomes differ from these";

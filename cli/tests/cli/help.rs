@@ -4,11 +4,12 @@ use crate::program::{Place, Run};
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
-const VERBS: [&str; 6] = [
+const VERBS: [&str; 7] = [
     "replay",
     "explain",
     "services",
     "dump",
+    "generate",
     "completions",
     "man",
 ];
@@ -58,6 +59,7 @@ fn completions_and_the_man_page_know_every_verb() {
             assert!(script.contains(verb), "{shell} does not know {verb}");
         }
     }
+    assert!(man.contains("KPCLASS GENERATE CLUSTER"));
     for verb in VERBS {
         assert!(
             man.contains(&format!("KPCLASS {}", verb.to_uppercase())),

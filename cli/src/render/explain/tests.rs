@@ -230,3 +230,18 @@ fn endless_fractions_are_left_out_of_the_text() {
     );
     assert!(text.contains("  10 % (…)\n"), "{text}");
 }
+
+#[test]
+fn the_ways_to_many_outcomes_are_cut_short_but_the_table_is_not() {
+    let outcome = |port| forward(0.05, "1/20", port, service_path("SEP"));
+    let text = text(
+        &explanation((1..=20).map(outcome).collect()),
+        Palette::PLAIN,
+    );
+    assert_eq!(text.matches("10.0.0.1:20  ns/web").count(), 1, "{text}");
+    assert_eq!(text.matches("10.0.0.1:10  ns/web").count(), 2, "{text}");
+    assert!(
+        text.ends_with("… and the ways to 10 more outcomes; --json has them all\n"),
+        "{text}"
+    );
+}
