@@ -307,8 +307,9 @@ impl<'a> Specialiser<'a> {
             } else {
                 ClassId(NONE)
             };
+            let kind = act.kind();
             let act = ActId(self.made.acts.id((class, act)));
-            next = self.node(Node::Act { act, next });
+            next = self.node(Node::Act { act, kind, next });
         }
         done.push(next);
     }

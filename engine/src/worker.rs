@@ -10,6 +10,7 @@ use crate::rules::Rules;
 use crate::skip::SkipReason;
 use crate::verdicts::{self, ChunkVerdicts, OwnedVerdict};
 use kpclass_compiler::header::{Header, known};
+use kpclass_compiler::program::{Cursor, Step};
 use kpclass_compiler::{ClassId, Context};
 use kpclass_ruleset::Hook;
 use kpclass_ruleset::decision::Decision;
@@ -121,6 +122,8 @@ impl<'r, 'a> Worker<'r, 'a> {
         match self.packet(frame) {
             Ok((family, header, context)) => {
                 batch.push(Waiting {
+                    draw: 0,
+                    cursor: None,
                     frame: *frame,
                     family,
                     header,
@@ -129,28 +132,6 @@ impl<'r, 'a> Worker<'r, 'a> {
                 });
             }
             Err(reason) => self.counts.skipped[reason.index()] += 1,
-        }
-    }
-
-    /// Gives the packets of a batch their verdicts.
-    fn settle(&mut self, batch: &mut Vec<Waiting<'_>>) {
-        let rules = self.rules;
-        for waiting in batch.iter_mut() {
-            if let Some(of) = rules.of(waiting.family) {
-                waiting.class = of.program.class(&waiting.header);
-            }
-        }
-        let touched = batch.iter().fold(0, |sum: u32, waiting| {
-            let Context { hook, ctstate, .. } = waiting.context;
-            let touch = rules.of(waiting.family).and_then(|of| {
-                let root = of.program.root_index(hook, ctstate)?;
-                Some(of.program.touch(waiting.class, root))
-            });
-            sum.wrapping_add(touch.unwrap_or_default())
-        });
-        std::hint::black_box(touched);
-        for waiting in batch.drain(..) {
-            self.classified(&waiting);
         }
     }
 
@@ -206,38 +187,72 @@ impl<'r, 'a> Worker<'r, 'a> {
         self.device.1
     }
 
-    #[inline]
-    fn classified(&mut self, waiting: &Waiting<'_>) {
-        let Waiting {
+    /// Gives the packets of a batch their verdicts: all find their class, then all step from node to node in turn.
+    fn settle(&mut self, batch: &mut Vec<Waiting<'_>>) {
+        let rules = self.rules;
+        for waiting in batch.iter_mut() {
+            if let Some(of) = rules.of(waiting.family) {
+                waiting.class = of.program.class(&waiting.header);
+                waiting.draw = draw::number(&waiting.header, self.settings.seed);
+            }
+        }
+        for waiting in batch.iter_mut() {
+            let Context { hook, ctstate, .. } = waiting.context;
+            waiting.cursor = rules.of(waiting.family).and_then(|of| {
+                let root = of.program.root_index(hook, ctstate)?;
+                Some(of.program.cursor(waiting.class, root))
+            });
+        }
+        let mut on_the_way: Vec<usize> = (0..batch.len()).collect();
+        while !on_the_way.is_empty() {
+            on_the_way.retain(|at| match self.step(&mut batch[*at]) {
+                Some(Step::On) => true,
+                Some(Step::Done(outcome)) => {
+                    let Waiting {
+                        frame,
+                        family,
+                        class,
+                        ..
+                    } = &batch[*at];
+                    let counts = self.counts.family_mut(*family);
+                    counts.outcome(*class, &outcome, frame.original_len);
+                    false
+                }
+                Some(Step::LongWay) | None => {
+                    let Waiting {
+                        frame,
+                        family,
+                        header,
+                        context,
+                        ..
+                    } = &batch[*at];
+                    let (class, decision) = self.decision(*family, header, context);
+                    let counts = self.counts.family_mut(*family);
+                    counts.decision(class, &decision, frame.original_len);
+                    false
+                }
+            });
+        }
+        for Waiting {
             frame,
             family,
             header,
             context,
-            class,
-        } = waiting;
-        let rules = self.rules;
-        let Some(rules) = rules.of(*family) else {
-            return;
-        };
-        let program = &rules.program;
-        let drawn = draw::number(header, self.settings.seed);
-        let root = program.root_index(context.hook, context.ctstate);
-        let outcome = root.and_then(|root| program.outcome(*class, root, header, context, drawn));
-        let bytes = frame.original_len;
-        match outcome {
-            Some(outcome) => self
-                .counts
-                .family_mut(*family)
-                .outcome(*class, &outcome, bytes),
-            None => {
-                let (class, decision) = self.decision(*family, header, context);
-                self.counts
-                    .family_mut(*family)
-                    .decision(class, &decision, bytes);
+            ..
+        } in batch.drain(..)
+        {
+            if let Some(of) = rules.of(family) {
+                self.pending
+                    .remember(self.capture, &frame, &of.program, &header, &context);
             }
         }
-        self.pending
-            .remember(self.capture, frame, program, header, context);
+    }
+
+    #[inline]
+    fn step(&self, waiting: &mut Waiting<'_>) -> Option<Step> {
+        let program = &self.rules.of(waiting.family)?.program;
+        let cursor = waiting.cursor.as_mut()?;
+        Some(program.step(cursor, &waiting.header, &waiting.context, waiting.draw))
     }
 }
 
@@ -251,4 +266,8 @@ struct Waiting<'f> {
     header: Header,
     context: Context,
     class: ClassId,
+    /// The number drawn.
+    draw: u64,
+    /// Where it stands in the program.
+    cursor: Option<Cursor>,
 }

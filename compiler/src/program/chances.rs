@@ -40,7 +40,7 @@ impl Program {
                     }
                     work.push((self.targets[(targets + count) as usize], left));
                 }
-                Node::Act { act, next } => match self.acts[act.0 as usize] {
+                Node::Act { act, next, .. } => match self.acts[act.0 as usize] {
                     Act::Dnat(_) => {
                         let known = found.entry(act).or_insert(0.0);
                         *known = known.max(chance);

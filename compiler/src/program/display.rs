@@ -92,7 +92,7 @@ impl Program {
                 };
                 format!("route {to} drop {dropped:?} local {local:?} forward {forward:?}")
             }
-            Node::Act { act, next } => match self.acts[act.0 as usize] {
+            Node::Act { act, next, .. } => match self.acts[act.0 as usize] {
                 Act::Dnat(dnat) => {
                     let address = dnat.address.map_or("-".to_owned(), |a| a.to_string());
                     let port = dnat.port.map_or("-".to_owned(), |p| p.to_string());

@@ -1,17 +1,16 @@
 //! The program applied to one packet.
 
+use super::Program;
 use super::addresses::{self, Route};
+use super::answer::Asked;
 use super::node::{Act, DnatAct, Draw, Node, NodeId, RouteTo};
-use super::test::{AddressOf, Test};
-use super::{Program, SetTest, sets};
 use crate::header::{Header, known};
 use crate::machine::state::{Class, Mark, NONE, State};
 use crate::machine::{Machine, Stop};
 use crate::tail::Tail;
 use kpclass_ruleset::decision::{Decision, Disposition, Fact, MAX_FORKS, Nat, Snat, Unknown};
-use kpclass_ruleset::matches::PortSide;
 use kpclass_ruleset::packet::Packet;
-use kpclass_ruleset::value::{Interface, InterfacePattern, number_address};
+use kpclass_ruleset::value::{Interface, number_address};
 use kpclass_ruleset::{Hook, RuleId};
 
 /// What is known of a packet beside its header.
@@ -94,6 +93,16 @@ impl Program {
         let mut run = self.run(header, context)?;
         let root = run.root()?;
         Some(run.decide(root, Registers::default(), draw, 0, NO_RULE))
+    }
+
+    #[inline]
+    pub(super) fn asked_of<'p>(&'p self, header: &'p Header, context: &'p Context) -> Asked<'p> {
+        Asked {
+            program: self,
+            header,
+            context,
+            set_tests: &self.set_tests,
+        }
     }
 
     /// The target of a selection for a number drawn.
@@ -259,7 +268,8 @@ impl<'p> Run<'p> {
                 no,
             } => {
                 let (yes, no) = (Place::Node(yes), Place::Node(no));
-                let answer = self.answer(&program.tests[test.0 as usize]);
+                let asked = program.asked_of(self.header, self.context);
+                let answer = asked.answer(&program.tests[test.0 as usize]);
                 branch(answer, inverted, again && rule == assumed, rule, yes, no)
             }
             Node::Draw { draw, yes, no } => {
@@ -298,7 +308,7 @@ impl<'p> Run<'p> {
                     }
                 }
             }
-            Node::Act { act, next } => {
+            Node::Act { act, next, .. } => {
                 self.note(program.acts[act.0 as usize], registers);
                 Ok(Place::Node(next))
             }
@@ -338,7 +348,12 @@ impl<'p> Run<'p> {
                 yes,
                 no,
             } => {
-                let answer = self.answer(&test);
+                let met = self.machine.as_ref().map(|machine| &*machine.set_tests);
+                let asked = Asked {
+                    set_tests: met.unwrap_or_default(),
+                    ..program.asked_of(self.header, self.context)
+                };
+                let answer = asked.answer(&test);
                 let (yes, no) = (Place::Rules(yes), Place::Rules(no));
                 branch(answer, inverted, again && rule == assumed, rule, yes, no)
             }
@@ -431,135 +446,6 @@ impl<'p> Run<'p> {
             }
             Act::MarkedBy(rule) => registers.marked_by = Some(rule),
         }
-    }
-
-    /// The packet's answer to a test.
-    #[inline]
-    pub(super) fn answer(&self, test: &Test) -> Result<bool, Fact> {
-        let h = self.header;
-        let has = |bit: u16| h.known & bit != 0;
-        let known_field = |bit: u16, fact: Fact, answer: bool| {
-            if has(bit) { Ok(answer) } else { Err(fact) }
-        };
-        Ok(match *test {
-            Test::Unknown(fact) => return Err(fact),
-            Test::Source(prefix) => prefix.contains(h.source),
-            Test::SourceRange(first, last) => first <= h.source && h.source <= last,
-            Test::Destination(prefix) => prefix.contains(h.destination),
-            Test::DestinationRange(first, last) => first <= h.destination && h.destination <= last,
-            Test::DestinationIs(address, port) => {
-                h.destination == address && has(known::PORTS) && h.destination_port == port
-            }
-            Test::Protocol(p) => h.protocol == p,
-            Test::PortProtocol => addresses::has_port_field(h.protocol),
-            Test::HasPorts => has(known::PORTS),
-            Test::Fragment => has(known::FRAGMENT),
-            Test::SourcePort(range) => has(known::PORTS) && range.contains(h.source_port),
-            Test::DestinationPort(range) => has(known::PORTS) && range.contains(h.destination_port),
-            Test::PortList(side, list) => {
-                let ports = &self.program.rules.graph.port_lists[list.0 as usize];
-                has(known::PORTS)
-                    && ports.iter().any(|r| match side {
-                        PortSide::Source => r.contains(h.source_port),
-                        PortSide::Destination => r.contains(h.destination_port),
-                        PortSide::Either => {
-                            r.contains(h.source_port) || r.contains(h.destination_port)
-                        }
-                    })
-            }
-            Test::TcpFlags(mask, value) => has(known::TCP_FLAGS) && h.tcp_flags & mask == value,
-            Test::HasIcmp => has(known::ICMP),
-            Test::Icmp(kind, first, last) => {
-                has(known::ICMP)
-                    && h.icmp_type == kind
-                    && first <= h.icmp_code
-                    && h.icmp_code <= last
-            }
-            Test::Mark(mask, value) => self.context.mark & mask == value,
-            Test::InInterface(pattern) => return self.in_interface(pattern),
-            Test::OutInterface(pattern, sent) => return self.out_interface(pattern, sent),
-            Test::AddressType(of, types, limit_in, limit_out) => {
-                return self.address_type(of, types, limit_in, limit_out);
-            }
-            Test::DestinationLocal => self.destination_local() == Some(true),
-            Test::DestinationNotLocal => self.destination_local() == Some(false),
-            Test::RefusedOnEntry => {
-                let by_lo = self.context.in_interface == Some(Interface::lo());
-                addresses::refused_on_entry(h.source, h.destination, by_lo)
-            }
-            Test::FromDevice => self.context.in_interface != Some(Interface::lo()),
-            Test::Mac(mac) => return known_field(known::MAC, Fact::Mac, h.source_mac == mac),
-            Test::Length(range) => {
-                return known_field(known::LENGTH, Fact::Length, range.contains(h.length));
-            }
-            Test::Ttl(first, last, forwarded) => {
-                let ttl = if forwarded {
-                    h.ttl.saturating_sub(1)
-                } else {
-                    h.ttl
-                };
-                return known_field(known::TTL, Fact::Ttl, first <= ttl && ttl <= last);
-            }
-            Test::Dscp(value) => return known_field(known::DSCP, Fact::Dscp, h.dscp == value),
-            Test::Set(at) => return self.in_set(at),
-        })
-    }
-
-    fn destination_local(&self) -> Option<bool> {
-        let address = number_address(self.program.family, self.header.destination);
-        self.program.rules.node.is_local(address)
-    }
-
-    fn in_interface(&self, pattern: InterfacePattern) -> Result<bool, Fact> {
-        match self.context.in_interface {
-            Some(interface) => Ok(pattern.matches(interface)),
-            // Without a known device it is at least not lo.
-            None if !pattern.prefix && pattern.name == Interface::lo() => Ok(false),
-            None => Err(Fact::InInterface),
-        }
-    }
-
-    fn out_interface(&self, pattern: InterfacePattern, sent: bool) -> Result<bool, Fact> {
-        if sent && self.destination_local() == Some(true) {
-            return Ok(pattern.matches(Interface::lo()));
-        }
-        if !pattern.prefix && pattern.name == Interface::lo() {
-            return Ok(false);
-        }
-        Err(Fact::OutInterface)
-    }
-
-    fn address_type(
-        &self,
-        of: AddressOf,
-        types: kpclass_ruleset::matches::AddressTypes,
-        limit_in: bool,
-        limit_out: bool,
-    ) -> Result<bool, Fact> {
-        let address = match of {
-            AddressOf::Source => self.header.source,
-            AddressOf::Destination => self.header.destination,
-            AddressOf::Known(a) => a,
-        };
-        let (node, family) = (&self.program.rules.node, self.program.family);
-        if limit_in {
-            let device = self.context.in_interface;
-            let fact = Fact::LocalAddresses;
-            return addresses::limited_type_matches(node, family, address, types, device, fact);
-        }
-        if limit_out {
-            let fact = Fact::OutInterface;
-            return addresses::limited_type_matches(node, family, address, types, None, fact);
-        }
-        addresses::type_matches(node, family, address, types)
-    }
-
-    fn in_set(&self, at: u32) -> Result<bool, Fact> {
-        let test: SetTest = match &self.machine {
-            Some(machine) => machine.set_tests[at as usize],
-            None => self.program.set_tests[at as usize],
-        };
-        sets::contains(self.program, &test, self.header, self.context)
     }
 }
 

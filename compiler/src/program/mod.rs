@@ -1,6 +1,7 @@
 //! The compiled program: a table from destination keys to nodes, and the nodes.
 
 pub(crate) mod addresses;
+mod answer;
 mod chances;
 mod display;
 mod evaluate;
@@ -14,7 +15,7 @@ mod verify;
 
 pub use evaluate::Context;
 pub use keys::{ClassId, Keys};
-pub use outcome::Outcome;
+pub use outcome::{Cursor, Outcome, Step};
 pub use partition::Piece;
 pub use verify::Broken;
 

@@ -68,6 +68,8 @@ pub enum Node {
     Act {
         /// What is noted.
         act: ActId,
+        /// Which kind of act that is: all that counting needs.
+        kind: ActKind,
         /// What follows.
         next: NodeId,
     },
@@ -120,6 +122,31 @@ pub enum Act {
     MasqueradeByMarker,
     /// This rule set the mark.
     MarkedBy(RuleId),
+}
+
+impl Act {
+    /// Its kind.
+    pub fn kind(&self) -> ActKind {
+        match self {
+            Self::Dnat(_) => ActKind::Dnat,
+            Self::Snat(Snat::Masquerade, _) | Self::MasqueradeByMarker => ActKind::Masquerade,
+            Self::Snat(..) | Self::NetmapSource(..) => ActKind::Snat,
+            Self::MarkedBy(_) => ActKind::Mark,
+        }
+    }
+}
+
+/// The kinds of acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ActKind {
+    /// The destination is rewritten.
+    Dnat,
+    /// The source is masqueraded.
+    Masquerade,
+    /// The source is rewritten otherwise.
+    Snat,
+    /// The mark is credited to a rule.
+    Mark,
 }
 
 /// A rewrite of the destination.

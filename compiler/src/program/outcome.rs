@@ -2,10 +2,9 @@
 
 use super::evaluate::Context;
 use super::keys::ClassId;
-use super::node::{Act, ActId, End, EndId, Node, NodeId, RouteTo};
+use super::node::{ActId, ActKind, End, EndId, Node, NodeId, RouteTo};
 use super::{Program, addresses};
 use crate::header::Header;
-use kpclass_ruleset::decision::Snat;
 
 /// Where a packet went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +15,24 @@ pub struct Outcome {
     pub dnat: Option<ActId>,
     /// Whether its source is masqueraded.
     pub masqueraded: bool,
+}
+
+/// A packet on its way through the nodes.
+#[derive(Clone, Copy, Debug)]
+pub struct Cursor {
+    at: NodeId,
+    outcome: Outcome,
+}
+
+/// What a step led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Another node.
+    On,
+    /// The end.
+    Done(Outcome),
+    /// A missing fact, or a class that is walked: [`Program::decide`] tells.
+    LongWay,
 }
 
 impl Program {
@@ -35,83 +52,78 @@ impl Program {
         self.ends.len()
     }
 
-    /// Reads where a packet's evaluation will begin, so that it is in the cache by then: reads of many packets overlap, evaluations hardly do.
+    /// A cursor at the start of a packet's way; `root` is of [`Program::root_index`].
     #[inline]
-    pub fn touch(&self, class: ClassId, root: usize) -> u32 {
-        match self.nodes[self.root(class, root).0 as usize] {
-            Node::Test { yes, .. } => yes.0,
-            Node::Select { first, .. } => first,
-            _ => 0,
-        }
-    }
-
-    /// The outcome for a number drawn; `root` is of [`Program::root_index`]. `None` where a fact is missing or the class is walked:
-    /// then [`Program::decide`] tells.
-    #[inline]
-    pub fn outcome(
-        &self,
-        class: ClassId,
-        root: usize,
-        header: &Header,
-        context: &Context,
-        draw: u64,
-    ) -> Option<Outcome> {
-        let mut at = self.root(class, root);
-        let mut outcome = Outcome {
+    pub fn cursor(&self, class: ClassId, root: usize) -> Cursor {
+        let outcome = Outcome {
             end: EndId(0),
             dnat: None,
             masqueraded: false,
         };
-        let run = self.run(header, context)?;
-        loop {
-            at = match self.nodes[at.0 as usize] {
-                Node::Test {
-                    test,
-                    inverted,
-                    yes,
-                    no,
-                    ..
-                } => match run.answer(&self.tests[test.0 as usize]) {
-                    Ok(answer) if answer != inverted => yes,
-                    Ok(_) => no,
-                    Err(_) => return None,
-                },
-                Node::Draw {
-                    draw: threshold,
-                    yes,
-                    no,
-                } => {
-                    if draw < self.draws[threshold.0 as usize].below {
-                        yes
-                    } else {
-                        no
-                    }
-                }
-                Node::Select {
-                    first,
-                    count,
-                    targets,
-                } => self.selected(first, count, targets, draw),
-                Node::Route {
-                    destination,
-                    children,
-                } => self.routed(header, context, destination, children)?,
-                Node::Act { act, next } => {
-                    match self.acts[act.0 as usize] {
-                        Act::Dnat(_) => outcome.dnat = Some(act),
-                        Act::Snat(snat, _) => outcome.masqueraded = snat == Snat::Masquerade,
-                        Act::MasqueradeByMarker => outcome.masqueraded = true,
-                        Act::NetmapSource(..) | Act::MarkedBy(_) => {}
-                    }
-                    next
-                }
-                Node::End(end) => {
-                    outcome.end = end;
-                    return Some(outcome);
-                }
-                Node::Walk => return None,
-            };
+        Cursor {
+            at: self.root(class, root),
+            outcome,
         }
+    }
+
+    /// One node on. Stepping many packets in turn lets what each waits for in memory arrive while the others step.
+    #[inline]
+    pub fn step(&self, cursor: &mut Cursor, header: &Header, context: &Context, draw: u64) -> Step {
+        let next = match self.nodes[cursor.at.0 as usize] {
+            Node::Test {
+                test,
+                inverted,
+                yes,
+                no,
+                ..
+            } => match self
+                .asked_of(header, context)
+                .answer(&self.tests[test.0 as usize])
+            {
+                Ok(answer) if answer != inverted => yes,
+                Ok(_) => no,
+                Err(_) => return Step::LongWay,
+            },
+            Node::Draw {
+                draw: threshold,
+                yes,
+                no,
+            } => {
+                if draw < self.draws[threshold.0 as usize].below {
+                    yes
+                } else {
+                    no
+                }
+            }
+            Node::Select {
+                first,
+                count,
+                targets,
+            } => self.selected(first, count, targets, draw),
+            Node::Route {
+                destination,
+                children,
+            } => match self.routed(header, context, destination, children) {
+                Some(next) => next,
+                None => return Step::LongWay,
+            },
+            Node::Act { act, kind, next } => {
+                match kind {
+                    ActKind::Dnat => cursor.outcome.dnat = Some(act),
+                    ActKind::Masquerade => cursor.outcome.masqueraded = true,
+                    ActKind::Snat => cursor.outcome.masqueraded = false,
+                    ActKind::Mark => {}
+                }
+                next
+            }
+            Node::End(end) => {
+                cursor.outcome.end = end;
+                return Step::Done(cursor.outcome);
+            }
+            Node::Walk => return Step::LongWay,
+        };
+        cursor.at = next;
+        Step::On
     }
 
     fn routed(

@@ -92,7 +92,7 @@ impl Program {
                 }
                 before(&self.route_children[children as usize], id)
             }
-            Node::Act { act, next } => {
+            Node::Act { act, next, .. } => {
                 exists(act.0, self.acts.len(), "act")?;
                 self.verify_act(act)?;
                 before(&[next], id)

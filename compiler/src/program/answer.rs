@@ -1,0 +1,146 @@
+//! A packet's answer to a test.
+
+use super::evaluate::Context;
+use super::test::{AddressOf, Test};
+use super::{Program, SetTest, addresses, sets};
+use crate::header::{Header, known};
+use kpclass_ruleset::decision::Fact;
+use kpclass_ruleset::matches::{AddressTypes, PortSide};
+use kpclass_ruleset::value::{Interface, InterfacePattern, number_address};
+
+/// A packet that is asked.
+pub(super) struct Asked<'p> {
+    pub(super) program: &'p Program,
+    pub(super) header: &'p Header,
+    pub(super) context: &'p Context,
+    /// The set tests that tests point at: the program's, or those that a walk met.
+    pub(super) set_tests: &'p [SetTest],
+}
+
+impl Asked<'_> {
+    /// The packet's answer to a test.
+    #[inline]
+    pub(super) fn answer(&self, test: &Test) -> Result<bool, Fact> {
+        let h = self.header;
+        let has = |bit: u16| h.known & bit != 0;
+        let known_field = |bit: u16, fact: Fact, answer: bool| {
+            if has(bit) { Ok(answer) } else { Err(fact) }
+        };
+        Ok(match *test {
+            Test::Unknown(fact) => return Err(fact),
+            Test::Source(prefix) => prefix.contains(h.source),
+            Test::SourceRange(first, last) => first <= h.source && h.source <= last,
+            Test::Destination(prefix) => prefix.contains(h.destination),
+            Test::DestinationRange(first, last) => first <= h.destination && h.destination <= last,
+            Test::DestinationIs(address, port) => {
+                h.destination == address && has(known::PORTS) && h.destination_port == port
+            }
+            Test::Protocol(p) => h.protocol == p,
+            Test::PortProtocol => addresses::has_port_field(h.protocol),
+            Test::HasPorts => has(known::PORTS),
+            Test::Fragment => has(known::FRAGMENT),
+            Test::SourcePort(range) => has(known::PORTS) && range.contains(h.source_port),
+            Test::DestinationPort(range) => has(known::PORTS) && range.contains(h.destination_port),
+            Test::PortList(side, list) => {
+                let ports = &self.program.rules.graph.port_lists[list.0 as usize];
+                has(known::PORTS)
+                    && ports.iter().any(|r| match side {
+                        PortSide::Source => r.contains(h.source_port),
+                        PortSide::Destination => r.contains(h.destination_port),
+                        PortSide::Either => {
+                            r.contains(h.source_port) || r.contains(h.destination_port)
+                        }
+                    })
+            }
+            Test::TcpFlags(mask, value) => has(known::TCP_FLAGS) && h.tcp_flags & mask == value,
+            Test::HasIcmp => has(known::ICMP),
+            Test::Icmp(kind, first, last) => {
+                has(known::ICMP)
+                    && h.icmp_type == kind
+                    && first <= h.icmp_code
+                    && h.icmp_code <= last
+            }
+            Test::Mark(mask, value) => self.context.mark & mask == value,
+            Test::InInterface(pattern) => return self.in_interface(pattern),
+            Test::OutInterface(pattern, sent) => return self.out_interface(pattern, sent),
+            Test::AddressType(of, types, limit_in, limit_out) => {
+                return self.address_type(of, types, limit_in, limit_out);
+            }
+            Test::DestinationLocal => self.destination_local() == Some(true),
+            Test::DestinationNotLocal => self.destination_local() == Some(false),
+            Test::RefusedOnEntry => {
+                let by_lo = self.context.in_interface == Some(Interface::lo());
+                addresses::refused_on_entry(h.source, h.destination, by_lo)
+            }
+            Test::FromDevice => self.context.in_interface != Some(Interface::lo()),
+            Test::Mac(mac) => return known_field(known::MAC, Fact::Mac, h.source_mac == mac),
+            Test::Length(range) => {
+                return known_field(known::LENGTH, Fact::Length, range.contains(h.length));
+            }
+            Test::Ttl(first, last, forwarded) => {
+                let ttl = if forwarded {
+                    h.ttl.saturating_sub(1)
+                } else {
+                    h.ttl
+                };
+                return known_field(known::TTL, Fact::Ttl, first <= ttl && ttl <= last);
+            }
+            Test::Dscp(value) => return known_field(known::DSCP, Fact::Dscp, h.dscp == value),
+            Test::Set(at) => return self.in_set(at),
+        })
+    }
+
+    fn destination_local(&self) -> Option<bool> {
+        let address = number_address(self.program.family, self.header.destination);
+        self.program.rules.node.is_local(address)
+    }
+
+    fn in_interface(&self, pattern: InterfacePattern) -> Result<bool, Fact> {
+        match self.context.in_interface {
+            Some(interface) => Ok(pattern.matches(interface)),
+            // Without a known device it is at least not lo.
+            None if !pattern.prefix && pattern.name == Interface::lo() => Ok(false),
+            None => Err(Fact::InInterface),
+        }
+    }
+
+    fn out_interface(&self, pattern: InterfacePattern, sent: bool) -> Result<bool, Fact> {
+        if sent && self.destination_local() == Some(true) {
+            return Ok(pattern.matches(Interface::lo()));
+        }
+        if !pattern.prefix && pattern.name == Interface::lo() {
+            return Ok(false);
+        }
+        Err(Fact::OutInterface)
+    }
+
+    fn address_type(
+        &self,
+        of: AddressOf,
+        types: AddressTypes,
+        limit_in: bool,
+        limit_out: bool,
+    ) -> Result<bool, Fact> {
+        let address = match of {
+            AddressOf::Source => self.header.source,
+            AddressOf::Destination => self.header.destination,
+            AddressOf::Known(a) => a,
+        };
+        let (node, family) = (&self.program.rules.node, self.program.family);
+        if limit_in {
+            let device = self.context.in_interface;
+            let fact = Fact::LocalAddresses;
+            return addresses::limited_type_matches(node, family, address, types, device, fact);
+        }
+        if limit_out {
+            let fact = Fact::OutInterface;
+            return addresses::limited_type_matches(node, family, address, types, None, fact);
+        }
+        addresses::type_matches(node, family, address, types)
+    }
+
+    fn in_set(&self, at: u32) -> Result<bool, Fact> {
+        let test = &self.set_tests[at as usize];
+        sets::contains(self.program, test, self.header, self.context)
+    }
+}
