@@ -6,7 +6,6 @@ use crate::machine::state::{Address, Class, FULL_WIDTH, NONE, State};
 use crate::program::addresses;
 use ahash::{AHashMap, AHashSet};
 use kpclass_ruleset::TableId;
-use kpclass_ruleset::node::NodeFacts;
 use kpclass_ruleset::value::PortRange;
 
 /// The tests of the destination that rules outside nat PREROUTING and OUTPUT make.
@@ -82,7 +81,7 @@ impl Tail {
 
     /// Replaces the destination by the first one met that later rules cannot tell from it, and drops what nothing asks
     /// any more.
-    pub(crate) fn forget(&mut self, graph: &Graph, node: &NodeFacts, state: &mut State) {
+    pub(crate) fn forget(&mut self, graph: &Graph, locals: &addresses::Locals, state: &mut State) {
         if !graph.asked.late_draw {
             state.lo = 0;
             state.width = FULL_WIDTH;
@@ -96,7 +95,7 @@ impl Tail {
         if !self.merges || matches!(state.class, Class::Portless { .. }) {
             return;
         }
-        let signature = self.signature(graph, node, destination, state.destination_port);
+        let signature = self.signature(graph, locals, destination, state.destination_port);
         let first = *self
             .signatures
             .entry(signature)
@@ -112,7 +111,7 @@ impl Tail {
     fn signature(
         &self,
         graph: &Graph,
-        node: &NodeFacts,
+        locals: &addresses::Locals,
         destination: u128,
         port: Option<u16>,
     ) -> Signature {
@@ -125,7 +124,7 @@ impl Tail {
                     .map(|p| p.contains(destination))
                     .chain(self.ranges.iter().map(in_range)),
             ),
-            nature: addresses::nature(node, graph.family, destination),
+            nature: addresses::nature(locals, graph.family, destination),
             port: port.and_then(|p| self.ports.get(&p).copied()),
             port_ranges: bits(
                 self.port_ranges

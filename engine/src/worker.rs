@@ -14,7 +14,7 @@ use kpclass_compiler::program::{Cursor, Step};
 use kpclass_compiler::{ClassId, Context};
 use kpclass_ruleset::Hook;
 use kpclass_ruleset::decision::Decision;
-use kpclass_ruleset::value::{CtState, Family, Interface, number_address};
+use kpclass_ruleset::value::{CtState, Family, Interface};
 
 /// A worker on one capture.
 pub(crate) struct Worker<'r, 'a> {
@@ -25,6 +25,8 @@ pub(crate) struct Worker<'r, 'a> {
     counts: Counts,
     pending: Pending,
     wants_verdicts: bool,
+    /// Whether packets step in turn: worth it where the program does not fit into the cache.
+    interleaves: bool,
     /// The last interface asked for, with its name.
     device: (u32, Option<Interface>),
 }
@@ -45,6 +47,7 @@ impl<'r, 'a> Worker<'r, 'a> {
             counts: Counts::new(rules),
             pending: Pending::new(settings.check),
             wants_verdicts,
+            interleaves: rules.families().any(|(_, of)| of.program.bytes() > CACHE),
             device: (u32::MAX, settings.in_interface),
         }
     }
@@ -157,9 +160,9 @@ impl<'r, 'a> Worker<'r, 'a> {
 
     #[inline]
     fn context(&mut self, frame: &Frame<'_>, family: Family, header: &Header) -> Context {
-        let node = self.rules.node;
         let hook = verdicts::hook(self.settings.hook, || {
-            node.is_local(number_address(family, header.source)) == Some(true)
+            let of = self.rules.of(family);
+            of.is_some_and(|of| of.program.is_local(header.source))
         });
         let arrives = hook == Hook::Prerouting;
         Context {
@@ -203,35 +206,12 @@ impl<'r, 'a> Worker<'r, 'a> {
                 Some(of.program.cursor(waiting.class, root))
             });
         }
-        let mut on_the_way: Vec<usize> = (0..batch.len()).collect();
-        while !on_the_way.is_empty() {
-            on_the_way.retain(|at| match self.step(&mut batch[*at]) {
-                Some(Step::On) => true,
-                Some(Step::Done(outcome)) => {
-                    let Waiting {
-                        frame,
-                        family,
-                        class,
-                        ..
-                    } = &batch[*at];
-                    let counts = self.counts.family_mut(*family);
-                    counts.outcome(*class, &outcome, frame.original_len);
-                    false
-                }
-                Some(Step::LongWay) | None => {
-                    let Waiting {
-                        frame,
-                        family,
-                        header,
-                        context,
-                        ..
-                    } = &batch[*at];
-                    let (class, decision) = self.decision(*family, header, context);
-                    let counts = self.counts.family_mut(*family);
-                    counts.decision(class, &decision, frame.original_len);
-                    false
-                }
-            });
+        if self.interleaves {
+            self.step_in_turn(batch);
+        } else {
+            batch
+                .iter_mut()
+                .for_each(|waiting| while !self.stepped(waiting) {});
         }
         for Waiting {
             frame,
@@ -248,6 +228,42 @@ impl<'r, 'a> Worker<'r, 'a> {
         }
     }
 
+    /// One node for each packet, then the next for each that is still on its way.
+    fn step_in_turn(&mut self, batch: &mut [Waiting<'_>]) {
+        let mut on_the_way: Vec<usize> = (0..batch.len()).collect();
+        while !on_the_way.is_empty() {
+            on_the_way.retain(|at| !self.stepped(&mut batch[*at]));
+        }
+    }
+
+    /// Takes a packet one node on; whether it arrived, and was counted.
+    #[inline]
+    fn stepped(&mut self, waiting: &mut Waiting<'_>) -> bool {
+        match self.step(waiting) {
+            Some(Step::On) => return false,
+            Some(Step::Done(outcome)) => {
+                let counts = self.counts.family_mut(waiting.family);
+                counts.outcome(waiting.class, &outcome, waiting.frame.original_len);
+            }
+            Some(Step::LongWay) | None => self.decided(waiting),
+        }
+        true
+    }
+
+    #[cold]
+    fn decided(&mut self, waiting: &Waiting<'_>) {
+        let Waiting {
+            frame,
+            family,
+            header,
+            context,
+            ..
+        } = waiting;
+        let (class, decision) = self.decision(*family, header, context);
+        let counts = self.counts.family_mut(*family);
+        counts.decision(class, &decision, frame.original_len);
+    }
+
     #[inline]
     fn step(&self, waiting: &mut Waiting<'_>) -> Option<Step> {
         let program = &self.rules.of(waiting.family)?.program;
@@ -255,6 +271,9 @@ impl<'r, 'a> Worker<'r, 'a> {
         Some(program.step(cursor, &waiting.header, &waiting.context, waiting.draw))
     }
 }
+
+/// Programs up to this size are in a core's own cache soon, and then nothing is waited for.
+const CACHE: usize = 1 << 20;
 
 /// Packets of a batch.
 const BATCH: usize = 64;

@@ -10,9 +10,7 @@ use crate::program::{SetTest, addresses};
 use kpclass_ruleset::Hook;
 use kpclass_ruleset::decision::Fact;
 use kpclass_ruleset::matches::{AddressTypes, PortSide, RecentOperation};
-use kpclass_ruleset::value::{
-    CtState, CtStates, Interface, InterfacePattern, PortRange, number_address,
-};
+use kpclass_ruleset::value::{CtState, CtStates, Interface, InterfacePattern, PortRange};
 
 /// The answer to a condition.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -173,9 +171,7 @@ impl Machine<'_> {
     }
 
     pub(super) fn is_known_local(&self, address: u128) -> bool {
-        self.node
-            .is_local(number_address(self.graph.family, address))
-            == Some(true)
+        self.locals.contains(address) == Some(true)
     }
 
     fn address_type(
@@ -194,7 +190,7 @@ impl Machine<'_> {
             Address::SomeLocal => return Answer::Known(types.intersects(AddressTypes::LOCAL)),
             Address::Known(a) if limit_in || limit_out => AddressOf::Known(a),
             Address::Known(a) => {
-                return match addresses::type_matches(self.node, self.graph.family, a, types) {
+                return match addresses::type_matches(self.locals, self.graph.family, a, types) {
                     Ok(answer) => Answer::Known(answer),
                     Err(fact) => Answer::Test(Test::Unknown(fact)),
                 };

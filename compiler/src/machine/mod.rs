@@ -10,6 +10,7 @@ pub(crate) mod state;
 use crate::graph::Graph;
 use crate::index::Index;
 use crate::program::SetTest;
+use crate::program::addresses::Locals;
 use crate::program::node::{Act, Draw, End};
 use crate::program::test::Test;
 use crate::tail::Tail;
@@ -60,12 +61,14 @@ pub(crate) struct Rules {
     pub(crate) graph: Graph,
     pub(crate) index: Index,
     pub(crate) node: NodeFacts,
+    pub(crate) locals: Locals,
 }
 
 impl Rules {
     pub(crate) fn new(graph: Graph, node: &NodeFacts) -> Self {
         Self {
             index: Index::new(&graph),
+            locals: Locals::new(node, graph.family),
             graph,
             node: node.clone(),
         }
@@ -77,7 +80,7 @@ impl Rules {
 pub(crate) struct Machine<'a> {
     pub(crate) graph: &'a Graph,
     index: &'a Index,
-    node: &'a NodeFacts,
+    locals: &'a Locals,
     tail: Tail,
     /// nat's first turn has just ended.
     settled: bool,
@@ -101,7 +104,7 @@ impl<'a> Machine<'a> {
         Self {
             graph: &rules.graph,
             index: &rules.index,
-            node: &rules.node,
+            locals: &rules.locals,
             tail,
             settled: false,
             frames: Vec::new(),
@@ -160,7 +163,7 @@ impl<'a> Machine<'a> {
             && matches!(state.leg, Leg::Arrive | Leg::Send);
         state.next_stage();
         if after_nat && state.source == Address::Original {
-            self.tail.forget(self.graph, self.node, state);
+            self.tail.forget(self.graph, self.locals, state);
             self.settled = true;
         }
     }

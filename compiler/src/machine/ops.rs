@@ -343,8 +343,7 @@ impl Machine<'_> {
                 Err(Test::DestinationIs(a, port.unwrap_or_default()))
             }
             (Address::Known(a), Address::SomeLocal, _) => {
-                let address = number_address(self.graph.family, a);
-                Ok((self.node.is_local(address) == Some(false)).then_some(true))
+                Ok((self.locals.contains(a) == Some(false)).then_some(true))
             }
             (Address::Original, Address::SomeLocal, _) => Err(Test::DestinationNotLocal),
             _ => Ok(Some(true)),

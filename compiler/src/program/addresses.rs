@@ -3,7 +3,7 @@
 use kpclass_ruleset::decision::Fact;
 use kpclass_ruleset::matches::AddressTypes;
 use kpclass_ruleset::node::NodeFacts;
-use kpclass_ruleset::value::{Family, Interface, number_address, protocol};
+use kpclass_ruleset::value::{Family, Interface, address_number, protocol};
 
 /// What routing sees in an address, apart from whose it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -24,6 +24,48 @@ pub(crate) enum Kind {
     LinkMulticast,
     /// Other multicast.
     Multicast,
+}
+
+/// The node's own addresses of one family, as numbers: a packet asks up to three times.
+#[derive(Clone, Debug)]
+pub(crate) struct Locals {
+    family: Family,
+    /// Ascending; `None`: not given.
+    numbers: Option<Vec<u128>>,
+}
+
+/// Up to this many addresses are compared one by one.
+const FEW: usize = 8;
+
+impl Locals {
+    pub(crate) fn new(node: &NodeFacts, family: Family) -> Self {
+        let numbers = node.local.as_ref().map(|local| {
+            let of_family = local.addresses.iter().filter(|a| Family::of(**a) == family);
+            let mut numbers: Vec<u128> = of_family.map(|a| address_number(*a)).collect();
+            numbers.sort_unstable();
+            numbers
+        });
+        Self { family, numbers }
+    }
+
+    /// [`NodeFacts::is_local`].
+    #[inline]
+    pub(crate) fn contains(&self, address: u128) -> Option<bool> {
+        let loopback = match self.family {
+            Family::V4 => address >> 24 == 127,
+            Family::V6 => address == 1,
+        };
+        if loopback {
+            return Some(true);
+        }
+        self.numbers.as_ref().map(|numbers| {
+            if numbers.len() <= FEW {
+                numbers.contains(&address)
+            } else {
+                numbers.binary_search(&address).is_ok()
+            }
+        })
+    }
 }
 
 /// An address as routing and `addrtype` tell it from others.
@@ -67,10 +109,11 @@ fn kind6(address: u128) -> Kind {
     }
 }
 
-pub(crate) fn nature(node: &NodeFacts, family: Family, address: u128) -> Nature {
+#[inline]
+pub(crate) fn nature(locals: &Locals, family: Family, address: u128) -> Nature {
     Nature {
         kind: kind(family, address),
-        local: node.is_local(number_address(family, address)),
+        local: locals.contains(address),
     }
 }
 
@@ -101,6 +144,7 @@ pub(crate) enum Route {
 
 /// WALK.md 2, after nat PREROUTING.
 pub(crate) fn route(
+    locals: &Locals,
     node: &NodeFacts,
     family: Family,
     number: u8,
@@ -109,8 +153,8 @@ pub(crate) fn route(
     by_lo: bool,
 ) -> Route {
     let (s, d) = (
-        nature(node, family, source),
-        nature(node, family, destination),
+        nature(locals, family, source),
+        nature(locals, family, destination),
     );
     let v4 = match family {
         Family::V4 => route4(node, number, s, d, by_lo),
@@ -181,12 +225,12 @@ const OTHERS_V6: u16 = 1 << 4 | 1 << 7 | 1 << 8;
 
 /// `addrtype` without `--limit-iface`: whether the address's type is in the set.
 pub(crate) fn type_matches(
-    node: &NodeFacts,
+    locals: &Locals,
     family: Family,
     address: u128,
     types: AddressTypes,
 ) -> Result<bool, Fact> {
-    let nature = nature(node, family, address);
+    let nature = nature(locals, family, address);
     type_of_matches(family, nature, types)
 }
 
@@ -253,6 +297,7 @@ fn type6(nature: Nature, types: AddressTypes) -> Result<bool, Fact> {
 
 /// `addrtype` with `--limit-iface-in` or `-out`: `device` is that of the limit, if known.
 pub(crate) fn limited_type_matches(
+    locals: &Locals,
     node: &NodeFacts,
     family: Family,
     address: u128,
@@ -260,7 +305,7 @@ pub(crate) fn limited_type_matches(
     device: Option<Interface>,
     fact: Fact,
 ) -> Result<bool, Fact> {
-    let mut nature = nature(node, family, address);
+    let mut nature = nature(locals, family, address);
     if nature.kind == Kind::Loopback {
         nature.local = device.map(|d| d == Interface::lo());
         nature.kind = Kind::Unicast;

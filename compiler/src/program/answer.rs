@@ -6,7 +6,7 @@ use super::{Program, SetTest, addresses, sets};
 use crate::header::{Header, known};
 use kpclass_ruleset::decision::Fact;
 use kpclass_ruleset::matches::{AddressTypes, PortSide};
-use kpclass_ruleset::value::{Interface, InterfacePattern, number_address};
+use kpclass_ruleset::value::{Interface, InterfacePattern};
 
 /// A packet that is asked.
 pub(super) struct Asked<'p> {
@@ -91,8 +91,7 @@ impl Asked<'_> {
     }
 
     fn destination_local(&self) -> Option<bool> {
-        let address = number_address(self.program.family, self.header.destination);
-        self.program.rules.node.is_local(address)
+        self.program.rules.locals.contains(self.header.destination)
     }
 
     fn in_interface(&self, pattern: InterfacePattern) -> Result<bool, Fact> {
@@ -126,17 +125,22 @@ impl Asked<'_> {
             AddressOf::Destination => self.header.destination,
             AddressOf::Known(a) => a,
         };
-        let (node, family) = (&self.program.rules.node, self.program.family);
+        let (rules, family) = (&self.program.rules, self.program.family);
+        let (locals, node) = (&rules.locals, &rules.node);
         if limit_in {
             let device = self.context.in_interface;
             let fact = Fact::LocalAddresses;
-            return addresses::limited_type_matches(node, family, address, types, device, fact);
+            return addresses::limited_type_matches(
+                locals, node, family, address, types, device, fact,
+            );
         }
         if limit_out {
             let fact = Fact::OutInterface;
-            return addresses::limited_type_matches(node, family, address, types, None, fact);
+            return addresses::limited_type_matches(
+                locals, node, family, address, types, None, fact,
+            );
         }
-        addresses::type_matches(node, family, address, types)
+        addresses::type_matches(locals, family, address, types)
     }
 
     fn in_set(&self, at: u32) -> Result<bool, Fact> {

@@ -120,6 +120,7 @@ impl Program {
             protocol, source, ..
         } = *header;
         addresses::route(
+            &self.rules.locals,
             &self.rules.node,
             self.family,
             protocol,

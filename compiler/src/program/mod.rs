@@ -116,6 +116,12 @@ impl Program {
         2 * self.config.ctstates.len()
     }
 
+    /// Whether an address of the family is known to be the node's.
+    #[inline]
+    pub fn is_local(&self, address: u128) -> bool {
+        self.rules.locals.contains(address) == Some(true)
+    }
+
     /// Number of nodes.
     pub fn len(&self) -> usize {
         self.nodes.len()
