@@ -5,6 +5,7 @@ mod flows;
 mod frames;
 mod generate;
 mod help;
+mod live;
 mod packets;
 mod program;
 mod readme;
