@@ -74,17 +74,15 @@ fn heads(nodes: &[Node], routes: &[[NodeId; 3]], roots: &[NodeId]) -> Vec<bool> 
 /// Keeps what the roots reach, in order, and renumbers it; `roots` are renumbered in place.
 pub(crate) fn compact(nodes: Vec<Node>, mut flat: Flat, roots: &mut [NodeId]) -> Flat {
     let reached = reached(&nodes, &flat, roots);
-    let mut renumbered = vec![NodeId(u32::MAX); nodes.len()];
     let mut count = 0;
-    for (old, new) in renumbered
-        .iter_mut()
-        .enumerate()
-        .filter(|(old, _)| reached[*old])
-    {
-        let _ = old;
-        *new = NodeId(count);
-        count += 1;
-    }
+    let renumbered: Vec<NodeId> = reached
+        .iter()
+        .map(|reached| {
+            let id = NodeId(count);
+            count += u32::from(*reached);
+            id
+        })
+        .collect();
     let new = |id: &mut NodeId| *id = renumbered[id.0 as usize];
     flat.targets.iter_mut().for_each(new);
     for children in &mut flat.route_children {

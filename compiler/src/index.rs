@@ -50,8 +50,8 @@ pub(crate) fn demand(graph: &Graph, rule: u32) -> Demand {
 /// The rules of one large chain by what they demand, each list ascending.
 #[derive(Clone, Debug, Default)]
 struct ChainIndex {
-    exact: AHashMap<(u8, u128, u16), Vec<u32>>,
-    port: AHashMap<(u8, u16), Vec<u32>>,
+    exact: AHashMap<ExactKey, Vec<u32>>,
+    port: AHashMap<PortKey, Vec<u32>>,
     destination: AHashMap<u128, Vec<u32>>,
     any: Vec<u32>,
     /// All that are in `destination` or `any`.
@@ -181,8 +181,14 @@ fn after(rules: Option<&Vec<u32>>, at: u32) -> Option<u32> {
     rules.get(rules.partition_point(|r| *r < at)).copied()
 }
 
+/// Protocol, destination and destination port.
+pub(crate) type ExactKey = (u8, u128, u16);
+
+/// Protocol and destination port.
+pub(crate) type PortKey = (u8, u16);
+
 /// The keys that rules single out: exact ones, and protocols with ports.
-pub(crate) fn keys(graph: &Graph) -> (Vec<(u8, u128, u16)>, Vec<(u8, u16)>) {
+pub(crate) fn keys(graph: &Graph) -> (Vec<ExactKey>, Vec<PortKey>) {
     let demands = (0..graph.rules.len() as u32).map(|rule| demand(graph, rule));
     let (mut exact, mut ports) = (Vec::new(), Vec::new());
     for demand in demands {

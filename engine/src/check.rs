@@ -262,7 +262,7 @@ pub(crate) fn run(
     progress: &(dyn Fn(Progress) + Sync),
 ) -> CheckReport {
     let mut all: Vec<(Met, Distinct)> = pending.met.into_iter().map(|(d, met)| (met, d)).collect();
-    all.sort_by(|a, b| a.0.cmp(&b.0));
+    all.sort_by_key(|(met, _)| *met);
     let (next, total) = (AtomicU64::new(0), all.len() as u64);
     let mut found: Vec<Disagreement> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..settings.threads.max(1))

@@ -70,12 +70,15 @@ pub enum Source {
     Open(Box<Capture>),
 }
 
+/// Takes verdicts.
+pub type VerdictSink<'l> = Box<dyn FnMut(FrameVerdict<'_>) + Send + 'l>;
+
 /// What a replay tells while it runs.
 pub struct Listeners<'l> {
     /// How far the check is.
     pub progress: &'l (dyn Fn(Progress) + Sync),
     /// Each frame's verdict, in the order of the frames.
-    pub verdicts: Option<Box<dyn FnMut(FrameVerdict<'_>) + Send + 'l>>,
+    pub verdicts: Option<VerdictSink<'l>>,
 }
 
 /// A capture that ended early.

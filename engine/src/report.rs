@@ -133,6 +133,12 @@ pub struct Timing {
     pub check_s: f64,
 }
 
+/// Traffic to one key of a Service, and how much of it went to each endpoint.
+type Row = (Tally, BTreeMap<Nat, u64>);
+
+/// Rows by Service name, family and class.
+type Rows = BTreeMap<(String, Family, ClassId), Row>;
+
 /// Sums over all kinds, on the way to a report.
 #[derive(Default)]
 struct Sums {
@@ -142,7 +148,7 @@ struct Sums {
     unmatched: u64,
     refusals: BTreeMap<(Family, Disposition, Option<RuleId>), u64>,
     unknowns: BTreeMap<(Family, Unknown), u64>,
-    services: BTreeMap<(String, Family, ClassId), (Tally, BTreeMap<Nat, u64>)>,
+    services: Rows,
 }
 
 impl Report {
@@ -247,11 +253,8 @@ impl Sums {
 }
 
 /// The rows with the chances that the rules give each endpoint.
-fn services(
-    rules: &Rules<'_>,
-    rows: BTreeMap<(String, Family, ClassId), (Tally, BTreeMap<Nat, u64>)>,
-) -> Vec<ServiceTraffic> {
-    let row = |((service, family, class), (tally, packets)): (_, (Tally, BTreeMap<Nat, u64>))| {
+fn services(rules: &Rules<'_>, rows: Rows) -> Vec<ServiceTraffic> {
+    let row = |((service, family, class), (tally, packets)): (_, Row)| {
         let of = rules.of(family)?;
         let mut endpoints: BTreeMap<Nat, EndpointTraffic> = packets
             .into_iter()

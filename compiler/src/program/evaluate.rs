@@ -12,6 +12,7 @@ use kpclass_ruleset::decision::{Decision, Disposition, Fact, MAX_FORKS, Nat, Sna
 use kpclass_ruleset::packet::Packet;
 use kpclass_ruleset::value::{Interface, number_address};
 use kpclass_ruleset::{Hook, RuleId};
+use std::ops::ControlFlow;
 
 /// What is known of a packet beside its header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -245,8 +246,8 @@ impl<'p> Run<'p> {
                 Place::Rules(state) => self.rules(state, registers, assumed),
             };
             match next {
-                Ok(next) => at = next,
-                Err(halt) => return halt,
+                ControlFlow::Continue(next) => at = next,
+                ControlFlow::Break(halt) => return halt,
             }
         }
     }
@@ -257,7 +258,7 @@ impl<'p> Run<'p> {
         id: NodeId,
         registers: &mut Registers,
         assumed: RuleId,
-    ) -> Result<Place, Halt> {
+    ) -> ControlFlow<Halt, Place> {
         let program = self.program;
         match program.nodes[id.0 as usize] {
             Node::Test {
@@ -275,7 +276,7 @@ impl<'p> Run<'p> {
             }
             Node::Draw { draw, yes, no } => {
                 let draw = program.draws[draw.0 as usize];
-                Err(Halt::Draw {
+                ControlFlow::Break(Halt::Draw {
                     draw,
                     yes: Place::Node(yes),
                     no: Place::Node(no),
@@ -285,7 +286,7 @@ impl<'p> Run<'p> {
                 first,
                 count,
                 targets,
-            } => Err(Halt::Select {
+            } => ControlFlow::Break(Halt::Select {
                 first,
                 count,
                 targets,
@@ -296,33 +297,36 @@ impl<'p> Run<'p> {
             } => {
                 let [dropped, local, forward] = program.route_children[children as usize];
                 let to = match destination {
-                    RouteTo::SomeLocal => return Ok(Place::Node(local)),
+                    RouteTo::SomeLocal => return ControlFlow::Continue(Place::Node(local)),
                     RouteTo::Original => self.header.destination,
                     RouteTo::Known(at) => program.addresses[at as usize],
                 };
                 match self.route(to) {
-                    Route::Dropped => Ok(Place::Node(dropped)),
-                    Route::Local => Ok(Place::Node(local)),
-                    Route::Forward => Ok(Place::Node(forward)),
+                    Route::Dropped => ControlFlow::Continue(Place::Node(dropped)),
+                    Route::Local => ControlFlow::Continue(Place::Node(local)),
+                    Route::Forward => ControlFlow::Continue(Place::Node(forward)),
                     Route::Unknown(fact) => {
-                        Err(Halt::End(Decision::unknown(Unknown { rule: None, fact })))
+                        ControlFlow::Break(Halt::End(Decision::unknown(Unknown {
+                            rule: None,
+                            fact,
+                        })))
                     }
                 }
             }
             Node::Act { act, next, .. } => {
                 self.note(program.acts[act.0 as usize], registers);
-                Ok(Place::Node(next))
+                ControlFlow::Continue(Place::Node(next))
             }
             Node::End(end) => {
                 let end = program.ends[end.0 as usize];
-                Err(Halt::End(self.end(
+                ControlFlow::Break(Halt::End(self.end(
                     registers,
                     end.disposition,
                     end.decided_by,
                     end.mark,
                 )))
             }
-            Node::Walk => Ok(self.place(id)),
+            Node::Walk => ControlFlow::Continue(self.place(id)),
         }
     }
 
@@ -332,7 +336,7 @@ impl<'p> Run<'p> {
         state: State,
         registers: &mut Registers,
         assumed: RuleId,
-    ) -> Result<Place, Halt> {
+    ) -> ControlFlow<Halt, Place> {
         let program = self.program;
         let machine = self
             .machine
@@ -358,7 +362,7 @@ impl<'p> Run<'p> {
                 let (yes, no) = (Place::Rules(yes), Place::Rules(no));
                 branch(answer, inverted, again && rule == assumed, rule, yes, no)
             }
-            Stop::Draw { draw, yes, no } => Err(Halt::Draw {
+            Stop::Draw { draw, yes, no } => ControlFlow::Break(Halt::Draw {
                 draw,
                 yes: Place::Rules(yes),
                 no: Place::Rules(no),
@@ -371,28 +375,33 @@ impl<'p> Run<'p> {
             } => {
                 use crate::machine::state::Address;
                 let to = match destination {
-                    Address::SomeLocal => return Ok(Place::Rules(local)),
+                    Address::SomeLocal => return ControlFlow::Continue(Place::Rules(local)),
                     Address::Original => self.header.destination,
                     Address::Known(a) => a,
                 };
                 match self.route(to) {
-                    Route::Dropped => Ok(Place::Rules(dropped)),
-                    Route::Local => Ok(Place::Rules(local)),
-                    Route::Forward => Ok(Place::Rules(forward)),
+                    Route::Dropped => ControlFlow::Continue(Place::Rules(dropped)),
+                    Route::Local => ControlFlow::Continue(Place::Rules(local)),
+                    Route::Forward => ControlFlow::Continue(Place::Rules(forward)),
                     Route::Unknown(fact) => {
-                        Err(Halt::End(Decision::unknown(Unknown { rule: None, fact })))
+                        ControlFlow::Break(Halt::End(Decision::unknown(Unknown {
+                            rule: None,
+                            fact,
+                        })))
                     }
                 }
             }
-            Stop::End(end) => Err(Halt::End(self.end(
+            Stop::End(end) => ControlFlow::Break(Halt::End(self.end(
                 registers,
                 end.disposition,
                 end.decided_by,
                 end.mark,
             ))),
-            Stop::Settled(state) => Ok(Place::Rules(state)),
+            Stop::Settled(state) => ControlFlow::Continue(Place::Rules(state)),
             // A walk knows all of the key.
-            Stop::NeedsKey => Err(Halt::End(unknown(RuleId(NONE), Fact::NatAddress))),
+            Stop::NeedsKey => {
+                ControlFlow::Break(Halt::End(unknown(RuleId(NONE), Fact::NatAddress)))
+            }
         }
     }
 
@@ -463,11 +472,11 @@ fn branch(
     rule: RuleId,
     yes: Place,
     no: Place,
-) -> Result<Place, Halt> {
+) -> ControlFlow<Halt, Place> {
     match answer {
-        Ok(answer) => Ok(if answer != inverted { yes } else { no }),
-        Err(_) if assumed => Ok(yes),
-        Err(fact) => Err(Halt::Unknown {
+        Ok(answer) => ControlFlow::Continue(if answer != inverted { yes } else { no }),
+        Err(_) if assumed => ControlFlow::Continue(yes),
+        Err(fact) => ControlFlow::Break(Halt::Unknown {
             rule,
             fact,
             yes,
