@@ -66,11 +66,16 @@ pub struct FamilyCounts {
     ends: Vec<Tally>,
     /// By DNAT act.
     acts: Vec<Tally>,
-    /// Packets whose destination stays, by `class << 32 | end`.
-    kept: AHashMap<u64, Tally>,
+    /// Packets whose destination stays, by class and end: `class * ends + end`, where that is not too many.
+    kept: Vec<Tally>,
+    /// Where it is, by `class << 32 | end`.
+    kept_sparse: AHashMap<u64, Tally>,
     /// Of the long way.
     long: AHashMap<(ClassId, Taker, Ending), Tally>,
 }
+
+/// Up to this many tallies of classes and ends are kept as a list: they fit into a core's own cache.
+const MAX_DENSE: usize = 1 << 15;
 
 /// A worker's counts.
 #[derive(Clone, Debug)]
@@ -90,7 +95,9 @@ impl Counts {
     pub fn new(rules: &Rules<'_>) -> Self {
         let family = |family| {
             let program = rules.of(family).map(|rules| &rules.program);
+            let kept = program.map_or(0, |program| program.classes().len() * program.end_count());
             FamilyCounts {
+                kept: vec![Tally::default(); if kept <= MAX_DENSE { kept } else { 0 }],
                 ends: vec![Tally::default(); program.map_or(0, Program::end_count)],
                 acts: vec![Tally::default(); program.map_or(0, |program| program.acts().len())],
                 ..FamilyCounts::default()
@@ -140,12 +147,18 @@ impl FamilyCounts {
         self.ends[outcome.end.0 as usize].add(bytes, outcome.masqueraded);
         let tally = match outcome.dnat {
             Some(act) => &mut self.acts[act.0 as usize],
-            None => {
-                let key = u64::from(class.0) << 32 | u64::from(outcome.end.0);
-                self.kept.entry(key).or_default()
-            }
+            None => self.kept(class, outcome.end.0),
         };
         tally.add(bytes, outcome.masqueraded);
+    }
+
+    #[inline]
+    fn kept(&mut self, class: ClassId, end: u32) -> &mut Tally {
+        if self.kept.is_empty() {
+            let key = u64::from(class.0) << 32 | u64::from(end);
+            return self.kept_sparse.entry(key).or_default();
+        }
+        &mut self.kept[class.0 as usize * self.ends.len() + end as usize]
     }
 
     /// Counts a decision of the long way.
@@ -166,11 +179,12 @@ impl FamilyCounts {
 
     fn merge(&mut self, other: &Self) {
         let dense = self.ends.iter_mut().zip(&other.ends);
-        for (mine, theirs) in dense.chain(self.acts.iter_mut().zip(&other.acts)) {
+        let dense = dense.chain(self.acts.iter_mut().zip(&other.acts));
+        for (mine, theirs) in dense.chain(self.kept.iter_mut().zip(&other.kept)) {
             mine.merge(theirs);
         }
-        for (key, tally) in &other.kept {
-            self.kept.entry(*key).or_default().merge(tally);
+        for (key, tally) in &other.kept_sparse {
+            self.kept_sparse.entry(*key).or_default().merge(tally);
         }
         for (key, tally) in &other.long {
             self.long.entry(*key).or_default().merge(tally);
@@ -206,11 +220,18 @@ impl FamilyCounts {
                 takers.entry(taker).or_default().merge(tally);
             }
         }
-        for (key, tally) in &self.kept {
-            let decided_by = ending(program, *key as u32).decided_by;
+        let each = self.ends.len().max(1);
+        let dense = self.kept.iter().enumerate();
+        let dense = dense.map(|(at, tally)| (at / each, at % each, tally));
+        let sparse = self.kept_sparse.iter();
+        let sparse = sparse.map(|(key, tally)| ((key >> 32) as usize, *key as u32 as usize, tally));
+        for (class, end, tally) in dense.chain(sparse).filter(|(_, _, t)| t.packets > 0) {
+            let decided_by = ending(program, end as u32).decided_by;
             let taker = decided_by.map_or(Taker::Nothing, Taker::Refusal);
-            let class = ClassId((key >> 32) as u32);
-            takers.entry((class, taker)).or_default().merge(tally);
+            takers
+                .entry((ClassId(class as u32), taker))
+                .or_default()
+                .merge(tally);
         }
         for ((class, taker, _), tally) in &self.long {
             takers.entry((*class, *taker)).or_default().merge(tally);

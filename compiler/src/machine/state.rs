@@ -3,6 +3,7 @@
 use crate::graph::Graph;
 use kpclass_ruleset::value::CtState;
 use kpclass_ruleset::{Hook, TableId};
+use std::hash::{Hash, Hasher};
 
 /// No rule, chain, or stack.
 pub(crate) const NONE: u32 = u32::MAX;
@@ -158,7 +159,7 @@ pub enum Class {
 }
 
 /// The state of a walk. Two walks in equal states go on alike.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct State {
     pub(crate) leg: Leg,
     /// Position in the leg's stages.
@@ -199,6 +200,22 @@ pub(crate) struct State {
     pub(crate) lo: u64,
     /// How many remain.
     pub(crate) width: u128,
+}
+
+/// Only what tells most states apart: equality looks at the rest.
+impl Hash for State {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        let destination = match self.destination {
+            Address::Original => 0,
+            Address::SomeLocal => 1,
+            Address::Known(a) => (a ^ a >> 64) as u64,
+        };
+        hasher.write_u64(u64::from(self.rule) << 32 | u64::from(self.chain));
+        hasher.write_u64(u64::from(self.stack) << 32 | u64::from(self.mark.xor));
+        let port = u64::from(self.destination_port.unwrap_or_default());
+        hasher.write_u64(destination ^ self.lo ^ port << 40);
+        hasher.write_u64(u64::from(self.leg as u8) << 8 | u64::from(self.stage));
+    }
 }
 
 /// [`State::rewritten`]: ttl or hop limit.

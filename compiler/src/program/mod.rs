@@ -149,7 +149,10 @@ impl Program {
 
     /// Which of a class's roots a packet starts at; `None`: not compiled for this ctstate.
     pub fn root_index(&self, hook: Hook, ctstate: CtState) -> Option<usize> {
-        let at = self.config.ctstates.iter().position(|s| *s == ctstate)?;
+        let at = match &*self.config.ctstates {
+            [only] => (*only == ctstate).then_some(0)?,
+            several => several.iter().position(|s| *s == ctstate)?,
+        };
         Some(if hook == Hook::Output {
             self.config.ctstates.len() + at
         } else {
