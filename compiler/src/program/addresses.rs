@@ -142,8 +142,32 @@ pub(crate) enum Route {
     Unknown(Fact),
 }
 
-/// WALK.md 2, after nat PREROUTING.
+/// WALK.md 2, after nat PREROUTING. Between ordinary addresses only whose they are decides.
+#[inline]
 pub(crate) fn route(
+    locals: &Locals,
+    node: &NodeFacts,
+    family: Family,
+    number: u8,
+    source: u128,
+    destination: u128,
+    by_lo: bool,
+) -> Route {
+    let ordinary = |address: u128| {
+        let first = address >> 24;
+        first != 0 && first != 127 && first < 224
+    };
+    if family == Family::V4 && ordinary(source) && ordinary(destination) {
+        return match locals.contains(destination) {
+            _ if !by_lo && locals.contains(source) == Some(true) => Route::Dropped,
+            Some(true) => Route::Local,
+            _ => Route::Forward,
+        };
+    }
+    route_any(locals, node, family, number, source, destination, by_lo)
+}
+
+fn route_any(
     locals: &Locals,
     node: &NodeFacts,
     family: Family,

@@ -115,6 +115,7 @@ impl Program {
     }
 
     /// Routing of an arrived packet with this present destination.
+    #[inline]
     pub(super) fn route(&self, header: &Header, context: &Context, destination: u128) -> Route {
         let by_lo = context.in_interface == Some(Interface::lo());
         let Header {

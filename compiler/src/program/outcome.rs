@@ -126,6 +126,7 @@ impl Program {
         Step::On
     }
 
+    #[inline]
     fn routed(
         &self,
         header: &Header,
