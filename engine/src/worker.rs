@@ -1,19 +1,19 @@
 //! One worker: takes chunks, gives each frame its verdict, counts it, and remembers what is to be checked.
 
 use crate::capture::{Chunk, Frame, Interfaces};
-use crate::check::Pending;
+use crate::check::{Check, Pending};
 use crate::counts::Counts;
 use crate::draw;
 use crate::extract::extract;
 use crate::replay::Settings;
-use crate::rules::Rules;
+use crate::rules::{FamilyRules, Rules};
 use crate::skip::SkipReason;
 use crate::verdicts::{self, ChunkVerdicts, OwnedVerdict};
 use kpclass_compiler::header::{Header, known};
 use kpclass_compiler::program::{Cursor, Step};
 use kpclass_compiler::{ClassId, Context};
 use kpclass_ruleset::Hook;
-use kpclass_ruleset::decision::Decision;
+use kpclass_ruleset::decision::{Decision, Fact, Unknown};
 use kpclass_ruleset::value::{CtState, Family, Interface};
 
 /// A worker on one capture.
@@ -71,9 +71,10 @@ impl<'r, 'a> Worker<'r, 'a> {
 
     fn verdict(&mut self, frame: &Frame<'_>) -> OwnedVerdict {
         self.count(frame);
-        let packet = self.packet(frame).map(|(family, header, context)| {
-            let (class, decision) = self.decision(family, &header, &context);
-            (family, header, context.hook, class, decision)
+        let packet = self.packet(frame).map(|(of, header, context)| {
+            let decision = self.decision(of, &header, &context);
+            let class = of.program.class(&header);
+            (of.program.family(), header, context.hook, class, decision)
         });
         OwnedVerdict {
             capture: self.capture,
@@ -83,20 +84,16 @@ impl<'r, 'a> Worker<'r, 'a> {
         }
     }
 
-    /// The decision in full; [`Self::packet`] made sure that the family has rules.
-    fn decision(&self, family: Family, header: &Header, context: &Context) -> (ClassId, Decision) {
+    /// The decision in full.
+    fn decision(&self, of: &FamilyRules<'_>, header: &Header, context: &Context) -> Decision {
         let drawn = draw::number(header, self.settings.seed);
-        let decided = self.rules.of(family).and_then(|rules| {
-            let decision = rules.program.decide(header, context, drawn)?;
-            Some((rules.program.class(header), decision))
-        });
-        decided.unwrap_or_else(|| {
-            let missing = kpclass_ruleset::decision::Unknown {
-                rule: None,
-                fact: kpclass_ruleset::decision::Fact::Conntrack,
-            };
-            (ClassId(0), Decision::unknown(missing))
-        })
+        let decided = of.program.decide(header, context, drawn);
+        // Only a program that was compiled for other packets than a replay's does not decide.
+        let missing = Unknown {
+            rule: None,
+            fact: Fact::Conntrack,
+        };
+        decided.unwrap_or_else(|| Decision::unknown(missing))
     }
 
     /// Batches: what one packet waits for in memory, others of its batch wait for at the same time.
@@ -119,28 +116,32 @@ impl<'r, 'a> Worker<'r, 'a> {
 
     /// Counts a frame, and puts its packet into the batch.
     #[inline]
-    fn take<'f>(&mut self, frame: &Frame<'f>, batch: &mut Vec<Waiting<'f>>) {
+    fn take<'f>(&mut self, frame: &Frame<'f>, batch: &mut Vec<Waiting<'f, 'r, 'a>>) {
         self.counts.frames += 1;
         self.counts.bytes += u64::from(frame.original_len);
         match self.packet(frame) {
-            Ok((family, header, context)) => {
+            Ok((of, header, context)) => {
+                let class = of.program.class(&header);
                 batch.push(Waiting {
-                    draw: 0,
+                    draw: draw::number(&header, self.settings.seed),
                     cursor: None,
                     frame: *frame,
-                    family,
+                    of,
                     header,
                     context,
-                    class: ClassId(0),
+                    class,
                 });
             }
             Err(reason) => self.counts.skipped[reason.index()] += 1,
         }
     }
 
-    /// The packet of a frame and what is known beside its header.
-    #[inline]
-    fn packet(&mut self, frame: &Frame<'_>) -> Result<(Family, Header, Context), SkipReason> {
+    /// The packet of a frame and what is known beside its header. Inlined: as a call it costs a copy of all of that.
+    #[inline(always)]
+    fn packet(
+        &mut self,
+        frame: &Frame<'_>,
+    ) -> Result<(&'r FamilyRules<'a>, Header, Context), SkipReason> {
         let header =
             extract(frame.link, frame.captured, frame.original_len).map_err(SkipReason::Frame)?;
         if header.known & known::FRAGMENT != 0 {
@@ -151,19 +152,15 @@ impl<'r, 'a> Worker<'r, 'a> {
         } else {
             Family::V6
         };
-        if self.rules.of(family).is_none() {
-            return Err(SkipReason::NoRules(family));
-        }
-        let context = self.context(frame, family, &header);
-        Ok((family, header, context))
+        let rules = self.rules;
+        let of = rules.of(family).ok_or(SkipReason::NoRules(family))?;
+        let context = self.context(frame, of, &header);
+        Ok((of, header, context))
     }
 
     #[inline]
-    fn context(&mut self, frame: &Frame<'_>, family: Family, header: &Header) -> Context {
-        let hook = verdicts::hook(self.settings.hook, || {
-            let of = self.rules.of(family);
-            of.is_some_and(|of| of.program.is_local(header.source))
-        });
+    fn context(&mut self, frame: &Frame<'_>, of: &FamilyRules<'_>, header: &Header) -> Context {
+        let hook = verdicts::hook(self.settings.hook, || of.program.is_local(header.source));
         let arrives = hook == Hook::Prerouting;
         Context {
             hook,
@@ -191,20 +188,12 @@ impl<'r, 'a> Worker<'r, 'a> {
     }
 
     /// Gives the packets of a batch their verdicts: all find their class, then all step from node to node in turn.
-    fn settle(&mut self, batch: &mut Vec<Waiting<'_>>) {
-        let rules = self.rules;
-        for waiting in batch.iter_mut() {
-            if let Some(of) = rules.of(waiting.family) {
-                waiting.class = of.program.class(&waiting.header);
-                waiting.draw = draw::number(&waiting.header, self.settings.seed);
-            }
-        }
+    fn settle(&mut self, batch: &mut Vec<Waiting<'_, 'r, 'a>>) {
         for waiting in batch.iter_mut() {
             let Context { hook, ctstate, .. } = waiting.context;
-            waiting.cursor = rules.of(waiting.family).and_then(|of| {
-                let root = of.program.root_index(hook, ctstate)?;
-                Some(of.program.cursor(waiting.class, root))
-            });
+            let program = &waiting.of.program;
+            let root = program.root_index(hook, ctstate);
+            waiting.cursor = root.map(|root| program.cursor(waiting.class, root));
         }
         if self.interleaves {
             self.step_in_turn(batch);
@@ -213,23 +202,24 @@ impl<'r, 'a> Worker<'r, 'a> {
                 .iter_mut()
                 .for_each(|waiting| while !self.stepped(waiting) {});
         }
-        for Waiting {
-            frame,
-            family,
-            header,
-            context,
-            ..
-        } in batch.drain(..)
-        {
-            if let Some(of) = rules.of(family) {
+        if self.settings.check != Check::Off {
+            for Waiting {
+                frame,
+                of,
+                header,
+                context,
+                ..
+            } in batch.iter()
+            {
                 self.pending
-                    .remember(self.capture, &frame, &of.program, &header, &context);
+                    .remember(self.capture, frame, &of.program, header, context);
             }
         }
+        batch.clear();
     }
 
     /// One node for each packet, then the next for each that is still on its way.
-    fn step_in_turn(&mut self, batch: &mut [Waiting<'_>]) {
+    fn step_in_turn(&mut self, batch: &mut [Waiting<'_, 'r, 'a>]) {
         let mut on_the_way: Vec<usize> = (0..batch.len()).collect();
         while !on_the_way.is_empty() {
             on_the_way.retain(|at| !self.stepped(&mut batch[*at]));
@@ -238,11 +228,11 @@ impl<'r, 'a> Worker<'r, 'a> {
 
     /// Takes a packet one node on; whether it arrived, and was counted.
     #[inline]
-    fn stepped(&mut self, waiting: &mut Waiting<'_>) -> bool {
+    fn stepped(&mut self, waiting: &mut Waiting<'_, 'r, 'a>) -> bool {
         match self.step(waiting) {
             Some(Step::On) => return false,
             Some(Step::Done(outcome)) => {
-                let counts = self.counts.family_mut(waiting.family);
+                let counts = self.counts.family_mut(waiting.of.program.family());
                 counts.outcome(waiting.class, &outcome, waiting.frame.original_len);
             }
             Some(Step::LongWay) | None => self.decided(waiting),
@@ -251,22 +241,15 @@ impl<'r, 'a> Worker<'r, 'a> {
     }
 
     #[cold]
-    fn decided(&mut self, waiting: &Waiting<'_>) {
-        let Waiting {
-            frame,
-            family,
-            header,
-            context,
-            ..
-        } = waiting;
-        let (class, decision) = self.decision(*family, header, context);
-        let counts = self.counts.family_mut(*family);
-        counts.decision(class, &decision, frame.original_len);
+    fn decided(&mut self, waiting: &Waiting<'_, 'r, 'a>) {
+        let decision = self.decision(waiting.of, &waiting.header, &waiting.context);
+        let counts = self.counts.family_mut(waiting.of.program.family());
+        counts.decision(waiting.class, &decision, waiting.frame.original_len);
     }
 
     #[inline]
-    fn step(&self, waiting: &mut Waiting<'_>) -> Option<Step> {
-        let program = &self.rules.of(waiting.family)?.program;
+    fn step(&self, waiting: &mut Waiting<'_, 'r, 'a>) -> Option<Step> {
+        let program = &waiting.of.program;
         let cursor = waiting.cursor.as_mut()?;
         Some(program.step(cursor, &waiting.header, &waiting.context, waiting.draw))
     }
@@ -279,9 +262,9 @@ const CACHE: usize = 1 << 20;
 const BATCH: usize = 64;
 
 /// A packet in a batch.
-struct Waiting<'f> {
+struct Waiting<'f, 'r, 'a> {
     frame: Frame<'f>,
-    family: Family,
+    of: &'r FamilyRules<'a>,
     header: Header,
     context: Context,
     class: ClassId,
