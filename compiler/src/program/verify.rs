@@ -166,8 +166,12 @@ impl Program {
                     let class = self.keys.class(header).0 as usize;
                     matches!(self.classes[class], Class::Exact { .. })
                 };
-                while is_exact(&header) {
-                    header.destination += 1;
+                // At most as many destinations make an exact class as there are classes.
+                for destination in 0..=self.classes.len() as u128 {
+                    header.destination = destination;
+                    if !is_exact(&header) {
+                        break;
+                    }
                 }
                 header
             }
@@ -191,5 +195,111 @@ fn chance(n: u32, d: u32) -> Result<(), String> {
         Ok(())
     } else {
         Err(format!("a chance of {n}/{d}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::node::{ActKind, DrawId, EndId, TestId};
+    use super::*;
+    use crate::Config;
+    use kpclass_ruleset::RuleId;
+    use kpclass_ruleset::node::NodeFacts;
+    use kpclass_ruleset::readers::{Input, read};
+
+    fn program() -> Program {
+        let input = Input {
+            name: "small.rules".into(),
+            family: None,
+            table: None,
+            bytes: include_str!("../../tests/small.rules").into(),
+        };
+        let ruleset = read(&[input]).unwrap().v4.unwrap();
+        Program::compile(&ruleset, &NodeFacts::default(), &Config::default()).unwrap()
+    }
+
+    /// Breaks a sound program and expects what `verify` says of it to hold `what`.
+    fn broken(what: &str, damage: impl FnOnce(&mut Program)) {
+        let mut program = program();
+        assert_eq!(program.verify(), Ok(()));
+        damage(&mut program);
+        let why = program.verify().expect_err(what).to_string();
+        assert!(why.contains(what), "{why}");
+    }
+
+    fn test_node(yes: u32) -> Node {
+        Node::Test {
+            test: TestId(0),
+            inverted: false,
+            again: false,
+            rule: RuleId(0),
+            yes: NodeId(yes),
+            no: NodeId(0),
+        }
+    }
+
+    #[test]
+    fn children_come_before_their_parents() {
+        broken("child 5 does not come before", |p| {
+            p.nodes[5] = test_node(5)
+        });
+    }
+
+    #[test]
+    fn what_a_node_names_exists() {
+        let (yes, no) = (NodeId(0), NodeId(1));
+        broken("draw 9999 does not exist", |p| {
+            p.nodes[3] = Node::Draw {
+                draw: DrawId(9999),
+                yes,
+                no,
+            };
+        });
+        broken("end 9999 does not exist", |p| {
+            p.nodes[3] = Node::End(EndId(9999))
+        });
+        broken("act 9999 does not exist", |p| {
+            let act = ActId(9999);
+            p.nodes[3] = Node::Act {
+                act,
+                kind: ActKind::Mark,
+                next: no,
+            };
+        });
+        broken("route 9999 does not exist", |p| {
+            p.nodes[3] = Node::Route {
+                destination: RouteTo::Original,
+                children: 9999,
+            };
+        });
+        broken("test 0 does not exist", |p| {
+            p.tests.clear();
+            p.nodes[3] = test_node(0);
+        });
+    }
+
+    #[test]
+    fn thresholds_ascend_and_chances_are_at_most_one() {
+        broken("thresholds do not ascend", |p| p.thresholds.reverse());
+        broken("a chance of 3/2", |p| {
+            (p.thresholds[0].n, p.thresholds[0].d) = (3, 2)
+        });
+    }
+
+    #[test]
+    fn each_class_is_found_by_its_key_and_has_its_roots() {
+        broken("leads to class", |p| p.classes.swap(0, 1));
+        broken("not that of all other keys", |p| {
+            let last = p.classes.len() - 1;
+            p.classes[last] = Class::Portless {
+                protocol: 6,
+                destination: 0,
+            };
+        });
+        broken("roots, not", |p| drop(p.roots.pop()));
+        broken("a root does not exist", |p| p.roots[0] = NodeId(u32::MAX));
+        broken("belongs to no class", |p| {
+            p.act_class.iter_mut().for_each(|c| c.0 = u32::MAX)
+        });
     }
 }
