@@ -13,6 +13,8 @@ pub struct Config {
     pub class_nodes: usize,
     /// Nodes that all classes may take; those after it are walked.
     pub total_nodes: usize,
+    /// States that all classes may visit, for each rule, beside a first million: what bounds the time.
+    pub visits_per_rule: u64,
     /// Optional passes.
     pub passes: Passes,
 }
@@ -45,6 +47,7 @@ impl Default for Config {
             ctstates: vec![CtState::New],
             class_nodes: 1 << 17,
             total_nodes: 1 << 24,
+            visits_per_rule: 64,
             passes: Passes::default(),
         }
     }

@@ -57,12 +57,15 @@ fn specialise_and_flatten(rules: Rules, classes: &[Class], config: &Config) -> P
     };
     let local_known = rules.node.local.is_some();
     let mut specialiser = Specialiser::new(Machine::new(&rules, tail), config, local_known);
-    let mut roots: Vec<NodeId> = Vec::new();
-    for (at, class) in classes.iter().enumerate() {
-        for hook in [Hook::Prerouting, Hook::Output] {
-            for ctstate in &config.ctstates {
-                let start = State::start(hook, *ctstate, *class, config.mark);
-                roots.push(specialiser.root(ClassId(at as u32), start));
+    let each = 2 * config.ctstates.len();
+    let mut roots = vec![NodeId(0); each * classes.len()];
+    // The last, of all other keys, comes first: whatever is left to walk, it is not that one.
+    for at in (0..classes.len()).rev() {
+        for (i, hook) in [Hook::Prerouting, Hook::Output].into_iter().enumerate() {
+            for (j, ctstate) in config.ctstates.iter().enumerate() {
+                let start = State::start(hook, *ctstate, classes[at], config.mark);
+                let root = specialiser.root(ClassId(at as u32), start);
+                roots[at * each + i * config.ctstates.len() + j] = root;
             }
         }
     }

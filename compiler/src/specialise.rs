@@ -87,6 +87,8 @@ pub(crate) struct Specialiser<'a> {
     class: ClassId,
     /// Whether the present task's state is met from many classes.
     sharing: bool,
+    /// States that may still be visited.
+    visits: u64,
 }
 
 /// The class takes more nodes than allowed, or its way depends on the packet's own address.
@@ -94,6 +96,8 @@ struct TooLarge;
 
 impl<'a> Specialiser<'a> {
     pub(crate) fn new(machine: Machine<'a>, config: &'a Config, local_known: bool) -> Self {
+        let rules = machine.graph.rules.len() as u64;
+        let visits = FIRST_VISITS.saturating_add(rules.saturating_mul(config.visits_per_rule));
         let made = Specialised {
             nodes: Interned::new(),
             tests: Interned::new(),
@@ -115,6 +119,7 @@ impl<'a> Specialiser<'a> {
             own,
             class: ClassId(0),
             sharing: false,
+            visits,
         }
     }
 
@@ -142,7 +147,10 @@ impl<'a> Specialiser<'a> {
         let mut done: Vec<NodeId> = Vec::new();
         while let Some((shared, task)) = work.pop() {
             self.sharing = shared;
-            if self.made.nodes.list.len() > limit || work.len() > self.config.class_nodes {
+            if self.visits == 0
+                || self.made.nodes.list.len() > limit
+                || work.len() > self.config.class_nodes
+            {
                 return Err(TooLarge);
             }
             match task {
@@ -178,9 +186,10 @@ impl<'a> Specialiser<'a> {
         done.pop().ok_or(TooLarge)
     }
 
+    /// Each class that was too large halves what the next may try: a ruleset whose classes all explode is found out soon.
     fn limit(&self) -> usize {
-        let present = self.made.nodes.list.len();
-        (present + self.config.class_nodes).min(self.config.total_nodes)
+        let tries = self.config.class_nodes >> self.made.walked.min(6);
+        (self.made.nodes.list.len() + tries).min(self.config.total_nodes)
     }
 
     fn visit(
@@ -189,6 +198,7 @@ impl<'a> Specialiser<'a> {
         work: &mut Vec<(bool, Task)>,
         done: &mut Vec<NodeId>,
     ) -> Result<(), TooLarge> {
+        self.visits = self.visits.saturating_sub(1);
         self.sharing = is_shared(&state);
         let shared = self.sharing;
         // Between the conditions of a rule no two ways meet.
@@ -341,6 +351,9 @@ impl<'a> Specialiser<'a> {
         known.insert(state, node);
     }
 }
+
+/// Visits that every ruleset is granted.
+const FIRST_VISITS: u64 = 1_000_000;
 
 /// States after nat's first turn are met from many classes.
 fn is_shared(state: &State) -> bool {

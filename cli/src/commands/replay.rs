@@ -151,6 +151,15 @@ fn warnings(read: &readers::Rules, rules: &Rules<'_>, report: &Report) -> Vec<St
     if rules.node.local.is_none() {
         warnings.push(Assumption::NoLocalAddresses.to_string());
     }
+    for (_, of) in rules.families() {
+        let (walked, classes) = (of.program.walked_classes(), of.program.classes().len());
+        if walked > 0 {
+            warnings.push(format!(
+                "{walked} starts of {classes} classes of destinations take more nodes than a class may have; \
+                 their packets are walked rule by rule: slower, not otherwise"
+            ));
+        }
+    }
     warnings.extend(
         report
             .cuts

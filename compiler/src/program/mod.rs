@@ -132,7 +132,7 @@ impl Program {
         self.nodes.is_empty()
     }
 
-    /// How many classes are walked, being too large to compile.
+    /// How many starts of classes (a class has one for each hook and ctstate) are walked, being too large to compile.
     pub fn walked_classes(&self) -> usize {
         self.walked
     }
