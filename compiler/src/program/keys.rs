@@ -2,7 +2,6 @@
 
 use crate::header::{Header, known};
 use crate::machine::state::Class;
-use ahash::RandomState;
 use kpclass_ruleset::value::Family;
 
 /// A class, by position in the program's classes. The last stands for every key that rules do not single out.
@@ -14,18 +13,57 @@ pub struct ClassId(pub u32);
 struct Table<K> {
     slots: Vec<(K, u32)>,
     mask: usize,
-    state: RandomState,
+    /// Random, so that no dump can be written whose keys meet in one slot.
+    seed: u64,
 }
 
 const EMPTY: u32 = u32::MAX;
 
-impl<K: Copy + Eq + Default + std::hash::Hash> Table<K> {
+/// A packed key.
+trait Key: Copy + Eq + Default {
+    /// A hash of it and a seed: one multiplication to 128 bits for each 64 bits, folded.
+    fn mixed(self, seed: u64) -> u64;
+}
+
+#[inline]
+fn fold(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    product as u64 ^ (product >> 64) as u64
+}
+
+/// Odd, with its bits spread (the golden ratio).
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+
+impl Key for u64 {
+    #[inline]
+    fn mixed(self, seed: u64) -> u64 {
+        fold(self ^ seed, SPREAD)
+    }
+}
+
+impl Key for u32 {
+    #[inline]
+    fn mixed(self, seed: u64) -> u64 {
+        u64::from(self).mixed(seed)
+    }
+}
+
+impl Key for (u128, u32) {
+    #[inline]
+    fn mixed(self, seed: u64) -> u64 {
+        let low = (self.0 as u64).mixed(seed);
+        let high = ((self.0 >> 64) as u64).mixed(low);
+        u64::from(self.1).mixed(high)
+    }
+}
+
+impl<K: Key> Table<K> {
     fn new(entries: &[(K, u32)]) -> Self {
         let capacity = (entries.len() * 2).max(2).next_power_of_two();
         let mut table = Self {
             slots: vec![(K::default(), EMPTY); capacity],
             mask: capacity - 1,
-            state: RandomState::new(),
+            seed: ahash::RandomState::new().hash_one(0u64),
         };
         for (key, class) in entries {
             let mut at = table.slot(key);
@@ -39,7 +77,7 @@ impl<K: Copy + Eq + Default + std::hash::Hash> Table<K> {
 
     #[inline]
     fn slot(&self, key: &K) -> usize {
-        self.state.hash_one(key) as usize & self.mask
+        key.mixed(self.seed) as usize & self.mask
     }
 
     #[inline]
