@@ -127,7 +127,13 @@ fn read(opened: Result<Capture, CaptureError>) -> Outcome {
 #[test]
 fn every_capture_is_read_and_counted() {
     let Some(captures) = captures() else {
-        eprintln!("SKIPPED: no shared captures; KPCLASS_SHARED names the folder that holds them");
+        std::io::Write::write_fmt(
+            &mut std::io::stderr(),
+            format_args!(
+                "SKIPPED: no shared captures; KPCLASS_SHARED names the folder that holds them\n"
+            ),
+        )
+        .ok();
         return;
     };
     let index = std::fs::read_to_string(captures.join("INDEX.tsv")).unwrap();
@@ -183,7 +189,13 @@ fn damage(bytes: &mut Vec<u8>, seed: u64) {
 #[test]
 fn every_damaged_capture_is_accounted_for() {
     let Some(captures) = captures() else {
-        eprintln!("SKIPPED: no shared captures; KPCLASS_SHARED names the folder that holds them");
+        std::io::Write::write_fmt(
+            &mut std::io::stderr(),
+            format_args!(
+                "SKIPPED: no shared captures; KPCLASS_SHARED names the folder that holds them\n"
+            ),
+        )
+        .ok();
         return;
     };
     let index = std::fs::read_to_string(captures.join("INDEX.tsv")).unwrap();

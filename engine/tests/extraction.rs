@@ -361,7 +361,13 @@ fn both_readers_agree_on_captures() {
     });
     let captures = shared.join("captures");
     let Ok(index) = std::fs::read_to_string(captures.join("INDEX.tsv")) else {
-        eprintln!("SKIPPED: no shared captures; KPCLASS_SHARED names the folder that holds them");
+        std::io::Write::write_fmt(
+            &mut std::io::stderr(),
+            format_args!(
+                "SKIPPED: no shared captures; KPCLASS_SHARED names the folder that holds them\n"
+            ),
+        )
+        .ok();
         return;
     };
     let (mut tally, mut numbers) = (Tally::default(), Numbers(0x6b70_636c_6173_7303));

@@ -75,7 +75,13 @@ fn frames_are_those_of_another_reader() {
     });
     let captures = shared.join("captures");
     let Ok(index) = std::fs::read_to_string(captures.join("INDEX.tsv")) else {
-        eprintln!("SKIPPED: no shared captures; KPCLASS_SHARED names the folder that holds them");
+        std::io::Write::write_fmt(
+            &mut std::io::stderr(),
+            format_args!(
+                "SKIPPED: no shared captures; KPCLASS_SHARED names the folder that holds them\n"
+            ),
+        )
+        .ok();
         return;
     };
     let (mut whole, mut part, mut refused, mut frames) = (0, Vec::new(), Vec::new(), 0);

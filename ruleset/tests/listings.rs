@@ -68,7 +68,11 @@ fn shared(folder: &str) -> Option<PathBuf> {
     if path.is_dir() {
         return Some(path);
     }
-    eprintln!("SKIPPED: {} is not here", path.display());
+    std::io::Write::write_fmt(
+        &mut std::io::stderr(),
+        format_args!("SKIPPED: {} is not here\n", path.display()),
+    )
+    .ok();
     None
 }
 
@@ -414,7 +418,11 @@ fn what_is_not_a_dump_is_refused() {
     ] {
         let path = folder.join(name);
         if !path.exists() {
-            eprintln!("SKIPPED: {name} is not here");
+            std::io::Write::write_fmt(
+                &mut std::io::stderr(),
+                format_args!("SKIPPED: {name} is not here\n"),
+            )
+            .ok();
             continue;
         }
         let error = read(&[input(&path)]).map(|_| ()).expect_err(name);

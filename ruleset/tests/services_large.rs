@@ -11,7 +11,11 @@ fn every_chain_of_a_service_is_named() {
     let root = std::env::var_os("KPCLASS_SHARED").map_or(own, PathBuf::from);
     let path = root.join("dumps/kube-proxy/c-scale-5000x10/v1.30-legacy/iptables-save.txt.gz");
     let Ok(bytes) = std::fs::read(&path) else {
-        eprintln!("SKIPPED: {} is absent", path.display());
+        std::io::Write::write_fmt(
+            &mut std::io::stderr(),
+            format_args!("SKIPPED: {} is absent\n", path.display()),
+        )
+        .ok();
         return;
     };
     let rules = read(&[Input::new("large", bytes)]).unwrap().v4.unwrap();

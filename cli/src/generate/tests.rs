@@ -138,7 +138,11 @@ fn the_kernels_tools_take_a_generated_cluster() {
                 .stderr(Stdio::piped())
                 .spawn();
             let Ok(mut child) = child else {
-                eprintln!("SKIPPED: unshare is absent");
+                std::io::Write::write_fmt(
+                    &mut std::io::stderr(),
+                    format_args!("SKIPPED: unshare is absent\n"),
+                )
+                .ok();
                 return;
             };
             // A tool that is absent, or may not run, does not read.
@@ -152,7 +156,11 @@ fn the_kernels_tools_take_a_generated_cluster() {
                 || said.contains("ermission")
                 || said.contains("not permitted")
             {
-                eprintln!("SKIPPED: {tool}: {said}");
+                std::io::Write::write_fmt(
+                    &mut std::io::stderr(),
+                    format_args!("SKIPPED: {tool}: {said}\n"),
+                )
+                .ok();
                 continue;
             }
             assert!(output.status.success(), "{tool}: {said}");

@@ -108,7 +108,11 @@ pub(crate) fn shared(inside: &str) -> Option<PathBuf> {
     let root = std::env::var_os("KPCLASS_SHARED").map_or_else(|| beside.into(), PathBuf::from);
     let path = root.join(inside);
     if !path.exists() {
-        eprintln!("SKIPPED: {} is absent", path.display());
+        std::io::Write::write_fmt(
+            &mut std::io::stderr(),
+            format_args!("SKIPPED: {} is absent\n", path.display()),
+        )
+        .ok();
         return None;
     }
     Some(path)

@@ -37,7 +37,11 @@ fn check_folder(folder: &str, at_least: usize) {
     let mut files = Vec::new();
     collect(&shared.join(folder), &mut files);
     if files.is_empty() {
-        eprintln!("SKIPPED: no dumps in {}", shared.join(folder).display());
+        std::io::Write::write_fmt(
+            &mut std::io::stderr(),
+            format_args!("SKIPPED: no dumps in {}\n", shared.join(folder).display()),
+        )
+        .ok();
         return;
     }
     files.sort();

@@ -17,7 +17,11 @@ fn listing() -> Option<Ruleset> {
         .iter()
         .find_map(|place| std::fs::read_to_string(place).ok());
     if text.is_none() {
-        eprintln!("SKIPPED: no tutorial listing at {places:?}");
+        std::io::Write::write_fmt(
+            &mut std::io::stderr(),
+            format_args!("SKIPPED: no tutorial listing at {places:?}\n"),
+        )
+        .ok();
     }
     text.map(|text| read_rules(&text))
 }

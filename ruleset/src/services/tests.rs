@@ -21,7 +21,11 @@ fn shared(path: &str) -> Option<Vec<u8>> {
     let root = std::env::var_os("KPCLASS_SHARED").map_or(own, PathBuf::from);
     let bytes = std::fs::read(root.join(path)).ok();
     if bytes.is_none() {
-        eprintln!("SKIPPED: shared/{path} is absent");
+        std::io::Write::write_fmt(
+            &mut std::io::stderr(),
+            format_args!("SKIPPED: shared/{path} is absent\n"),
+        )
+        .ok();
     }
     bytes
 }

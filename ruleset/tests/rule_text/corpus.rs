@@ -32,7 +32,13 @@ pub(crate) fn shared(part: &str) -> Option<PathBuf> {
     if folder.is_dir() {
         return Some(folder);
     }
-    eprintln!("SKIPPED: {part} of the shared corpus is absent (KPCLASS_SHARED says where it is)");
+    std::io::Write::write_fmt(
+        &mut std::io::stderr(),
+        format_args!(
+            "SKIPPED: {part} of the shared corpus is absent (KPCLASS_SHARED says where it is)\n"
+        ),
+    )
+    .ok();
     None
 }
 

@@ -40,7 +40,11 @@ fn usable(backend: &str) -> bool {
         "iptables-{backend}-restore is needed, as root"
     );
     if !usable {
-        eprintln!("SKIPPED: iptables-{backend}-restore is absent or may not be used here");
+        std::io::Write::write_fmt(
+            &mut std::io::stderr(),
+            format_args!("SKIPPED: iptables-{backend}-restore is absent or may not be used here\n"),
+        )
+        .ok();
     }
     usable
 }
@@ -94,7 +98,11 @@ fn every_kind_of_rule_prints_as_iptables_prints_it() {
                 format!("iptables-{backend}-restore && iptables-{backend}-save -t {table}");
             let output = isolated(&command, &text).expect("runs");
             if !output.status.success() {
-                eprintln!("SKIPPED: this kernel does not take `{rule}` ({backend})");
+                std::io::Write::write_fmt(
+                    &mut std::io::stderr(),
+                    format_args!("SKIPPED: this kernel does not take `{rule}` ({backend})\n"),
+                )
+                .ok();
                 continue;
             }
             let printed = String::from_utf8_lossy(&output.stdout);

@@ -15,7 +15,11 @@ fn shared(path: &str) -> Option<String> {
     let root = std::env::var_os("KPCLASS_SHARED").map_or(own, PathBuf::from);
     let text = std::fs::read_to_string(root.join(path)).ok();
     if text.is_none() {
-        eprintln!("SKIPPED: shared/{path} is absent");
+        std::io::Write::write_fmt(
+            &mut std::io::stderr(),
+            format_args!("SKIPPED: shared/{path} is absent\n"),
+        )
+        .ok();
     }
     text
 }
