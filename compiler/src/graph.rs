@@ -7,7 +7,6 @@ use kpclass_ruleset::value::{
     CtStates, Family, InterfacePattern, PortRange, Prefix, address_number,
 };
 use kpclass_ruleset::{Hook, Policy, RuleId, StrId, TableId};
-use std::net::IpAddr;
 use std::ops::Range;
 
 /// An address under a mask, as numbers.
@@ -297,9 +296,4 @@ impl Graph {
     pub fn entry(&self, table: TableId, hook: Hook) -> Option<u32> {
         self.entries[table as usize][hook as usize]
     }
-}
-
-/// The number of an address of the graph's family.
-pub fn number(address: IpAddr) -> u128 {
-    address_number(address)
 }

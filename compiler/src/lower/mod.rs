@@ -271,9 +271,9 @@ fn note(graph: &Graph, ask: Ask, late: bool, asked: &mut Asked) {
             asked.late_sets |= late && recent.by_destination;
             asked.late_recent |= late && recent.operation != RecentOperation::Set;
         }
-        Ask::Set(id) => {
+        Ask::Set(_) => {
             asked.late_sets |= late;
-            note_set(graph, id, asked);
+            note_set(asked);
         }
         Ask::SourcePort(_) | Ask::PortList(..) => asked.source_port = true,
         Ask::TcpFlags(..) => asked.tcp_flags = true,
@@ -289,7 +289,7 @@ fn note(graph: &Graph, ask: Ask, late: bool, asked: &mut Asked) {
 }
 
 /// A set may ask for anything that a dimension can be.
-fn note_set(_graph: &Graph, _id: u32, asked: &mut Asked) {
+fn note_set(asked: &mut Asked) {
     asked.source_port = true;
     asked.icmp = true;
     asked.mac = true;

@@ -5,6 +5,7 @@
 
 mod ask;
 mod ops;
+pub(crate) use ops::POSITION;
 pub(crate) mod state;
 
 use crate::graph::Graph;

@@ -11,7 +11,9 @@ use crate::program::node::{Act, DnatAct};
 use crate::program::test::Test;
 use kpclass_ruleset::decision::{Disposition, Fact, MAX_NAT_CHOICES, Snat};
 use kpclass_ruleset::target::{ConnmarkOp, MarkSet, NatRange};
-use kpclass_ruleset::value::{CtState, Family, PortRange, address_number, number_address};
+use kpclass_ruleset::value::{
+    CtState, Family, Interface, PortRange, address_number, number_address,
+};
 use kpclass_ruleset::{Hook, RuleId, TableId};
 
 /// [`State::choice`]: this address of the range is the one.
@@ -26,8 +28,8 @@ const CHANGED: u16 = 1 << 12;
 const UNCHANGED: u16 = 1 << 11;
 /// Nobody can tell.
 const MAYBE_CHANGED: u16 = 1 << 10;
-/// The position in the range.
-const POSITION: u16 = (1 << 10) - 1;
+/// The position in the range, or among the devices.
+pub(crate) const POSITION: u16 = (1 << 10) - 1;
 
 /// `KUBE-MARK-MASQ`'s bit.
 const MASQ_BIT: u32 = 0x4000;
@@ -245,10 +247,12 @@ impl Machine<'_> {
         range: NatRange,
         acts: &mut Vec<Act>,
     ) -> Option<Stop> {
-        let to = if state.leg == Leg::Send {
-            Address::Known(addresses::loopback(self.graph.family))
-        } else {
-            Address::SomeLocal
+        let at = usize::from(state.choice & POSITION);
+        let to = match self.locals.devices().get(at) {
+            _ if state.leg == Leg::Send => Address::Known(addresses::loopback(self.graph.family)),
+            Some((_, first)) if state.choice & CHOSEN != 0 => Address::Known(*first),
+            Some((device, _)) => return Some(arrived_by(state, id, *device)),
+            None => Address::SomeLocal,
         };
         self.rewrite_destination(state, id, to, range, acts)
     }
@@ -368,6 +372,21 @@ fn has_ports(state: &State) -> Option<bool> {
             0 => None,
             bits => Some(bits == WITH_PORTS),
         },
+    }
+}
+
+/// Stops to ask whether the packet arrived by this device, or by one of those after it.
+fn arrived_by(state: &State, rule: RuleId, device: Interface) -> Stop {
+    let (mut yes, mut no) = (*state, *state);
+    yes.choice |= CHOSEN;
+    no.choice += 1;
+    Stop::Test {
+        test: Test::ArrivedBy(device),
+        inverted: false,
+        again: false,
+        rule,
+        yes,
+        no,
     }
 }
 

@@ -1,5 +1,6 @@
 //! What kind of address an address is: for `addrtype`, and for routing (WALK.md 2 and 6).
 
+use crate::machine::POSITION;
 use kpclass_ruleset::decision::Fact;
 use kpclass_ruleset::matches::AddressTypes;
 use kpclass_ruleset::node::NodeFacts;
@@ -32,6 +33,8 @@ pub(crate) struct Locals {
     family: Family,
     /// Ascending; `None`: not given.
     numbers: Option<Vec<u128>>,
+    /// Each device with its first address.
+    devices: Vec<(Interface, u128)>,
 }
 
 /// Up to this many addresses are compared one by one.
@@ -45,7 +48,17 @@ impl Locals {
             numbers.sort_unstable();
             numbers
         });
-        Self { family, numbers }
+        let devices = first_addresses(node, family);
+        Self {
+            family,
+            numbers,
+            devices,
+        }
+    }
+
+    /// Each device with its first address, as far as a walk can count them.
+    pub(crate) fn devices(&self) -> &[(Interface, u128)] {
+        &self.devices
     }
 
     /// [`NodeFacts::is_local`].
@@ -66,6 +79,18 @@ impl Locals {
             }
         })
     }
+}
+
+fn first_addresses(node: &NodeFacts, family: Family) -> Vec<(Interface, u128)> {
+    let mut devices: Vec<(Interface, u128)> = Vec::new();
+    for (device, address) in node.local.iter().flat_map(|local| &local.devices) {
+        let is_new =
+            devices.len() < usize::from(POSITION) && devices.iter().all(|(d, _)| d != device);
+        if is_new && Family::of(*address) == family {
+            devices.push((*device, address_number(*address)));
+        }
+    }
+    devices
 }
 
 /// An address as routing and `addrtype` tell it from others.

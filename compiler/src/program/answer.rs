@@ -72,6 +72,7 @@ impl Asked<'_> {
                 let by_lo = self.context.in_interface == Some(Interface::lo());
                 addresses::refused_on_entry(h.source, h.destination, by_lo)
             }
+            Test::ArrivedBy(device) => self.context.in_interface == Some(device),
             Test::FromDevice => self.context.in_interface != Some(Interface::lo()),
             Test::Mac(mac) => return known_field(known::MAC, Fact::Mac, h.source_mac == mac),
             Test::Length(range) => {

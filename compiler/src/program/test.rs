@@ -3,7 +3,7 @@
 use crate::graph::{ListId, MaskedAddress};
 use kpclass_ruleset::decision::Fact;
 use kpclass_ruleset::matches::{AddressTypes, PortSide};
-use kpclass_ruleset::value::{InterfacePattern, PortRange};
+use kpclass_ruleset::value::{Interface, InterfacePattern, PortRange};
 
 /// Which address a test is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,6 +65,8 @@ pub enum Test {
     DestinationNotLocal,
     /// IPv6's receive function refuses it before any table (WALK.md 2).
     RefusedOnEntry,
+    /// It is known to have arrived by this device.
+    ArrivedBy(Interface),
     /// It is not known to have come by `lo`.
     FromDevice,
     /// The link source.
