@@ -1,0 +1,7 @@
+//! What the matchers are tried with.
+//!
+//! ```text
+//! seed ─► rulesets ─► edges (packets) ─► matchers ─► reduce
+//! testdata ─► corpus ───────────────────────┘
+//! ```
+#![forbid(unsafe_code)]
