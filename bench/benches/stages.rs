@@ -3,12 +3,12 @@
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use kpclass_compiler::header::Header;
 use kpclass_compiler::{Config, Context, Program};
-use kpclass_engine::edges::Edges;
 use kpclass_reference::Walk;
 use kpclass_ruleset::node::NodeFacts;
 use kpclass_ruleset::packet::Packet;
 use kpclass_ruleset::readers::{Input, read};
 use kpclass_ruleset::{Hook, Ruleset};
+use kpclass_workload::edges::Edges;
 use std::hint::black_box;
 
 const ZOO: &str = include_str!("../../pcaps/zoo.rules");

@@ -3,11 +3,11 @@
 use kpclass_compiler::header::Header;
 use kpclass_compiler::{Config, Context, Program};
 use kpclass_engine::check::first_difference;
-use kpclass_engine::edges::Edges;
 use kpclass_reference::Walk;
 use kpclass_ruleset::node::{LocalAddresses, NodeFacts};
 use kpclass_ruleset::packet::Packet;
 use kpclass_ruleset::{RuleId, Ruleset, readers, spec};
+use kpclass_workload::edges::Edges;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

@@ -5,7 +5,6 @@ pub mod capture;
 pub mod check;
 pub mod counts;
 pub mod draw;
-pub mod edges;
 pub mod extract;
 pub mod link;
 pub mod replay;

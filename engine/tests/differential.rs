@@ -4,13 +4,13 @@
 use kpclass_compiler::header::Header;
 use kpclass_compiler::{Config, Context, Passes, Program};
 use kpclass_engine::check::first_difference;
-use kpclass_engine::edges::Edges;
 use kpclass_reference::Walk;
 use kpclass_ruleset::node::{LocalAddresses, NodeFacts};
 use kpclass_ruleset::packet::Packet;
 use kpclass_ruleset::readers::{Input, read};
 use kpclass_ruleset::value::Interface;
 use kpclass_ruleset::{Hook, Ruleset};
+use kpclass_workload::edges::Edges;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 

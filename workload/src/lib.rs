@@ -5,3 +5,6 @@
 //! testdata ─► corpus ───────────────────────┘
 //! ```
 #![forbid(unsafe_code)]
+
+pub mod edges;
+pub mod numbers;
