@@ -5,3 +5,5 @@
 //! testdata ─► corpus ───────────────────────┘
 //! ```
 #![forbid(unsafe_code)]
+
+pub mod corpus;
