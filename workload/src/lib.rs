@@ -8,3 +8,4 @@
 
 pub mod edges;
 pub mod numbers;
+pub mod corpus;
