@@ -6,6 +6,6 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod corpus;
 pub mod edges;
 pub mod numbers;
-pub mod corpus;
