@@ -6,5 +6,8 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod cluster;
 pub mod edges;
+pub mod frame;
 pub mod numbers;
+pub mod random;

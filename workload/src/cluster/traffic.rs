@@ -1,7 +1,7 @@
 //! Packets that hit a ruleset's Services, and some that miss them.
 
-use super::frame::Origin;
-use super::random::Random;
+use crate::frame::Origin;
+use crate::random::Random;
 use kpclass_ruleset::matches::MatchKind;
 use kpclass_ruleset::node::is_loopback;
 use kpclass_ruleset::packet::Packet;
@@ -57,7 +57,7 @@ enum Sender {
 
 /// A source of packets, for ever.
 #[derive(Debug)]
-pub(crate) struct Traffic {
+pub struct Traffic {
     random: Random,
     hit: f64,
     targets: Vec<Target>,
@@ -69,7 +69,7 @@ pub(crate) struct Traffic {
 
 impl Traffic {
     /// Packets for these rulesets; a share of `hit` of them goes to Services. `nodes` are the node's addresses.
-    pub(crate) fn new<'r>(
+    pub fn new<'r>(
         rulesets: impl IntoIterator<Item = &'r Ruleset>,
         nodes: Vec<IpAddr>,
         hit: f64,
@@ -100,7 +100,7 @@ impl Traffic {
     }
 
     /// How many ways there are to reach a Service.
-    pub(crate) fn targets(&self) -> usize {
+    pub fn targets(&self) -> usize {
         self.targets.len()
     }
 
@@ -137,8 +137,7 @@ impl Traffic {
     }
 
     /// One packet from every kind of sender to every way to reach a Service, then one from each to none.
-    #[cfg(test)]
-    pub(crate) fn tour(&mut self) -> Vec<(Packet, Origin)> {
+    pub fn tour(&mut self) -> Vec<(Packet, Origin)> {
         let mut packets = Vec::new();
         for target in self.targets.clone() {
             for sender in [Sender::Pod, Sender::Outside, Sender::Node, Sender::Endpoint] {
@@ -155,7 +154,7 @@ impl Traffic {
     }
 
     /// The next packet, and where it comes from.
-    pub(crate) fn packet(&mut self) -> (Packet, Origin) {
+    pub fn packet(&mut self) -> (Packet, Origin) {
         let hit = self.random.chance(self.hit);
         match self.random.pick(&self.targets).copied() {
             Some(target) if hit => self.to(target),

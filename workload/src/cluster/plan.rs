@@ -1,40 +1,38 @@
 //! A synthetic cluster: so many Services with so many endpoints, and every feature in turn.
 
-use super::proxy::{Cluster, Endpoint, ServicePort};
-use super::random::Random;
-use crate::trouble::Trouble;
-use clap::ValueEnum;
+use super::{Cluster, Endpoint, ServicePort};
+use crate::random::Random;
 use kpclass_ruleset::value::{Family, Prefix, address_number, number_address};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What a Service may have beside a cluster IP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Feature {
-    /// All of them
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feature {
+    /// All of them.
     All,
-    /// Nothing else
+    /// Nothing else.
     ClusterIp,
-    /// A node port
+    /// A node port.
     NodePort,
-    /// An external IP
+    /// An external IP.
     ExternalIp,
-    /// A load balancer
+    /// A load balancer.
     LoadBalancer,
-    /// A load balancer for some sources only
+    /// A load balancer for some sources only.
     SourceRanges,
-    /// externalTrafficPolicy: Local, with a health check port
+    /// externalTrafficPolicy: Local, with a health check port.
     ExternalLocal,
-    /// internalTrafficPolicy: Local
+    /// internalTrafficPolicy: Local.
     InternalLocal,
-    /// Session affinity
+    /// Session affinity.
     Affinity,
-    /// No endpoints at all
+    /// No endpoints at all.
     NoEndpoints,
-    /// A UDP port beside the TCP one
+    /// A UDP port beside the TCP one.
     Udp,
-    /// SCTP
+    /// SCTP.
     Sctp,
-    /// Endpoints in the host's network, the node's own among them
+    /// Endpoints in the host's network, the node's own among them.
     HostNetwork,
 }
 
@@ -63,7 +61,7 @@ const ROUND: [Feature; 16] = {
 
 /// What is asked for.
 #[derive(Clone, Debug)]
-pub(crate) struct Plan {
+pub struct Plan {
     /// How many Services.
     pub services: u32,
     /// How many endpoints each has.
@@ -81,6 +79,17 @@ const MOST: u64 = 1 << 22;
 
 /// Node ports that Kubernetes gives out.
 const NODE_PORTS: std::ops::RangeInclusive<u16> = 30_000..=32_767;
+
+/// A plan that needs more addresses than there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{services} services with {endpoints} endpoints each are {pods} pods; at most {MOST} are given addresses"
+)]
+pub struct PlanError {
+    services: u32,
+    endpoints: u32,
+    pods: u64,
+}
 
 /// Where the addresses of each kind begin.
 struct Addresses {
@@ -120,7 +129,7 @@ impl Addresses {
 }
 
 /// The node's address in every generated cluster of the family.
-pub(crate) fn node_address(family: Family) -> IpAddr {
+pub fn node_address(family: Family) -> IpAddr {
     Addresses::new(family).node
 }
 
@@ -130,13 +139,17 @@ fn nth(base: IpAddr, number: u64) -> IpAddr {
 
 impl Plan {
     /// Makes the cluster up.
-    pub(crate) fn cluster(&self) -> Result<Cluster, Trouble> {
+    ///
+    /// # Errors
+    /// More pods than there are addresses for.
+    pub fn cluster(&self) -> Result<Cluster, PlanError> {
         let pods = u64::from(self.services) * u64::from(self.endpoints.max(1));
         if pods > MOST {
-            return Err(Trouble::new(format!(
-                "{} services with {} endpoints each are {pods} pods; at most {MOST} are given addresses",
-                self.services, self.endpoints
-            )));
+            return Err(PlanError {
+                services: self.services,
+                endpoints: self.endpoints,
+                pods,
+            });
         }
         let round: Vec<Feature> = match self.features.contains(&Feature::All) {
             true => ROUND.to_vec(),

@@ -14,13 +14,13 @@ use pnet_packet::udp::{self, MutableUdpPacket};
 use std::net::IpAddr;
 
 /// What stands in front of the IP header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Link {
-    /// Ethernet
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// Ethernet.
     Ethernet,
-    /// Linux cooked v2, as `tcpdump -i any` writes it
+    /// Linux cooked v2, as `tcpdump -i any` writes it.
     Sll2,
-    /// Nothing
+    /// Nothing.
     Raw,
 }
 
@@ -36,7 +36,7 @@ impl Link {
 
 /// Where a packet comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Origin {
+pub enum Origin {
     /// A pod of this node: it arrives.
     Pod,
     /// Another host: it arrives.
@@ -47,7 +47,7 @@ pub(crate) enum Origin {
 
 impl Origin {
     /// The device, by its index.
-    pub(crate) fn device(self) -> u32 {
+    pub fn device(self) -> u32 {
         match self {
             Self::Pod => 3,
             Self::Outside | Self::Node => 2,
@@ -79,7 +79,7 @@ fn transport_header(packet: &Packet) -> usize {
 
 /// Builds frames, one after the other, in the same buffer.
 #[derive(Debug)]
-pub(crate) struct Framer {
+pub struct Framer {
     link: Link,
     size: usize,
     buffer: Vec<u8>,
@@ -87,7 +87,7 @@ pub(crate) struct Framer {
 
 impl Framer {
     /// Frames of `size` bytes, or of as many as their headers need.
-    pub(crate) fn new(link: Link, size: usize) -> Self {
+    pub fn new(link: Link, size: usize) -> Self {
         Self {
             link,
             size,
@@ -97,7 +97,7 @@ impl Framer {
 
     /// The packet as bytes. Its payload is zeros; its checksums are right. A later fragment begins at byte 8 of its datagram (IPv4; an
     /// IPv6 packet is written without its fragment header).
-    pub(crate) fn frame(&mut self, packet: &Packet, origin: Origin) -> &[u8] {
+    pub fn frame(&mut self, packet: &Packet, origin: Origin) -> &[u8] {
         let network = if packet.source.is_ipv4() { 20 } else { 40 };
         let start = self.link.header();
         let least = start + network + transport_header(packet);
