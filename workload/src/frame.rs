@@ -1,17 +1,17 @@
 //! Builds the bytes of a frame.
+//!
+//! ```text
+//! Packet, Origin, Tag ─► link ─► network ─► transport ─► bytes
+//! ```
+//!
+//! Every field that a rule can ask for is the packet's; what a rule cannot see is the [`Tag`]'s, so that whoever injects a frame can
+//! tell it again behind the kernel. All checksums are right.
+
+mod link;
+mod network;
+mod transport;
 
 use kpclass_ruleset::packet::Packet;
-use kpclass_ruleset::value::protocol;
-use pnet_packet::ethernet::{EtherType, EtherTypes, MutableEthernetPacket};
-use pnet_packet::icmp::{self, IcmpCode, IcmpType, MutableIcmpPacket};
-use pnet_packet::icmpv6::{self, Icmpv6Code, Icmpv6Type, MutableIcmpv6Packet};
-use pnet_packet::ip::IpNextHeaderProtocol;
-use pnet_packet::ipv4::{self, MutableIpv4Packet};
-use pnet_packet::ipv6::MutableIpv6Packet;
-use pnet_packet::sll2::MutableSLL2Packet;
-use pnet_packet::tcp::{self, MutableTcpPacket};
-use pnet_packet::udp::{self, MutableUdpPacket};
-use std::net::IpAddr;
 
 /// What stands in front of the IP header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,34 +47,51 @@ pub enum Origin {
 
 impl Origin {
     /// The device, by its index.
-    pub fn device(self) -> u32 {
+    fn device(self) -> u32 {
         match self {
             Self::Pod => 3,
             Self::Outside | Self::Node => 2,
         }
     }
+}
 
-    fn source_mac(self) -> [u8; 6] {
-        match self {
-            Self::Pod => [2, 0, 0, 0, 1, 1],
-            Self::Outside => ROUTER_MAC,
-            Self::Node => NODE_MAC,
+/// Header fields that no rule asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tag {
+    /// The identification of an IPv4 header (in host order, as all numbers here), and of the fragment header of IPv6.
+    pub identification: u16,
+    /// The flow label of an IPv6 header: its low 20 bits.
+    pub flow_label: u32,
+    /// The sequence number of TCP.
+    pub sequence: u32,
+    /// The source of an Ethernet or cooked header, where the packet does not say; `None`: the origin's.
+    pub source_mac: Option<[u8; 6]>,
+    /// The destination of an Ethernet header; `None`: the node's, or for a packet of the node its router's.
+    pub destination_mac: Option<[u8; 6]>,
+    /// Where a later fragment begins in its datagram, in units of 8 bytes: 1 to 8191.
+    pub fragment_offset: u16,
+}
+
+impl Default for Tag {
+    fn default() -> Self {
+        Self {
+            identification: 0,
+            flow_label: 0,
+            sequence: 1,
+            source_mac: None,
+            destination_mac: None,
+            fragment_offset: 1,
         }
     }
 }
 
-const NODE_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
-const ROUTER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0xfe];
-
-/// Bytes of a header, before any payload.
-fn transport_header(packet: &Packet) -> usize {
-    match packet.protocol {
-        _ if packet.fragment => 0,
-        protocol::TCP => 20,
-        protocol::UDP | protocol::UDPLITE | protocol::ICMP | protocol::ICMPV6 => 8,
-        protocol::SCTP | protocol::DCCP => 12,
-        _ => 0,
-    }
+/// What follows the fields that a rule can see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Body {
+    /// Zeros.
+    Bare,
+    /// What the protocol asks for.
+    Whole,
 }
 
 /// Builds frames, one after the other, in the same buffer.
@@ -82,32 +99,56 @@ fn transport_header(packet: &Packet) -> usize {
 pub struct Framer {
     link: Link,
     size: usize,
+    body: Body,
     buffer: Vec<u8>,
 }
 
 impl Framer {
-    /// Frames of `size` bytes, or of as many as their headers need.
+    /// Frames of `size` bytes, or of as many as their headers need; behind the headers of TCP, UDP and ICMP, and the ports of the
+    /// other protocols, are zeros.
     pub fn new(link: Link, size: usize) -> Self {
         Self {
             link,
             size,
+            body: Body::Bare,
             buffer: Vec::new(),
         }
     }
 
-    /// The packet as bytes. Its payload is zeros; its checksums are right. A later fragment begins at byte 8 of its datagram (IPv4; an
-    /// IPv6 packet is written without its fragment header).
+    /// Frames as short as their protocol allows, with the body that it asks for, as a kernel's connection tracking reads it: an SCTP packet
+    /// is an INIT, a DCCP packet a Request; an ICMP error holds the header of a packet of no connection; GRE, ESP and AH have their
+    /// headers; a protocol without one here has 8 bytes.
+    pub fn whole(link: Link) -> Self {
+        Self {
+            body: Body::Whole,
+            ..Self::new(link, 0)
+        }
+    }
+
+    /// The packet as bytes, its tag being the default one.
     pub fn frame(&mut self, packet: &Packet, origin: Origin) -> &[u8] {
-        let network = if packet.source.is_ipv4() { 20 } else { 40 };
+        self.tagged(packet, origin, &Tag::default())
+    }
+
+    /// The packet as bytes. Where it knows its total length, zeros fill it up to that (its headers are never cut short); source MAC, TTL,
+    /// DSCP and ICMP type are the packet's where it knows them. A later fragment has no transport header; one of IPv6 has its fragment header.
+    pub fn tagged(&mut self, packet: &Packet, origin: Origin, tag: &Tag) -> &[u8] {
         let start = self.link.header();
-        let least = start + network + transport_header(packet);
+        let network = network::length(packet);
+        let transport = transport::length(packet, self.body == Body::Whole);
+        let least = match packet.length {
+            Some(total) => usize::from(total).max(network + transport),
+            None => (network + transport).max(self.size.saturating_sub(start)),
+        };
         self.buffer.clear();
-        self.buffer.resize(self.size.max(least), 0);
+        self.buffer.resize(start + least, 0);
         let (link, ip) = self.buffer.split_at_mut(start);
-        write_link(self.link, link, packet, origin);
+        link::write(self.link, link, packet, origin, tag);
         let (header, rest) = ip.split_at_mut(network);
-        write_network(header, packet, rest.len());
-        write_transport(rest, packet);
+        network::write(header, packet, rest.len(), tag);
+        if !packet.fragment {
+            transport::write(rest, packet, tag, self.body == Body::Whole);
+        }
         &self.buffer
     }
 }
@@ -117,199 +158,9 @@ fn short(length: usize) -> u16 {
     u16::try_from(length).unwrap_or(u16::MAX)
 }
 
-// The setters below cannot fail: `frame` gives each header its bytes.
-
-fn write_link(link: Link, bytes: &mut [u8], packet: &Packet, origin: Origin) {
-    let kind = if packet.source.is_ipv4() {
-        EtherTypes::Ipv4
-    } else {
-        EtherTypes::Ipv6
-    };
-    match link {
-        Link::Ethernet => {
-            let sent = origin == Origin::Node;
-            let addresses = [
-                if sent { ROUTER_MAC } else { NODE_MAC },
-                origin.source_mac(),
-            ];
-            for (field, address) in bytes.chunks_exact_mut(6).zip(addresses) {
-                field.copy_from_slice(&address);
-            }
-            let Some(mut header) = MutableEthernetPacket::new(bytes) else {
-                return;
-            };
-            header.set_ethertype(kind);
-        }
-        Link::Sll2 => write_sll2(bytes, kind, origin),
-        Link::Raw => {}
+/// Writes bytes at an offset, where there is room for them.
+fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
+    if let Some(field) = bytes.get_mut(at..at + value.len()) {
+        field.copy_from_slice(value);
     }
-}
-
-fn write_sll2(bytes: &mut [u8], kind: EtherType, origin: Origin) {
-    /// `PACKET_HOST` and `PACKET_OUTGOING`, `ARPHRD_ETHER`.
-    const TO_US: u8 = 0;
-    const FROM_US: u8 = 4;
-    const ETHER: u16 = 1;
-    let Some(mut header) = MutableSLL2Packet::new(bytes) else {
-        return;
-    };
-    header.set_protocol_type(kind);
-    header.set_interface_index(origin.device());
-    header.set_arphrd_type(ETHER);
-    header.set_packet_type(if origin == Origin::Node {
-        FROM_US
-    } else {
-        TO_US
-    });
-    header.set_link_layer_address_length(6);
-    let [a, b, c, d, e, f] = origin.source_mac();
-    header.set_link_layer_address(&[a, b, c, d, e, f, 0, 0]);
-}
-
-fn write_network(bytes: &mut [u8], packet: &Packet, payload: usize) {
-    let length = bytes.len() + payload;
-    let next = IpNextHeaderProtocol(packet.protocol);
-    match (packet.source, packet.destination) {
-        (IpAddr::V4(source), IpAddr::V4(destination)) => {
-            let Some(mut header) = MutableIpv4Packet::new(bytes) else {
-                return;
-            };
-            header.set_version(4);
-            header.set_header_length(5);
-            header.set_dscp(packet.dscp.unwrap_or(0));
-            header.set_total_length(short(length));
-            header.set_flags(if packet.fragment {
-                0
-            } else {
-                ipv4::Ipv4Flags::DontFragment
-            });
-            header.set_fragment_offset(u16::from(packet.fragment));
-            header.set_ttl(packet.ttl.unwrap_or(64));
-            header.set_next_level_protocol(next);
-            header.set_source(source);
-            header.set_destination(destination);
-            header.set_checksum(ipv4::checksum(&header.to_immutable()));
-        }
-        (IpAddr::V6(source), IpAddr::V6(destination)) => {
-            let Some(mut header) = MutableIpv6Packet::new(bytes) else {
-                return;
-            };
-            header.set_version(6);
-            header.set_traffic_class(packet.dscp.unwrap_or(0) << 2);
-            header.set_payload_length(short(payload));
-            header.set_next_header(next);
-            header.set_hop_limit(packet.ttl.unwrap_or(64));
-            header.set_source(source);
-            header.set_destination(destination);
-        }
-        _ => {}
-    }
-}
-
-fn write_transport(bytes: &mut [u8], packet: &Packet) {
-    let ports = packet.ports.unwrap_or_default();
-    match packet.protocol {
-        _ if packet.fragment => {}
-        protocol::TCP => write_tcp(bytes, packet, ports),
-        protocol::UDP => write_udp(bytes, packet, ports),
-        protocol::SCTP => write_sctp(bytes, ports),
-        protocol::ICMP => write_icmp(bytes, packet),
-        protocol::ICMPV6 => write_icmpv6(bytes, packet),
-        protocol::DCCP | protocol::UDPLITE => write_ports(bytes, ports),
-        _ => {}
-    }
-}
-
-fn write_tcp(bytes: &mut [u8], packet: &Packet, (source, destination): (u16, u16)) {
-    let Some(mut header) = MutableTcpPacket::new(bytes) else {
-        return;
-    };
-    header.set_source(source);
-    header.set_destination(destination);
-    header.set_sequence(1);
-    header.set_data_offset(5);
-    header.set_flags(packet.tcp_flags.unwrap_or(0));
-    header.set_window(64_240);
-    let checksum = match (packet.source, packet.destination) {
-        (IpAddr::V4(from), IpAddr::V4(to)) => {
-            tcp::ipv4_checksum(&header.to_immutable(), &from, &to)
-        }
-        (IpAddr::V6(from), IpAddr::V6(to)) => {
-            tcp::ipv6_checksum(&header.to_immutable(), &from, &to)
-        }
-        _ => 0,
-    };
-    header.set_checksum(checksum);
-}
-
-fn write_udp(bytes: &mut [u8], packet: &Packet, (source, destination): (u16, u16)) {
-    let length = short(bytes.len());
-    let Some(mut header) = MutableUdpPacket::new(bytes) else {
-        return;
-    };
-    header.set_source(source);
-    header.set_destination(destination);
-    header.set_length(length);
-    let checksum = match (packet.source, packet.destination) {
-        (IpAddr::V4(from), IpAddr::V4(to)) => {
-            udp::ipv4_checksum(&header.to_immutable(), &from, &to)
-        }
-        (IpAddr::V6(from), IpAddr::V6(to)) => {
-            udp::ipv6_checksum(&header.to_immutable(), &from, &to)
-        }
-        _ => 0,
-    };
-    header.set_checksum(checksum);
-}
-
-fn write_ports(bytes: &mut [u8], (source, destination): (u16, u16)) {
-    for (at, port) in [(0, source), (2, destination)] {
-        if let Some(field) = bytes.get_mut(at..at + 2) {
-            field.copy_from_slice(&port.to_be_bytes());
-        }
-    }
-}
-
-/// The common header of SCTP, for which pnet has no type; its checksum is a CRC-32C, little-endian (RFC 9260, 6.8).
-fn write_sctp(bytes: &mut [u8], ports: (u16, u16)) {
-    write_ports(bytes, ports);
-    let crc = crc32c(bytes).to_le_bytes();
-    if let Some(field) = bytes.get_mut(8..12) {
-        field.copy_from_slice(&crc);
-    }
-}
-
-fn crc32c(bytes: &[u8]) -> u32 {
-    const REVERSED_POLYNOMIAL: u32 = 0x82f6_3b78;
-    let mut crc = u32::MAX;
-    for byte in bytes {
-        crc ^= u32::from(*byte);
-        for _ in 0..8 {
-            crc = (crc >> 1) ^ (REVERSED_POLYNOMIAL & (crc & 1).wrapping_neg());
-        }
-    }
-    !crc
-}
-
-fn write_icmp(bytes: &mut [u8], packet: &Packet) {
-    let Some(mut header) = MutableIcmpPacket::new(bytes) else {
-        return;
-    };
-    let (kind, code) = packet.icmp.unwrap_or((8, 0));
-    header.set_icmp_type(IcmpType(kind));
-    header.set_icmp_code(IcmpCode(code));
-    header.set_checksum(icmp::checksum(&header.to_immutable()));
-}
-
-fn write_icmpv6(bytes: &mut [u8], packet: &Packet) {
-    let (IpAddr::V6(from), IpAddr::V6(to)) = (packet.source, packet.destination) else {
-        return;
-    };
-    let Some(mut header) = MutableIcmpv6Packet::new(bytes) else {
-        return;
-    };
-    let (kind, code) = packet.icmp.unwrap_or((128, 0));
-    header.set_icmpv6_type(Icmpv6Type(kind));
-    header.set_icmpv6_code(Icmpv6Code(code));
-    header.set_checksum(icmpv6::checksum(&header.to_immutable(), &from, &to));
 }
