@@ -10,4 +10,3 @@ pub mod cluster;
 pub mod edges;
 pub mod frame;
 pub mod numbers;
-pub mod random;

@@ -1,7 +1,7 @@
 //! A synthetic cluster: so many Services with so many endpoints, and every feature in turn.
 
 use super::{Cluster, Endpoint, ServicePort};
-use crate::random::Random;
+use crate::numbers::Numbers;
 use kpclass_ruleset::value::{Family, Prefix, address_number, number_address};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -161,7 +161,7 @@ impl Plan {
         let addresses = Addresses::new(self.family);
         let pod_bits = if self.family == Family::V4 { 9 } else { 64 };
         let mut builder = Builder {
-            random: Random::new(self.seed),
+            numbers: Numbers::new(self.seed),
             cluster: Cluster {
                 family: self.family,
                 pod_cidr: Prefix::with_len(addresses.pods, pod_bits),
@@ -173,7 +173,7 @@ impl Plan {
             next_pod: 0,
             scatter: 0,
         };
-        builder.scatter = builder.random.bits() | 1;
+        builder.scatter = builder.numbers.bits() | 1;
         for number in 0..self.services {
             let feature = round[number as usize % round.len()];
             builder.service(number, feature, self.endpoints);
@@ -183,7 +183,7 @@ impl Plan {
 }
 
 struct Builder {
-    random: Random,
+    numbers: Numbers,
     cluster: Cluster,
     addresses: Addresses,
     next_node_port: u16,
@@ -194,7 +194,7 @@ struct Builder {
 
 impl Builder {
     fn service(&mut self, number: u32, feature: Feature, endpoints: u32) {
-        let team = self.random.below(12);
+        let team = self.numbers.below(12);
         let name = format!("team-{team:02}/svc-{number:05}");
         let place = u64::from(number).wrapping_mul(self.scatter) % MOST;
         let cluster_ip = nth(self.addresses.services, place + 1);
@@ -203,7 +203,7 @@ impl Builder {
             _ => (
                 "tcp",
                 "http",
-                if self.random.chance(0.7) { 80 } else { 443 },
+                if self.numbers.chance(0.7) { 80 } else { 443 },
             ),
         };
         let mut first = ServicePort::new(format!("{name}:{port_name}"), protocol, cluster_ip, port);
@@ -278,7 +278,7 @@ impl Builder {
             } else {
                 nth(self.addresses.pods, self.next_pod)
             };
-            let local = self.random.chance(0.25) || host;
+            let local = self.numbers.chance(0.25) || host;
             endpoints.push(Endpoint {
                 address,
                 port: if host { 6443 } else { 8080 },
