@@ -132,17 +132,17 @@ impl<'a> Edges<'a> {
         match self.ruleset.chain(first).hook? {
             Hook::Prerouting | Hook::Forward => Some(Hook::Prerouting),
             Hook::Output => Some(Hook::Output),
-            Hook::Input | Hook::Postrouting => self.numbers.one(&both).copied(),
+            Hook::Input | Hook::Postrouting => self.numbers.pick(&both).copied(),
         }
     }
 
     fn address(&mut self) -> IpAddr {
         let number = self
             .numbers
-            .one(&self.addresses)
+            .pick(&self.addresses)
             .copied()
             .unwrap_or_default();
-        let step = [0, 0, 0, 1, u128::MAX][self.numbers.below(5)];
+        let step = [0, 0, 0, 1, u128::MAX][self.numbers.index(5)];
         let all = match self.ruleset.family() {
             Family::V4 => u128::from(u32::MAX),
             Family::V6 => u128::MAX,
@@ -151,28 +151,28 @@ impl<'a> Edges<'a> {
     }
 
     fn port(&mut self) -> u16 {
-        let port = self.numbers.one(&self.ports).copied().unwrap_or_default();
-        let step = [0, 0, 0, 1, u16::MAX][self.numbers.below(5)];
+        let port = self.numbers.pick(&self.ports).copied().unwrap_or_default();
+        let step = [0, 0, 0, 1, u16::MAX][self.numbers.index(5)];
         port.wrapping_add(step)
     }
 
     fn device(&mut self) -> Option<Interface> {
-        match self.numbers.below(3) {
+        match self.numbers.index(3) {
             0 => None,
             1 => Interface::new("eth0"),
-            _ => self.numbers.one(&self.interfaces).copied(),
+            _ => self.numbers.pick(&self.interfaces).copied(),
         }
     }
 
     /// A packet with fields that some rule names.
     pub fn anything(&mut self, hook: Hook) -> Packet {
         let number =
-            [protocol::TCP, protocol::TCP, protocol::UDP, protocol::SCTP][self.numbers.below(4)];
+            [protocol::TCP, protocol::TCP, protocol::UDP, protocol::SCTP][self.numbers.index(4)];
         let (mut source, destination) = (self.address(), self.address());
         if hook == Hook::Output {
-            source = self.numbers.one(&self.locals).copied().unwrap_or(source);
+            source = self.numbers.pick(&self.locals).copied().unwrap_or(source);
         }
-        let ports = (40_000 + self.numbers.below(1000) as u16, self.port());
+        let ports = (40_000 + self.numbers.index(1000) as u16, self.port());
         let mut packet = Packet::new(hook, number, source, destination, Some(ports));
         packet.in_interface = if hook == Hook::Prerouting {
             self.device()
@@ -184,8 +184,8 @@ impl<'a> Edges<'a> {
 
     /// Changes one field, or a few.
     fn disturb(&mut self, packet: &mut Packet) {
-        for _ in 0..=self.numbers.below(3) {
-            match self.numbers.below(8) {
+        for _ in 0..=self.numbers.index(3) {
+            match self.numbers.index(8) {
                 0 | 1 => packet.source = self.address(),
                 2 => packet.destination = self.address(),
                 3 => {
@@ -195,13 +195,13 @@ impl<'a> Edges<'a> {
                 4 => packet.in_interface = self.device(),
                 5 => {
                     let of = [6, 17, 132, 1, 47, 58];
-                    packet.protocol = of[self.numbers.below(of.len())];
+                    packet.protocol = of[self.numbers.index(of.len())];
                 }
                 6 => {
                     let both = [Hook::Prerouting, Hook::Output];
-                    packet.hook = both[self.numbers.below(2)];
+                    packet.hook = both[self.numbers.index(2)];
                 }
-                _ => packet.mark = [0, 0x4000, 0x8000, u32::MAX][self.numbers.below(4)],
+                _ => packet.mark = [0, 0x4000, 0x8000, u32::MAX][self.numbers.index(4)],
             }
         }
     }

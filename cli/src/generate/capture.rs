@@ -1,6 +1,6 @@
 //! Writes frames as a capture.
 
-use super::frame::{Link, Origin};
+use kpclass_workload::frame::{Link, Origin};
 use pcap_file::pcap::{PcapHeader, PcapPacket, PcapTsResolution, PcapWriter};
 use pcap_file::pcapng::PcapNgWriter;
 use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketBlock;

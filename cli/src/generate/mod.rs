@@ -8,15 +8,11 @@
 //! The same seed gives the same bytes on every machine.
 
 mod capture;
-mod frame;
-mod plan;
-mod proxy;
-mod random;
+mod choices;
 #[cfg(test)]
 mod samples;
 #[cfg(test)]
 mod tests;
-mod traffic;
 
 use crate::Ending;
 use crate::args::RulesArgs;
@@ -24,16 +20,18 @@ use crate::inputs::rules;
 use crate::output;
 use crate::trouble::Trouble;
 use capture::{Capture, Format};
-use clap::{Args, Subcommand, ValueEnum, ValueHint};
-use frame::{Framer, Link};
+use choices::{FamilyChoice, Feature, Link};
+use clap::{Args, Subcommand, ValueHint};
 use kpclass_ruleset::node::parse_addresses;
 use kpclass_ruleset::value::Family;
-use plan::{Feature, Plan};
+use kpclass_workload::cluster::plan::{self, Plan};
+use kpclass_workload::cluster::traffic::Traffic;
+use kpclass_workload::cluster::{self, Written};
+use kpclass_workload::frame::Framer;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use traffic::Traffic;
 
 /// `kpclass generate`.
 #[derive(Debug, Args)]
@@ -73,17 +71,6 @@ pub(crate) struct ClusterArgs {
     /// Where to write; - is stdout
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub output: PathBuf,
-}
-
-/// A family, by its number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum FamilyChoice {
-    /// IPv4
-    #[value(name = "4")]
-    V4,
-    /// IPv6
-    #[value(name = "6")]
-    V6,
 }
 
 /// `kpclass generate capture`.
@@ -130,17 +117,14 @@ fn cluster(typed: &ClusterArgs) -> Result<(), Trouble> {
     let plan = Plan {
         services: typed.services,
         endpoints: typed.endpoints,
-        family: match typed.family {
-            FamilyChoice::V4 => Family::V4,
-            FamilyChoice::V6 => Family::V6,
-        },
-        features: typed.features.clone(),
+        family: typed.family.into(),
+        features: typed.features.iter().copied().map(Into::into).collect(),
         seed: typed.seed,
     };
-    let cluster = plan.cluster()?;
-    let mut written = proxy::Written::default();
+    let cluster = plan.cluster().map_err(|e| Trouble::new(e.to_string()))?;
+    let mut written = Written::default();
     write_to(&typed.output, |out| {
-        written = proxy::write(&cluster, out)?;
+        written = cluster::write(&cluster, out)?;
         Ok(())
     })?;
     let (chains, rules) = (written.chains, written.rules);
@@ -172,10 +156,11 @@ fn capture(typed: &CaptureArgs) -> Result<(), Trouble> {
                 .note("--hit 0 writes frames that miss them all"),
         );
     }
+    let link = typed.link.into();
     let format = typed.format.unwrap_or_else(|| by_ending(&typed.output));
     write_to(&typed.output, |out| {
-        let mut framer = Framer::new(typed.link, usize::from(typed.size));
-        let mut capture = Capture::new(out, format, typed.link)?;
+        let mut framer = Framer::new(link, usize::from(typed.size));
+        let mut capture = Capture::new(out, format, link)?;
         for _ in 0..typed.frames {
             let (packet, origin) = traffic.packet();
             capture.write(framer.frame(&packet, origin), origin)?;

@@ -7,18 +7,20 @@
 mod chains;
 mod filter;
 mod nat;
+pub mod plan;
 #[cfg(test)]
 mod tests;
 mod text;
+pub mod traffic;
 
 use kpclass_ruleset::value::{Family, Prefix};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-pub(crate) use text::{Written, write};
+pub use text::{Written, write};
 
 /// A cluster, as one node sees it.
 #[derive(Clone, Debug)]
-pub(crate) struct Cluster {
+pub struct Cluster {
     /// The family of all its addresses.
     pub family: Family,
     /// The pods' addresses, by which local traffic is told; `None`: it is not told.
@@ -31,7 +33,7 @@ pub(crate) struct Cluster {
 
 /// One port of a Service.
 #[derive(Clone, Debug)]
-pub(crate) struct ServicePort {
+pub struct ServicePort {
     /// `namespace/name:port`.
     pub name: String,
     /// `tcp`, `udp` or `sctp`.
@@ -62,7 +64,7 @@ pub(crate) struct ServicePort {
 
 /// An endpoint.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Endpoint {
+pub struct Endpoint {
     /// Its address.
     pub address: IpAddr,
     /// Its port.
@@ -80,7 +82,7 @@ impl Endpoint {
 
 impl ServicePort {
     /// A port that is reached by its cluster IP alone.
-    pub(crate) fn new(
+    pub fn new(
         name: impl Into<String>,
         protocol: &'static str,
         cluster_ip: IpAddr,

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 
 /// How much was written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Written {
+pub struct Written {
     /// Chains of kube-proxy's, in all tables.
     pub chains: usize,
     /// Rules.
@@ -15,7 +15,7 @@ pub(crate) struct Written {
 }
 
 /// Writes a cluster's rules.
-pub(crate) fn write(cluster: &Cluster, out: &mut impl Write) -> io::Result<Written> {
+pub fn write(cluster: &Cluster, out: &mut impl Write) -> io::Result<Written> {
     let program = match cluster.family {
         Family::V4 => "iptables-save",
         Family::V6 => "ip6tables-save",

@@ -1,7 +1,7 @@
 //! Packets that hit a ruleset's Services, and some that miss them.
 
-use super::frame::Origin;
-use super::random::Random;
+use crate::frame::Origin;
+use crate::numbers::Numbers;
 use kpclass_ruleset::matches::MatchKind;
 use kpclass_ruleset::node::is_loopback;
 use kpclass_ruleset::packet::Packet;
@@ -57,8 +57,8 @@ enum Sender {
 
 /// A source of packets, for ever.
 #[derive(Debug)]
-pub(crate) struct Traffic {
-    random: Random,
+pub struct Traffic {
+    numbers: Numbers,
     hit: f64,
     targets: Vec<Target>,
     endpoints: Vec<IpAddr>,
@@ -69,14 +69,14 @@ pub(crate) struct Traffic {
 
 impl Traffic {
     /// Packets for these rulesets; a share of `hit` of them goes to Services. `nodes` are the node's addresses.
-    pub(crate) fn new<'r>(
+    pub fn new<'r>(
         rulesets: impl IntoIterator<Item = &'r Ruleset>,
         nodes: Vec<IpAddr>,
         hit: f64,
         seed: u64,
     ) -> Self {
         let mut traffic = Self {
-            random: Random::new(seed),
+            numbers: Numbers::new(seed),
             hit,
             targets: Vec::new(),
             endpoints: Vec::new(),
@@ -100,7 +100,7 @@ impl Traffic {
     }
 
     /// How many ways there are to reach a Service.
-    pub(crate) fn targets(&self) -> usize {
+    pub fn targets(&self) -> usize {
         self.targets.len()
     }
 
@@ -137,8 +137,7 @@ impl Traffic {
     }
 
     /// One packet from every kind of sender to every way to reach a Service, then one from each to none.
-    #[cfg(test)]
-    pub(crate) fn tour(&mut self) -> Vec<(Packet, Origin)> {
+    pub fn tour(&mut self) -> Vec<(Packet, Origin)> {
         let mut packets = Vec::new();
         for target in self.targets.clone() {
             for sender in [Sender::Pod, Sender::Outside, Sender::Node, Sender::Endpoint] {
@@ -155,16 +154,16 @@ impl Traffic {
     }
 
     /// The next packet, and where it comes from.
-    pub(crate) fn packet(&mut self) -> (Packet, Origin) {
-        let hit = self.random.chance(self.hit);
-        match self.random.pick(&self.targets).copied() {
+    pub fn packet(&mut self) -> (Packet, Origin) {
+        let hit = self.numbers.chance(self.hit);
+        match self.numbers.pick(&self.targets).copied() {
             Some(target) if hit => self.to(target),
             known => self.miss(known),
         }
     }
 
     fn to(&mut self, target: Target) -> (Packet, Origin) {
-        let sender = match self.random.below(10) {
+        let sender = match self.numbers.below(10) {
             0..=5 => Sender::Pod,
             6 | 7 => Sender::Outside,
             8 => Sender::Node,
@@ -176,7 +175,7 @@ impl Traffic {
     fn from(&mut self, sender: Sender, target: Target) -> (Packet, Origin) {
         let family = Family::of(target.destination);
         let (source, origin) = self.source(sender, family, target);
-        let from = 1024 + self.random.below(64_512) as u16;
+        let from = 1024 + self.numbers.below(64_512) as u16;
         let hook = if origin == Origin::Node {
             Hook::Output
         } else {
@@ -193,12 +192,12 @@ impl Traffic {
         let (first, count) = target.endpoints;
         match sender {
             Sender::Endpoint if count > 0 => {
-                let endpoint = self.endpoints[first + self.random.below(count as u64) as usize];
+                let endpoint = self.endpoints[first + self.numbers.below(count as u64) as usize];
                 let node = self.nodes.contains(&endpoint);
                 (endpoint, if node { Origin::Node } else { Origin::Pod })
             }
             Sender::Outside => {
-                let allowed = target.allowed.filter(|_| self.random.chance(0.5));
+                let allowed = target.allowed.filter(|_| self.numbers.chance(0.5));
                 let from = allowed.unwrap_or_else(|| prefix(OUTSIDE[family as usize]));
                 (self.inside(from), Origin::Outside)
             }
@@ -212,20 +211,20 @@ impl Traffic {
 
     /// A packet to no Service: a known address's next port, or an address that nothing knows.
     fn miss(&mut self, known: Option<Target>) -> (Packet, Origin) {
-        let near = known.filter(|_| self.random.chance(0.5));
+        let near = known.filter(|_| self.numbers.chance(0.5));
         let target = near.map(|target| Target {
             port: target.port.wrapping_add(1),
             ..target
         });
         let target = target.unwrap_or_else(|| {
             let family = self
-                .random
+                .numbers
                 .pick(&self.families)
                 .copied()
                 .unwrap_or(Family::V4);
             let destination = self.inside(prefix(ELSEWHERE[family as usize]));
-            let port = 1 + self.random.below(1023) as u16;
-            let protocol = if self.random.chance(0.8) {
+            let port = 1 + self.numbers.below(1023) as u16;
+            let protocol = if self.numbers.chance(0.8) {
                 protocol::TCP
             } else {
                 protocol::UDP
@@ -249,7 +248,7 @@ impl Traffic {
             .checked_shl(bits)
             .unwrap_or(u128::MAX)
             .min(MOST_SOURCES);
-        let host = u128::from(self.random.below(hosts as u64));
+        let host = u128::from(self.numbers.below(hosts as u64));
         number_address(family, address_number(prefix.address()) | host)
     }
 }

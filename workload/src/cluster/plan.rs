@@ -1,40 +1,38 @@
 //! A synthetic cluster: so many Services with so many endpoints, and every feature in turn.
 
-use super::proxy::{Cluster, Endpoint, ServicePort};
-use super::random::Random;
-use crate::trouble::Trouble;
-use clap::ValueEnum;
+use super::{Cluster, Endpoint, ServicePort};
+use crate::numbers::Numbers;
 use kpclass_ruleset::value::{Family, Prefix, address_number, number_address};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What a Service may have beside a cluster IP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Feature {
-    /// All of them
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feature {
+    /// All of them.
     All,
-    /// Nothing else
+    /// Nothing else.
     ClusterIp,
-    /// A node port
+    /// A node port.
     NodePort,
-    /// An external IP
+    /// An external IP.
     ExternalIp,
-    /// A load balancer
+    /// A load balancer.
     LoadBalancer,
-    /// A load balancer for some sources only
+    /// A load balancer for some sources only.
     SourceRanges,
-    /// externalTrafficPolicy: Local, with a health check port
+    /// externalTrafficPolicy: Local, with a health check port.
     ExternalLocal,
-    /// internalTrafficPolicy: Local
+    /// internalTrafficPolicy: Local.
     InternalLocal,
-    /// Session affinity
+    /// Session affinity.
     Affinity,
-    /// No endpoints at all
+    /// No endpoints at all.
     NoEndpoints,
-    /// A UDP port beside the TCP one
+    /// A UDP port beside the TCP one.
     Udp,
-    /// SCTP
+    /// SCTP.
     Sctp,
-    /// Endpoints in the host's network, the node's own among them
+    /// Endpoints in the host's network, the node's own among them.
     HostNetwork,
 }
 
@@ -63,7 +61,7 @@ const ROUND: [Feature; 16] = {
 
 /// What is asked for.
 #[derive(Clone, Debug)]
-pub(crate) struct Plan {
+pub struct Plan {
     /// How many Services.
     pub services: u32,
     /// How many endpoints each has.
@@ -81,6 +79,17 @@ const MOST: u64 = 1 << 22;
 
 /// Node ports that Kubernetes gives out.
 const NODE_PORTS: std::ops::RangeInclusive<u16> = 30_000..=32_767;
+
+/// A plan that needs more addresses than there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{services} services with {endpoints} endpoints each are {pods} pods; at most {MOST} are given addresses"
+)]
+pub struct PlanError {
+    services: u32,
+    endpoints: u32,
+    pods: u64,
+}
 
 /// Where the addresses of each kind begin.
 struct Addresses {
@@ -120,7 +129,7 @@ impl Addresses {
 }
 
 /// The node's address in every generated cluster of the family.
-pub(crate) fn node_address(family: Family) -> IpAddr {
+pub fn node_address(family: Family) -> IpAddr {
     Addresses::new(family).node
 }
 
@@ -130,13 +139,17 @@ fn nth(base: IpAddr, number: u64) -> IpAddr {
 
 impl Plan {
     /// Makes the cluster up.
-    pub(crate) fn cluster(&self) -> Result<Cluster, Trouble> {
+    ///
+    /// # Errors
+    /// More pods than there are addresses for.
+    pub fn cluster(&self) -> Result<Cluster, PlanError> {
         let pods = u64::from(self.services) * u64::from(self.endpoints.max(1));
         if pods > MOST {
-            return Err(Trouble::new(format!(
-                "{} services with {} endpoints each are {pods} pods; at most {MOST} are given addresses",
-                self.services, self.endpoints
-            )));
+            return Err(PlanError {
+                services: self.services,
+                endpoints: self.endpoints,
+                pods,
+            });
         }
         let round: Vec<Feature> = match self.features.contains(&Feature::All) {
             true => ROUND.to_vec(),
@@ -148,7 +161,7 @@ impl Plan {
         let addresses = Addresses::new(self.family);
         let pod_bits = if self.family == Family::V4 { 9 } else { 64 };
         let mut builder = Builder {
-            random: Random::new(self.seed),
+            numbers: Numbers::new(self.seed),
             cluster: Cluster {
                 family: self.family,
                 pod_cidr: Prefix::with_len(addresses.pods, pod_bits),
@@ -160,7 +173,7 @@ impl Plan {
             next_pod: 0,
             scatter: 0,
         };
-        builder.scatter = builder.random.bits() | 1;
+        builder.scatter = builder.numbers.bits() | 1;
         for number in 0..self.services {
             let feature = round[number as usize % round.len()];
             builder.service(number, feature, self.endpoints);
@@ -170,7 +183,7 @@ impl Plan {
 }
 
 struct Builder {
-    random: Random,
+    numbers: Numbers,
     cluster: Cluster,
     addresses: Addresses,
     next_node_port: u16,
@@ -181,7 +194,7 @@ struct Builder {
 
 impl Builder {
     fn service(&mut self, number: u32, feature: Feature, endpoints: u32) {
-        let team = self.random.below(12);
+        let team = self.numbers.below(12);
         let name = format!("team-{team:02}/svc-{number:05}");
         let place = u64::from(number).wrapping_mul(self.scatter) % MOST;
         let cluster_ip = nth(self.addresses.services, place + 1);
@@ -190,7 +203,7 @@ impl Builder {
             _ => (
                 "tcp",
                 "http",
-                if self.random.chance(0.7) { 80 } else { 443 },
+                if self.numbers.chance(0.7) { 80 } else { 443 },
             ),
         };
         let mut first = ServicePort::new(format!("{name}:{port_name}"), protocol, cluster_ip, port);
@@ -265,7 +278,7 @@ impl Builder {
             } else {
                 nth(self.addresses.pods, self.next_pod)
             };
-            let local = self.random.chance(0.25) || host;
+            let local = self.numbers.chance(0.25) || host;
             endpoints.push(Endpoint {
                 address,
                 port: if host { 6443 } else { 8080 },
