@@ -1,11 +1,11 @@
 //! Puts packets in front of the hook where they start: on a device as a frame that arrives, or through a raw socket as the node's own.
 
-use crate::datagram;
 use crate::error::KernelError;
 use crate::world::UNKNOWN_IN;
 use kpclass_ruleset::Hook;
 use kpclass_ruleset::packet::Packet;
 use kpclass_ruleset::value::{Family, Interface};
+use kpclass_workload::frame::{Framer, Link, Origin, Tag};
 use pnet_datalink::{Channel, DataLinkSender};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::collections::HashMap;
@@ -18,6 +18,12 @@ const PRIORITY: u32 = 0x6b70;
 /// `IPPROTO_RAW`: the socket is given the IP header too.
 const RAW: i32 = 255;
 
+/// Bytes of an Ethernet header.
+const ETHERNET: usize = 14;
+
+/// Offset of a later fragment, in units of 8 bytes.
+const LATER: u16 = 185;
+
 /// What the probe and the sentinel are: protocols that no other packet of the judge's has.
 const SENTINEL: u8 = 253;
 const PROBE: u8 = 254;
@@ -28,7 +34,8 @@ pub(crate) struct Injector {
     lo: Option<Box<dyn DataLinkSender>>,
     /// A raw socket for each family and mark.
     raw: HashMap<(Family, u32), Socket>,
-    datagram: Vec<u8>,
+    framer: Framer,
+    /// A frame of the judge's own.
     frame: Vec<u8>,
 }
 
@@ -38,7 +45,7 @@ impl Injector {
             devices: HashMap::new(),
             lo: None,
             raw: HashMap::new(),
-            datagram: Vec::new(),
+            framer: Framer::whole(Link::Ethernet),
             frame: Vec::new(),
         }
     }
@@ -58,26 +65,24 @@ impl Injector {
 
     /// Sends one packet, which is known by `number` from now on.
     pub(crate) fn send(&mut self, packet: &Packet, number: u16) -> Result<(), KernelError> {
-        datagram::write(&mut self.datagram, packet, number);
+        let [a, b, c, d] = packet.mark.to_ne_bytes();
+        let tag = Tag {
+            identification: number,
+            flow_label: number.into(),
+            sequence: u32::from(number) << 16,
+            destination_mac: Some([2, 0, a, b, c, d]),
+            fragment_offset: LATER,
+            ..Tag::default()
+        };
+        let frame = self.framer.tagged(packet, Origin::Outside, &tag);
         if packet.hook == Hook::Output {
-            return send_raw(&mut self.raw, packet, &self.datagram);
+            return send_raw(&mut self.raw, packet, &frame[ETHERNET..]);
         }
         let device = packet
             .in_interface
             .or_else(|| Interface::new(UNKNOWN_IN))
             .unwrap_or_else(Interface::lo);
-        let mac = packet.source_mac.unwrap_or([2, 0, 0, 0, 0, 2]);
-        write_frame(&mut self.frame, mac, packet.mark, &self.datagram);
-        self.arrive(device)
-    }
-
-    /// Lets the frame arrive on a device.
-    fn arrive(&mut self, device: Interface) -> Result<(), KernelError> {
-        let io = |source| KernelError::io(format!("a packet for {}", device.name()), source);
-        let Some(to) = self.devices.get(&device) else {
-            return Err(KernelError::log(format!("no device {}", device.name())));
-        };
-        to.send(&self.frame).map(drop).map_err(io)
+        arrive(&self.devices, device, frame)
     }
 
     fn arrive_by_lo(&mut self) -> Result<(), KernelError> {
@@ -102,19 +107,31 @@ impl Injector {
             }
             Family::V6 => fragment_v6(),
         };
-        write_frame(&mut self.frame, [2, 0, 0, 0, 0, 2], 0, &datagram);
-        self.arrive(Interface::new(UNKNOWN_IN).unwrap_or_else(Interface::lo))
+        write_frame(&mut self.frame, &datagram);
+        let device = Interface::new(UNKNOWN_IN).unwrap_or_else(Interface::lo);
+        arrive(&self.devices, device, &self.frame)
     }
 
     /// The packet behind which all earlier ones have been dealt with: they go through `lo`'s queue one after the other.
     pub(crate) fn send_sentinel(&mut self) -> Result<(), KernelError> {
         let mut ip = header_v4(SENTINEL, [127, 0, 0, 1], [127, 0, 0, 1], 20);
         set_checksum(&mut ip);
-        write_frame(&mut self.frame, [0; 6], 0, &ip);
-        // lo's own address, or it would be taken as somebody else's.
-        self.frame[..6].fill(0);
+        write_frame(&mut self.frame, &ip);
         self.arrive_by_lo()
     }
+}
+
+/// Lets a frame arrive on a device.
+fn arrive(
+    devices: &HashMap<Interface, SyncDevice>,
+    device: Interface,
+    frame: &[u8],
+) -> Result<(), KernelError> {
+    let io = |source| KernelError::io(format!("a packet for {}", device.name()), source);
+    let Some(to) = devices.get(&device) else {
+        return Err(KernelError::log(format!("no device {}", device.name())));
+    };
+    to.send(frame).map(drop).map_err(io)
 }
 
 fn open_lo() -> Result<Box<dyn DataLinkSender>, KernelError> {
@@ -167,12 +184,10 @@ fn open_raw(family: Family, mark: u32) -> std::io::Result<Socket> {
     Ok(socket)
 }
 
-/// An Ethernet frame whose destination address carries the mark: see `world`.
-fn write_frame(frame: &mut Vec<u8>, source: [u8; 6], mark: u32, datagram: &[u8]) {
+/// A frame of the judge's own: its addresses are nobody's.
+fn write_frame(frame: &mut Vec<u8>, datagram: &[u8]) {
     frame.clear();
-    frame.extend([2, 0]);
-    frame.extend(mark.to_ne_bytes());
-    frame.extend(source);
+    frame.extend([0; 12]);
     let v6 = datagram.first().is_some_and(|first| first >> 4 == 6);
     frame.extend(if v6 { [0x86, 0xdd] } else { [0x08, 0x00] });
     frame.extend(datagram);

@@ -13,7 +13,6 @@
 #![forbid(unsafe_code)]
 
 mod backend;
-mod datagram;
 mod error;
 mod inject;
 pub mod judge;

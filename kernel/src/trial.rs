@@ -79,6 +79,11 @@ pub fn left_out(packet: &Packet) -> Option<&'static str> {
     if packet.ctstate != packet.first_ctstate() {
         return Some("a packet that is not its connection's first");
     }
+    if packet.protocol == protocol::UDPLITE && packet.hook == Hook::Prerouting {
+        return Some(
+            "UDP-Lite that arrives: conntrack verifies its checksum with UDP's number, so that a right one is INVALID unless a device verified it",
+        );
+    }
     if matches!(
         (packet.source.is_ipv4(), packet.protocol),
         (true, protocol::ICMPV6) | (false, protocol::ICMP)

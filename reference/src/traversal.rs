@@ -192,7 +192,7 @@ impl Walk<'_> {
             return self.route_multicast(destination);
         }
         let ipv6_loopback = destination.is_ipv6() && is_loopback(destination);
-        if (ipv6_loopback && !came_by_lo(state)) || self.pretends_to_be_this_node(state) {
+        if ipv6_loopback && !came_by_lo(state) {
             return Routed::Dropped;
         }
         if self.is_taken_as_local(state, destination) {
@@ -202,9 +202,9 @@ impl Walk<'_> {
         }
     }
 
-    /// Sentences 2.1 to 2.4; `None`: none of them applies.
+    /// Sentences 2.1 to 2.5; `None`: none of them applies.
     fn route_oddities(&self, state: &State<'_>, s: Ipv4Addr, d: Ipv4Addr) -> Option<Routed> {
-        if s.is_multicast() || s.is_broadcast() {
+        if s.is_multicast() || s.is_broadcast() || self.pretends_to_be_this_node(state, s) {
             return Some(Routed::Dropped);
         }
         if d.is_broadcast() || (s.is_unspecified() && d.is_unspecified()) {
@@ -225,13 +225,12 @@ impl Walk<'_> {
         }
     }
 
-    /// Sentence 2.6, of IPv4 alone.
-    fn pretends_to_be_this_node(&self, state: &State<'_>) -> bool {
-        let source = state.packet.source;
-        source.is_ipv4()
-            && !came_by_lo(state)
-            && !is_loopback(source)
-            && self.node.is_local(source) == Some(true)
+    /// Sentence 2.2: an address that a device has, 127.0.0.1 among them, though not all of 127.0.0.0/8.
+    fn pretends_to_be_this_node(&self, state: &State<'_>, source: Ipv4Addr) -> bool {
+        let local = self.node.local.as_ref();
+        !came_by_lo(state)
+            && (source == Ipv4Addr::LOCALHOST
+                || local.is_some_and(|local| local.addresses.contains(&source.into())))
     }
 
     fn route_multicast(&self, group: IpAddr) -> Routed {
