@@ -10,3 +10,4 @@ pub mod cluster;
 pub mod edges;
 pub mod frame;
 pub mod numbers;
+pub mod rulesets;
