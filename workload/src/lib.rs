@@ -10,4 +10,7 @@ pub mod cluster;
 pub mod corpus;
 pub mod edges;
 pub mod frame;
+pub mod hits;
 pub mod numbers;
+pub mod rulesets;
+pub mod trace;
