@@ -11,5 +11,6 @@ pub mod edges;
 pub mod frame;
 pub mod hits;
 pub mod numbers;
+pub mod reduce;
 pub mod rulesets;
 pub mod trace;
