@@ -12,5 +12,6 @@ pub mod edges;
 pub mod frame;
 pub mod hits;
 pub mod numbers;
+pub mod reduce;
 pub mod rulesets;
 pub mod trace;

@@ -28,6 +28,9 @@ use kpclass_ruleset::Ruleset;
 use kpclass_ruleset::node::NodeFacts;
 use kpclass_ruleset::readers::{Input, read};
 use kpclass_ruleset::value::{Family, Interface};
+use kube::Kube;
+use sets::Sets;
+use values::Values;
 
 /// What a ruleset looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +66,14 @@ impl Ingredients {
         policies: true,
     };
 
+    /// What a kube-proxy cannot do without is there.
+    fn of(self, shape: Shape) -> Self {
+        Self {
+            conntrack: self.conntrack || shape == Shape::KubeProxy,
+            ..self
+        }
+    }
+
     /// As a seed has it: each in most rulesets, or in some.
     fn drawn(numbers: &mut Numbers) -> Self {
         Self {
@@ -95,12 +106,13 @@ impl Recipe {
     pub fn new(shape: Shape, family: Family, seed: u64) -> Self {
         let mut numbers = Numbers::new(seed ^ 0x7265_6369_7065);
         let rules = 15 + numbers.index(12) * numbers.index(13);
+        let with = Ingredients::drawn(&mut numbers);
         Self {
             shape,
             family,
             seed,
             rules,
-            with: Ingredients::drawn(&mut numbers),
+            with: with.of(shape),
         }
     }
 }
@@ -128,19 +140,27 @@ pub struct Generated {
 /// # Panics
 /// Where the text does not read back: a defect of the generator, or of the readers.
 pub fn generate(recipe: &Recipe) -> Generated {
-    let mut numbers = Numbers::new(recipe.seed);
-    let values = values::Values::drawn(recipe.family, &mut numbers);
-    let sets = match recipe.with.sets {
-        true => sets::Sets::drawn(&values, &mut numbers),
-        false => sets::Sets::default(),
+    let recipe = &Recipe {
+        with: recipe.with.of(recipe.shape),
+        ..recipe.clone()
     };
+    let mut numbers = Numbers::new(recipe.seed);
+    let numbers = &mut numbers;
     let route_localnet = numbers.chance(0.5);
-    let text = match recipe.shape {
-        Shape::Free => free::text(recipe, &values, &sets, &mut numbers),
-        Shape::KubeProxy => kube::text(recipe, &values, &sets, &mut numbers),
+    let (text, ipsets) = match recipe.shape {
+        Shape::Free => {
+            let values = Values::drawn(recipe.family, numbers);
+            let sets = sets(recipe, &values, numbers);
+            (free::text(recipe, &values, &sets, numbers), sets.text())
+        }
+        Shape::KubeProxy => {
+            let kube = Kube::drawn(recipe, numbers);
+            let sets = sets(recipe, &kube.values, numbers);
+            (kube.text(recipe, &sets, numbers), sets.text())
+        }
     };
     let ruleset = ruleset(recipe.family, &text);
-    let ipsets = recipe.with.sets.then(|| sets.text());
+    let ipsets = recipe.with.sets.then_some(ipsets);
     Generated {
         recipe: recipe.clone(),
         text,
@@ -148,6 +168,13 @@ pub fn generate(recipe: &Recipe) -> Generated {
         node: node::facts(recipe.family, route_localnet, ipsets.as_deref()),
         ipsets,
         devices: node::devices(),
+    }
+}
+
+fn sets(recipe: &Recipe, values: &Values, numbers: &mut Numbers) -> Sets {
+    match recipe.with.sets {
+        true => Sets::drawn(values, numbers),
+        false => Sets::default(),
     }
 }
 

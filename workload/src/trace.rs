@@ -26,7 +26,7 @@ pub fn trace(generated: &Generated, n: usize, seed: u64) -> Vec<Packet> {
     let mut trace = Trace {
         generated,
         edges: Edges::on_node(&generated.ruleset, &generated.node, seed),
-        numbers: Numbers::new(seed ^ 0x7472_6163_65),
+        numbers: Numbers::new(seed ^ 0x0074_7261_6365),
         framer: Framer::whole(Link::Raw),
         locals: locals(generated),
         endpoints: endpoints(generated),

@@ -1,4 +1,4 @@
-//! What kube-proxy 1.30 writes for a cluster, in the words of iptables-save.
+//! What kube-proxy writes for a cluster, in the words of iptables-save: version 1.30, and the layout of 1.20.
 //!
 //! ```text
 //! Cluster ─ nat, filter ─► Tables (rules by chain) ─ text ─► iptables-save text
@@ -7,6 +7,7 @@
 mod chains;
 mod filter;
 mod nat;
+mod old;
 pub mod plan;
 #[cfg(test)]
 mod tests;
@@ -16,7 +17,7 @@ pub mod traffic;
 use kpclass_ruleset::value::{Family, Prefix};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-pub use text::{Written, write};
+pub use text::{Written, write, write_old};
 
 /// A cluster, as one node sees it.
 #[derive(Clone, Debug)]

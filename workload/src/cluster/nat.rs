@@ -152,7 +152,7 @@ fn firewall(cluster: &Cluster, derived: &Derived<'_>, table: &mut Table) {
 }
 
 /// Chooses among endpoints: first the one that a client is bound to, then each with the same chance.
-fn balancing(
+pub(super) fn balancing(
     derived: &Derived<'_>,
     chain: &str,
     endpoints: &[&Endpoint],
@@ -202,13 +202,13 @@ fn probability(n: usize) -> String {
     format!("{:.11}", kept / f64::from(1u32 << 31))
 }
 
-fn endpoint_name(derived: &Derived<'_>, endpoint: &Endpoint) -> String {
+pub(super) fn endpoint_name(derived: &Derived<'_>, endpoint: &Endpoint) -> String {
     let hash = chains::hash(&[&derived.port.name, derived.port.protocol, &endpoint.text()]);
     format!("KUBE-SEP-{hash}")
 }
 
 /// `KUBE-SEP-…`: an endpoint that reaches itself is masqueraded; everyone is sent there.
-fn endpoint_chain(
+pub(super) fn endpoint_chain(
     cluster: &Cluster,
     derived: &Derived<'_>,
     endpoint: &Endpoint,

@@ -1,6 +1,6 @@
 //! The tables as iptables-save prints them.
 
-use super::Cluster;
+use super::{Cluster, Tables};
 use kpclass_ruleset::value::Family;
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -14,13 +14,22 @@ pub struct Written {
     pub rules: usize,
 }
 
-/// Writes a cluster's rules.
+/// Writes a cluster's rules as a kube-proxy 1.30 does.
 pub fn write(cluster: &Cluster, out: &mut impl Write) -> io::Result<Written> {
+    write_tables(cluster, &cluster.tables(), out)
+}
+
+/// Writes a cluster's rules in the layout of version 1.20, with a kubelet's of that time. What asks for a bridge's ports (`physdev`) is left out
+/// of the rules for external IPs.
+pub fn write_old(cluster: &Cluster, out: &mut impl Write) -> io::Result<Written> {
+    write_tables(cluster, &super::old::tables(cluster), out)
+}
+
+fn write_tables(cluster: &Cluster, tables: &Tables, out: &mut impl Write) -> io::Result<Written> {
     let program = match cluster.family {
         Family::V4 => "iptables-save",
         Family::V6 => "ip6tables-save",
     };
-    let tables = cluster.tables();
     let canary = BTreeMap::from([("KUBE-PROXY-CANARY".to_owned(), Vec::new())]);
     let all = ["PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"];
     let mut written = Written::default();

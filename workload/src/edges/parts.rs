@@ -1,18 +1,18 @@
 //! What a match asks, part by part, each with values at its edges: the last inside, and the first outside.
 
+mod addresses;
+mod sets;
+mod transport;
+
+use addresses::{address_type, prefix, span};
 use kpclass_ruleset::Ruleset;
-use kpclass_ruleset::matches::{
-    AddressTypes, IcmpType, MarkTest, Match, MatchKind, PortSide, Ports, SetMatch, TcpMatch,
-    TtlTest,
-};
+use kpclass_ruleset::matches::{Addrtype, Conntrack, Iprange, MarkTest, Match, MatchKind, TtlTest};
 use kpclass_ruleset::node::NodeFacts;
-use kpclass_ruleset::node::ipset::{Entry, IpSet, Value};
 use kpclass_ruleset::packet::Packet;
-use kpclass_ruleset::value::{
-    Family, Interface, InterfacePattern, PortRange, Prefix, address_number, number_address,
-    protocol,
-};
+use kpclass_ruleset::value::{Interface, InterfacePattern};
+use sets::set_part;
 use std::net::IpAddr;
+use transport::{icmp_part, is_protocol, multiport, port_parts, ports, tcp_parts};
 
 /// One field set to one value, or several fields.
 #[derive(Clone, Debug)]
@@ -73,151 +73,103 @@ pub(super) struct Part {
     pub(super) outside: Vec<Change>,
 }
 
-/// The parts of a match.
+impl Part {
+    fn with_not(self, inverted: bool) -> Self {
+        Self { inverted, ..self }
+    }
+
+    /// Of a field that either has the value or has not.
+    fn of(holds: bool, inside: Change, outside: Change) -> Self {
+        Self {
+            holds,
+            inverted: false,
+            inside: vec![inside],
+            outside: vec![outside],
+        }
+    }
+}
+
+/// The parts of a match; none of one that no field of a packet decides.
 pub(super) fn parts(
     m: &Match,
     packet: &Packet,
     ruleset: &Ruleset,
     node: Option<&NodeFacts>,
 ) -> Vec<Part> {
-    let one = |part: Part| {
-        vec![Part {
-            inverted: m.inverted,
-            ..part
-        }]
-    };
+    let one = |part: Part| vec![part.with_not(m.inverted)];
     match &m.kind {
         MatchKind::Source(p) => one(prefix(p, packet.source, Change::Source)),
         MatchKind::Destination(p) => one(prefix(p, packet.destination, Change::Destination)),
         MatchKind::InInterface(pattern) => one(device(pattern, packet)),
         MatchKind::Protocol(number) => one(is_protocol(*number, packet)),
-        MatchKind::Fragment => one(Part {
-            holds: packet.fragment,
-            inside: vec![Change::Fragment(true)],
-            outside: vec![Change::Fragment(false)],
-            ..Part::default()
-        }),
+        MatchKind::Fragment => one(Part::of(
+            packet.fragment,
+            Change::Fragment(true),
+            Change::Fragment(false),
+        )),
         MatchKind::Tcp(tcp) => tcp_parts(tcp, packet),
-        MatchKind::Udp(p) => port_parts(*p, packet),
-        MatchKind::Sctp(p) => port_parts(*p, packet),
-        MatchKind::Dccp(p) => port_parts(*p, packet),
+        MatchKind::Udp(p) | MatchKind::Sctp(p) | MatchKind::Dccp(p) => port_parts(*p, packet),
         MatchKind::Icmp(icmp) | MatchKind::Icmpv6(icmp) => one(icmp_part(icmp, packet)),
         MatchKind::Multiport(list) => one(multiport(list.side, &list.ports, packet)),
-        MatchKind::Iprange(range) => [
-            range
-                .source
-                .map(|(a, b, not)| (a, b, not, packet.source, Change::Source as fn(_) -> _)),
-            range
-                .destination
-                .map(|(a, b, not)| (a, b, not, packet.destination, Change::Destination as _)),
-        ]
-        .into_iter()
-        .flatten()
-        .map(|(first, last, inverted, present, change)| Part {
-            inverted,
-            ..addresses(first, last, present, change)
-        })
-        .collect(),
+        MatchKind::Iprange(range) => iprange(range, packet),
         MatchKind::Mark(test) => one(mark(test, packet)),
-        MatchKind::Conntrack(ct) => {
-            let mut parts = Vec::new();
-            if let Some((p, inverted)) = ct.original_source {
-                let part = prefix(&p, packet.source, Change::Source);
-                parts.push(Part { inverted, ..part });
-            }
-            if let Some((p, inverted)) = ct.original_destination {
-                let part = prefix(&p, packet.destination, Change::Destination);
-                parts.push(Part { inverted, ..part });
-            }
-            if let Some((range, inverted)) = ct.original_source_port {
-                let present = packet.ports.map(|p| p.0);
-                parts.push(Part {
-                    inverted,
-                    ..ports(range, present, Change::SourcePort)
-                });
-            }
-            if let Some((range, inverted)) = ct.original_destination_port {
-                let present = packet.ports.map(|p| p.1);
-                parts.push(Part {
-                    inverted,
-                    ..ports(range, present, Change::DestinationPort)
-                });
-            }
-            if let Some((number, inverted)) = ct.protocol {
-                parts.push(Part {
-                    inverted,
-                    ..is_protocol(number, packet)
-                });
-            }
-            parts
-        }
-        MatchKind::Addrtype(types) => {
-            let mut parts = Vec::new();
-            if let Some((set, inverted)) = types.source {
-                parts.push(Part {
-                    inverted,
-                    ..address_type(set, packet.source, node, Change::Source)
-                });
-            }
-            if let Some((set, inverted)) = types.destination {
-                let part = address_type(set, packet.destination, node, Change::Destination);
-                parts.push(Part { inverted, ..part });
-            }
-            parts
-        }
+        MatchKind::Conntrack(ct) => conntrack(ct, packet),
+        MatchKind::Addrtype(types) => addrtype(types, packet, node),
         MatchKind::Set(set) => one(set_part(set, ruleset, node)),
-        MatchKind::Mac(mac) => one(Part {
-            holds: packet.source_mac == Some(*mac),
-            inside: vec![Change::Mac(*mac)],
-            outside: vec![Change::Mac([2, 0, 0, 0, 0, 0x77])],
-            ..Part::default()
-        }),
+        MatchKind::Mac(mac) => one(Part::of(
+            packet.source_mac == Some(*mac),
+            Change::Mac(*mac),
+            Change::Mac(OTHER_MAC),
+        )),
         MatchKind::Length(range) => one(ports(*range, packet.length, Change::Length)),
         MatchKind::Ttl(test) => one(ttl(*test, packet)),
-        MatchKind::Dscp(dscp) => one(Part {
-            holds: packet.dscp == Some(*dscp),
-            inside: vec![Change::Dscp(*dscp)],
-            outside: vec![Change::Dscp(*dscp ^ 1)],
-            ..Part::default()
-        }),
+        MatchKind::Dscp(dscp) => one(Part::of(
+            packet.dscp == Some(*dscp),
+            Change::Dscp(*dscp),
+            Change::Dscp(*dscp ^ 1),
+        )),
         _ => Vec::new(),
     }
 }
 
-fn prefix(prefix: &Prefix, present: IpAddr, change: fn(IpAddr) -> Change) -> Part {
-    let first = prefix.address();
-    let part = addresses(first, last(*prefix), present, change);
-    Part {
-        holds: prefix.contains(present),
-        // With a hole in the mask a neighbour may be inside; it is an edge all the same.
-        ..part
-    }
+/// A link address that no rule asks for.
+const OTHER_MAC: [u8; 6] = [2, 0, 0, 0, 0, 0x77];
+
+fn iprange(range: &Iprange, packet: &Packet) -> Vec<Part> {
+    let source = range.source.map(|(first, last, inverted)| {
+        span(first, last, packet.source, Change::Source).with_not(inverted)
+    });
+    let destination = range.destination.map(|(first, last, inverted)| {
+        span(first, last, packet.destination, Change::Destination).with_not(inverted)
+    });
+    source.into_iter().chain(destination).collect()
 }
 
-fn last(prefix: Prefix) -> IpAddr {
-    let hosts = !address_number(prefix.mask());
-    let all = match prefix.family() {
-        Family::V4 => u128::from(u32::MAX),
-        Family::V6 => u128::MAX,
-    };
-    number_address(
-        prefix.family(),
-        address_number(prefix.address()) | hosts & all,
-    )
+fn conntrack(ct: &Conntrack, packet: &Packet) -> Vec<Part> {
+    let (source, destination) = packet.ports.unzip();
+    let parts = [
+        ct.original_source
+            .map(|(p, not)| prefix(&p, packet.source, Change::Source).with_not(not)),
+        ct.original_destination
+            .map(|(p, not)| prefix(&p, packet.destination, Change::Destination).with_not(not)),
+        ct.original_source_port
+            .map(|(range, not)| ports(range, source, Change::SourcePort).with_not(not)),
+        ct.original_destination_port
+            .map(|(range, not)| ports(range, destination, Change::DestinationPort).with_not(not)),
+        ct.protocol
+            .map(|(number, not)| is_protocol(number, packet).with_not(not)),
+    ];
+    parts.into_iter().flatten().collect()
 }
 
-fn stepped(address: IpAddr, step: i8) -> IpAddr {
-    let number = address_number(address).wrapping_add_signed(i128::from(step));
-    number_address(Family::of(address), number)
-}
-
-fn addresses(first: IpAddr, last: IpAddr, present: IpAddr, change: fn(IpAddr) -> Change) -> Part {
-    Part {
-        holds: first <= present && present <= last,
-        inverted: false,
-        inside: vec![change(first), change(last)],
-        outside: vec![change(stepped(last, 1)), change(stepped(first, -1))],
-    }
+fn addrtype(types: &Addrtype, packet: &Packet, node: Option<&NodeFacts>) -> Vec<Part> {
+    let source = types
+        .source
+        .map(|(set, not)| address_type(set, packet.source, node, Change::Source).with_not(not));
+    let destination = types.destination.map(|(set, not)| {
+        address_type(set, packet.destination, node, Change::Destination).with_not(not)
+    });
+    source.into_iter().chain(destination).collect()
 }
 
 fn device(pattern: &InterfacePattern, packet: &Packet) -> Part {
@@ -235,117 +187,6 @@ fn device(pattern: &InterfacePattern, packet: &Packet) -> Part {
         inside: inside.into_iter().map(Change::Device).collect(),
         outside: outside.into_iter().map(Change::Device).collect(),
     }
-}
-
-fn is_protocol(number: u8, packet: &Packet) -> Part {
-    let others = [6, 17, 132, 1, 47, 58, 136]
-        .into_iter()
-        .filter(|n| *n != number);
-    Part {
-        holds: packet.protocol == number,
-        inverted: false,
-        inside: vec![Change::Protocol(number)],
-        outside: others.map(Change::Protocol).collect(),
-    }
-}
-
-fn ports(range: PortRange, present: Option<u16>, change: fn(u16) -> Change) -> Part {
-    Part {
-        holds: present.is_some_and(|port| range.contains(port)),
-        inverted: false,
-        inside: vec![change(range.first), change(range.last)],
-        outside: vec![
-            change(range.last.wrapping_add(1)),
-            change(range.first.wrapping_sub(1)),
-        ],
-    }
-}
-
-fn port_parts(of: Ports, packet: &Packet) -> Vec<Part> {
-    let sides = [
-        (
-            of.source,
-            of.source_inverted,
-            packet.ports.map(|p| p.0),
-            Change::SourcePort as fn(_) -> _,
-        ),
-        (
-            of.destination,
-            of.destination_inverted,
-            packet.ports.map(|p| p.1),
-            Change::DestinationPort as _,
-        ),
-    ];
-    sides
-        .into_iter()
-        .filter(|(range, ..)| !range.is_any())
-        .map(|(range, inverted, present, change)| Part {
-            inverted,
-            ..ports(range, present, change)
-        })
-        .collect()
-}
-
-fn tcp_parts(tcp: &TcpMatch, packet: &Packet) -> Vec<Part> {
-    let mut parts = port_parts(tcp.ports, packet);
-    if tcp.flags_mask != 0 {
-        let present = packet.tcp_flags.unwrap_or(2);
-        let (mask, value) = (tcp.flags_mask, tcp.flags_value);
-        let kept = present & !mask;
-        let lowest = mask & mask.wrapping_neg();
-        parts.push(Part {
-            holds: present & mask == value,
-            inverted: tcp.flags_inverted,
-            inside: vec![Change::Flags(kept | value)],
-            outside: vec![
-                Change::Flags(kept | (value ^ lowest)),
-                Change::Flags(kept | (!value & mask)),
-            ],
-        });
-    }
-    parts
-}
-
-fn icmp_part(icmp: &IcmpType, packet: &Packet) -> Part {
-    let kind = if icmp.kind == 255 { 8 } else { icmp.kind };
-    let (first, last) = (icmp.code_first, icmp.code_last);
-    Part {
-        holds: packet
-            .icmp
-            .is_some_and(|(k, code)| k == kind && first <= code && code <= last),
-        inverted: false,
-        inside: vec![Change::Icmp(kind, first)],
-        outside: vec![
-            Change::Icmp(kind, last.wrapping_add(1)),
-            Change::Icmp(kind ^ 1, first),
-        ],
-    }
-}
-
-fn multiport(side: PortSide, list: &[PortRange], packet: &Packet) -> Part {
-    let change = match side {
-        PortSide::Source => Change::SourcePort as fn(_) -> _,
-        PortSide::Destination | PortSide::Either => Change::DestinationPort as _,
-    };
-    let holds = packet.ports.is_some_and(|(source, destination)| {
-        let one = |port: u16| list.iter().any(|range| range.contains(port));
-        match side {
-            PortSide::Source => one(source),
-            PortSide::Destination => one(destination),
-            PortSide::Either => one(source) || one(destination),
-        }
-    });
-    let all = list.iter().map(|range| ports(*range, None, change));
-    let mut part = all.fold(Part::default(), |mut all, part| {
-        all.inside.extend(part.inside);
-        all.outside.extend(part.outside);
-        all
-    });
-    if side == PortSide::Either {
-        let other = list.iter().map(|range| Change::SourcePort(range.first));
-        part.inside.extend(other);
-    }
-    Part { holds, ..part }
 }
 
 fn mark(test: &MarkTest, packet: &Packet) -> Part {
@@ -375,111 +216,4 @@ fn ttl(test: TtlTest, packet: &Packet) -> Part {
         inside: vec![Change::Ttl(inside), Change::Ttl(inside.saturating_add(1))],
         outside: vec![Change::Ttl(outside), Change::Ttl(outside.saturating_add(1))],
     }
-}
-
-/// Addresses of each type that is told apart here.
-fn address_type(
-    set: AddressTypes,
-    present: IpAddr,
-    node: Option<&NodeFacts>,
-    change: fn(IpAddr) -> Change,
-) -> Part {
-    let family = Family::of(present);
-    let local = node.and_then(|node| node.local.as_ref()).and_then(|local| {
-        local
-            .devices
-            .iter()
-            .map(|(_, a)| *a)
-            .find(|a| Family::of(*a) == family)
-    });
-    let of = |v4: [u8; 4], v6: [u16; 8]| match family {
-        Family::V4 => IpAddr::from(v4),
-        Family::V6 => IpAddr::from(v6),
-    };
-    let mut part = Part::default();
-    let known = [
-        (
-            AddressTypes::LOCAL,
-            local.unwrap_or(of([127, 0, 0, 1], [0, 0, 0, 0, 0, 0, 0, 1])),
-        ),
-        (
-            AddressTypes::UNICAST,
-            of([203, 0, 113, 77], [0x2001, 0xdb8, 7, 0, 0, 0, 0, 7]),
-        ),
-        (
-            AddressTypes::MULTICAST,
-            of([224, 0, 0, 1], [0xff02, 0, 0, 0, 0, 0, 0, 1]),
-        ),
-        (
-            AddressTypes::BROADCAST,
-            of([255; 4], [0x2001, 0xdb8, 7, 0, 0, 0, 0, 8]),
-        ),
-    ];
-    for (types, address) in known {
-        if types == AddressTypes::BROADCAST && family == Family::V6 {
-            continue;
-        }
-        let to = if set.intersects(types) {
-            &mut part.inside
-        } else {
-            &mut part.outside
-        };
-        to.push(change(address));
-    }
-    part
-}
-
-/// Packets that are entries of the set.
-fn set_part(set: &SetMatch, ruleset: &Ruleset, node: Option<&NodeFacts>) -> Part {
-    let sets = node.and_then(|node| node.ipsets.as_ref());
-    let named = sets.and_then(|sets| sets.get(ruleset.text(set.name)));
-    let Some((sets, named)) = sets.zip(named) else {
-        return Part::default();
-    };
-    let members = named.members.iter().filter_map(|name| sets.get(name));
-    let all: Vec<&IpSet> = std::iter::once(named).chain(members).collect();
-    let mut part = Part::default();
-    for entry in all.iter().flat_map(|set| &set.entries) {
-        let changes = entry_changes(entry, set);
-        // The address behind the entry's, its other parts being the same.
-        let mut missed = changes.clone();
-        for change in missed.iter_mut().take(1) {
-            if let Change::Source(address) | Change::Destination(address) = change {
-                *address = stepped(*address, 1);
-            }
-        }
-        part.outside.push(Change::All(missed));
-        let to = if entry.nomatch {
-            &mut part.outside
-        } else {
-            &mut part.inside
-        };
-        to.push(Change::All(changes));
-    }
-    part
-}
-
-fn entry_changes(entry: &Entry, set: &SetMatch) -> Vec<Change> {
-    let mut changes = Vec::new();
-    for (value, destination) in entry.values.iter().zip(set.destination) {
-        match value {
-            Value::Addresses(_, last) if destination => changes.push(Change::Destination(*last)),
-            Value::Addresses(_, last) => changes.push(Change::Source(*last)),
-            Value::Port(number, first, _) => {
-                let number = number.unwrap_or(protocol::TCP);
-                changes.push(Change::Protocol(number));
-                changes.push(match (number, destination) {
-                    (protocol::ICMP | protocol::ICMPV6, _) => {
-                        Change::Icmp((first >> 8) as u8, *first as u8)
-                    }
-                    (_, true) => Change::DestinationPort(*first),
-                    (_, false) => Change::SourcePort(*first),
-                });
-            }
-            Value::Mac(mac) => changes.push(Change::Mac(*mac)),
-            Value::Iface(name) => changes.push(Change::Device(Interface::new(name))),
-            Value::Mark(mark) => changes.push(Change::Mark(*mark)),
-        }
-    }
-    changes
 }

@@ -5,7 +5,7 @@ use super::values::Values;
 use crate::numbers::Numbers;
 use kpclass_ruleset::value::Family;
 use std::fmt::Write;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// A part of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,8 +35,9 @@ const TYPES: [(&str, &str, &[Part]); 10] = {
 };
 /// How many of them are of both families.
 const BOTH_FAMILIES: usize = 8;
-/// The addresses that a bitmap spans.
+/// The addresses that a bitmap spans, and one of them.
 const BITMAP: &str = "10.0.0.0-10.0.3.255";
+const IN_BITMAP: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 5));
 
 /// A set: its name and how many parts an entry has.
 #[derive(Clone, Debug)]
@@ -140,7 +141,7 @@ fn suffix(family: Family) -> &'static str {
 
 fn part_text(part: Part, bitmap: bool, values: &Values, numbers: &mut Numbers) -> String {
     match part {
-        Part::Ip if bitmap => numbers.choose(values.endpoints()).to_string(),
+        Part::Ip if bitmap => in_bitmap(numbers.choose(values.endpoints())).to_string(),
         Part::Ip => address(values, numbers).to_string(),
         Part::Net => net(values, numbers),
         Part::Port if bitmap => numbers.choose(values.ports).to_string(),
@@ -155,6 +156,14 @@ fn address(values: &Values, numbers: &mut Numbers) -> IpAddr {
         numbers.choose(values.locals)
     } else {
         numbers.choose(values.addresses)
+    }
+}
+
+/// The address if a bitmap spans it, else another.
+fn in_bitmap(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(v4) if matches!(v4.octets(), [10, 0, 0..=3, _]) => address,
+        _ => IN_BITMAP,
     }
 }
 
