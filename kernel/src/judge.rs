@@ -4,6 +4,7 @@ use crate::seen::{Answer, End, Seen, Sighting};
 use kpclass_ruleset::decision::{Decision, Disposition, Nat, Snat};
 use kpclass_ruleset::packet::{Packet, tcp_flag};
 use kpclass_ruleset::target::RejectWith;
+use kpclass_ruleset::value::protocol;
 use std::net::IpAddr;
 
 /// Whether one decision accounts for all that was seen of the packet. `is_local` tells the node's addresses, for rewrites to "some
@@ -99,7 +100,10 @@ fn is_never_answered(packet: &Packet, with: RejectWith) -> bool {
         return true;
     }
     let nobody = |address: IpAddr| match address {
-        IpAddr::V4(a) => a.is_multicast() || a.is_broadcast() || a.is_unspecified(),
+        IpAddr::V4(a) => {
+            let loopback = [127, 255, 255, 255];
+            a.is_multicast() || a.is_broadcast() || a.octets() == loopback || a.is_unspecified()
+        }
         IpAddr::V6(a) => a.is_multicast() || a.is_unspecified(),
     };
     let error = match (packet.source, packet.icmp) {
@@ -107,7 +111,22 @@ fn is_never_answered(packet: &Packet, with: RejectWith) -> bool {
         (IpAddr::V6(_), Some((kind, _))) => kind < 128 || kind == 137,
         (_, None) => false,
     };
-    packet.fragment || error || nobody(packet.source) || nobody(packet.destination)
+    packet.fragment
+        || error
+        || is_checked_as_a_whole(packet.protocol)
+        || nobody(packet.source)
+        || nobody(packet.destination)
+}
+
+/// Protocols whose whole payload must pass as if it ended in an Internet checksum of itself, or no answer is given
+/// (`nf_reject_verify_csum`): those that the kernel does not know better.
+fn is_checked_as_a_whole(number: u8) -> bool {
+    use protocol::{DCCP, ICMP, ICMPV6, SCTP, TCP, UDP, UDPLITE};
+    const GRE: u8 = 47;
+    const ESP: u8 = 50;
+    const AH: u8 = 51;
+    let known = [TCP, UDP, ICMP, ICMPV6, SCTP, DCCP, UDPLITE, GRE, ESP, AH];
+    !known.contains(&number)
 }
 
 fn told(with: RejectWith) -> Answer {

@@ -3,16 +3,20 @@
 //! A packet with one possible decision must meet just that; one with several (`statistic`, ranges) one of them. Of packets whose every
 //! rule is known, the kernel's counters of each rule must be what the reference's ways add up to: so not only the end is judged, but the way.
 
+use crate::backend::Backend;
 use crate::error::KernelError;
 use crate::judge::fits;
 use crate::kernel::{Kernel, Loading};
 use crate::seen::Seen;
 use kpclass_reference::{Event, Walk};
 use kpclass_ruleset::decision::Decision;
+use kpclass_ruleset::matches::MatchKind;
 use kpclass_ruleset::packet::Packet;
+use kpclass_ruleset::target::Target;
 use kpclass_ruleset::value::{Family, Interface, protocol};
-use kpclass_ruleset::{Hook, RuleId, Ruleset, TableId};
+use kpclass_ruleset::{Hook, Rule, RuleId, Ruleset, TableId};
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 /// So many disagreements are kept; the others are counted.
 pub const MAX_KEPT: usize = 20;
@@ -71,6 +75,31 @@ impl Trial {
     }
 }
 
+/// Whether there is no route for it, before there is a packet: from 127.0.0.0/8 to another host.
+fn is_refused(kernel: &Kernel, packet: &Packet) -> bool {
+    packet.hook == Hook::Output
+        && matches!(packet.source, IpAddr::V4(a) if a.is_loopback())
+        && !kernel.is_local(packet.destination)
+}
+
+/// Why the judge cannot put a ruleset to a back end, if it cannot.
+pub fn ruleset_left_out(backend: Backend, ruleset: &Ruleset) -> Option<&'static str> {
+    let has = |table| {
+        let chain = ruleset.entry(table, Hook::Input);
+        chain.is_some_and(|chain| ruleset.chain_rules(chain).len() > 0)
+    };
+    (backend == Backend::Nft && has(TableId::Nat) && has(TableId::Security)).then_some(
+        "iptables-nft 1.8.9 asks security INPUT behind nat INPUT (priority 150 for 50), where the kernel's own tables ask it before",
+    )
+}
+
+/// Whether fragments are joined before rules see them that the reference shows a fragment alone: all while conntrack is on, and the node's
+/// own before INPUT (`ip_local_deliver`).
+fn is_joined(kernel: &Kernel, packet: &Packet) -> bool {
+    let to = packet.destination;
+    packet.fragment && (kernel.is_conntrack_on() || kernel.is_local(to) || is_for_many(to))
+}
+
 /// Why the judge cannot put a packet to the kernel, if it cannot.
 pub fn left_out(packet: &Packet) -> Option<&'static str> {
     if packet.hook == Hook::Prerouting && packet.in_interface == Some(Interface::lo()) {
@@ -78,6 +107,21 @@ pub fn left_out(packet: &Packet) -> Option<&'static str> {
     }
     if packet.ctstate != packet.first_ctstate() {
         return Some("a packet that is not its connection's first");
+    }
+    let unspecified = packet.destination.is_unspecified() || packet.source.is_unspecified();
+    if packet.hook == Hook::Output && unspecified {
+        return Some("an unspecified address that the kernel replaces before there is a packet");
+    }
+    if packet.hook == Hook::Output && is_for_many(packet.destination) {
+        return Some(
+            "a multicast or broadcast that the node sends: the kernel makes two of it, and only the first meets nat",
+        );
+    }
+    if is_link_local(packet.destination) {
+        return Some("a link-local destination: the routes of each device tell");
+    }
+    if packet.protocol == protocol::DCCP {
+        return Some("DCCP: recent kernels track it without ports, older ones with them");
     }
     if packet.protocol == protocol::UDPLITE && packet.hook == Hook::Prerouting {
         return Some(
@@ -91,6 +135,15 @@ pub fn left_out(packet: &Packet) -> Option<&'static str> {
         return Some("the other family's ICMP: conntrack looks at its type, which no Packet holds");
     }
     None
+}
+
+fn is_for_many(address: IpAddr) -> bool {
+    address.is_multicast()
+        || matches!(address, IpAddr::V4(a) if a.is_broadcast() || a.octets() == [127, 255, 255, 255])
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(a) if a.is_unicast_link_local())
 }
 
 /// Puts a trace to both. The rules must have been loaded ([`Kernel::load`]) and no packet asked since.
@@ -110,7 +163,7 @@ pub fn run(
     let mut ways = HashMap::new();
     let (mut countable, mut others) = (Vec::new(), Vec::new());
     for packet in trace {
-        if left_out(packet).is_some() {
+        if left_out(packet).is_some() || is_refused(kernel, packet) || is_joined(kernel, packet) {
             trial.left_out += 1;
             continue;
         }
@@ -135,9 +188,16 @@ pub fn run(
     Ok(trial)
 }
 
-/// Adds the rules that the packet matches to what the kernel should count; not where a rule on its way is open.
+/// Adds the rules that the packet matches to what the kernel should count; not where a rule on its way is open, or a number drawn tells
+/// the way. (The lowest number takes the first side of every draw, the highest the other: one way for both is one for all.)
 fn add_way(walk: &Walk<'_>, packet: &Packet, ways: &mut HashMap<RuleId, u64>) -> bool {
+    if packet.hook == Hook::Prerouting && packet.in_interface.is_none() {
+        return false;
+    }
     let path = walk.decide(packet, 0).path;
+    if walk.decide(packet, u64::MAX).path != path {
+        return false;
+    }
     let open = |event| matches!(event, Event::Immaterial(_) | Event::Unknown(_));
     if path.iter().any(|step| open(step.event)) {
         return false;
@@ -227,6 +287,7 @@ fn miscounts(
     let counted = counters(kernel, ruleset.family())?;
     Ok(ruleset
         .rules()
+        .filter(|(_, rule)| !may_be_open(ruleset, rule))
         .filter_map(|(rule, _)| {
             let kernel = counted.get(&place(ruleset, rule)).copied().unwrap_or(0);
             let reference = ways.get(&rule).copied().unwrap_or(0);
@@ -237,6 +298,22 @@ fn miscounts(
             })
         })
         .collect())
+}
+
+/// Whether the reference may pass a rule over without a word: one that does nothing, and asks what is not known of a packet.
+fn may_be_open(ruleset: &Ruleset, rule: &Rule) -> bool {
+    let does_nothing = matches!(rule.target, Target::None | Target::Transparent(_));
+    does_nothing
+        && ruleset.matches(rule).iter().any(|m| {
+            matches!(
+                m.kind,
+                MatchKind::OutInterface(_)
+                    | MatchKind::Addrtype(_)
+                    | MatchKind::Conntrack(_)
+                    | MatchKind::Set(_)
+                    | MatchKind::Undecided(_)
+            )
+        })
 }
 
 /// The kernel's counters, by place.

@@ -10,8 +10,8 @@
 //! | ingress chains (nf_tables, family netdev): the mark that a packet arrives with, from its destination MAC address, and `pkttype host` | a packet cannot bring a mark otherwise | before any hook of the dump's tables |
 //! | chains that log (NFLOG) at PREROUTING, INPUT, POSTROUTING, priority 1000, and at OUTPUT, priority -50 | what has become of the packet | they accept; between them and netfilter's tables' priorities (-300 to 225) nothing stands |
 //! | at OUTPUT, priority -1000: what the kernel sends of its own accord (ICMP errors, resets) is logged and dropped | it is the answer, not the question | packets of the judge carry a priority of their own and pass |
-//! | at PREROUTING, priority -1000: the sentinel (protocol 253) is logged and dropped; at -350, the probe (protocol 254) | the end of a batch; whether fragments are joined, which tells whether conntrack is on | no other packet has these protocols |
-//! | if conntrack is on: a conntrack zone for each packet, at priority -250, between raw and conntrack | each packet is the first of its connection | raw's NOTRACK has been asked by then; conntrack looks entries up in the packet's own zone |
+//! | at PREROUTING, priority -1000: the sentinel (protocol 253) is logged and dropped; at -350, the probe (protocol 254) | the end of a batch; whether fragments are joined, which tells whether conntrack is on | the judge numbers its other packets from 1: identification (IPv6: flow label) 0 is theirs alone |
+//! | if conntrack is on: a conntrack zone for each packet, at priority -250, between raw and conntrack | each packet is the first of its connection | raw has been asked by then, what it left untracked gets none; conntrack looks entries up in the packet's own zone |
 
 use crate::backend::{Backend, run};
 use crate::error::KernelError;
@@ -24,6 +24,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::process::Command;
+use std::time::Duration;
 
 /// The device that packets leave by.
 pub const OUT: &str = "kpout";
@@ -167,8 +168,7 @@ impl World {
         for family in [Family::V4, Family::V6] {
             self.backend.restore(family, EMPTY)?;
         }
-        run(Command::new("ipset").arg("destroy"), None)?;
-        Ok(())
+        destroy_sets()
     }
 
     fn set_addresses(&mut self, node: &NodeFacts) -> Result<(), KernelError> {
@@ -209,7 +209,9 @@ impl World {
                 self.add_device(device)?;
             }
         }
-        for (device, address) in &given {
+        // A device's newest IPv6 address is its first (`ipv6_link_dev_addr`), its oldest IPv4 address.
+        let (v4, v6): (Vec<_>, Vec<_>) = given.iter().partition(|(_, a)| a.is_ipv4());
+        for (device, address) in v4.into_iter().chain(v6.into_iter().rev()) {
             let (length, nodad) = if address.is_ipv4() {
                 (32, "")
             } else {
@@ -238,6 +240,22 @@ impl World {
             "link set dev {name} arp off\nlink set dev {name} addrgenmode none\nlink set dev {name} mtu 65521\nlink set dev {name} up\n"
         ))?;
         nft(&ingress(name, self.devices.len()))
+    }
+}
+
+/// Destroys all sets. nf_tables lets go of those that its rules named a little after the rules are gone.
+fn destroy_sets() -> Result<(), KernelError> {
+    // Sets that hold others let go of them first.
+    run(Command::new("ipset").arg("flush"), None)?;
+    let mut tries = 0;
+    loop {
+        match run(Command::new("ipset").arg("destroy"), None) {
+            Err(error) if error.refusal().is_some() && tries < 200 => {
+                tries += 1;
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            done => return done.map(drop),
+        }
     }
 }
 
@@ -287,8 +305,8 @@ COMMIT
 /// The chains that log. Prefixes are `observe`'s.
 const OBSERVERS: &str = r#"
 table ip kpclass {
-    chain sentinel { type filter hook prerouting priority -1000; ip protocol 253 log prefix "end" group 77 snaplen 128 queue-threshold 1 drop; }
-    chain probe { type filter hook prerouting priority -350; ip protocol 254 log prefix "probe" group 77 snaplen 128 drop; }
+    chain sentinel { type filter hook prerouting priority -1000; iif lo ip id 0 ip protocol 253 log prefix "end" group 77 snaplen 128 queue-threshold 1 drop; }
+    chain probe { type filter hook prerouting priority -350; ip id 0 ip protocol 254 log prefix "probe" group 77 snaplen 128 drop; }
     chain answer { type filter hook output priority -1000; meta priority != 0x6b70 log prefix "answer" group 77 snaplen 128 drop; }
     chain sent { type filter hook output priority -50; log prefix "nat" group 77 snaplen 128; }
     chain arrived { type filter hook prerouting priority 1000; log prefix "nat" group 77 snaplen 128; }
@@ -296,7 +314,7 @@ table ip kpclass {
     chain left { type filter hook postrouting priority 1000; oif != lo log prefix "out" group 77 snaplen 128; }
 }
 table ip6 kpclass {
-    chain probe { type filter hook prerouting priority -350; meta l4proto 254 log prefix "probe" group 77 snaplen 128 drop; }
+    chain probe { type filter hook prerouting priority -350; ip6 flowlabel 0 meta l4proto 254 log prefix "probe" group 77 snaplen 128 drop; }
     chain answer { type filter hook output priority -1000; meta priority != 0x6b70 log prefix "answer" group 77 snaplen 128 drop; }
     chain sent { type filter hook output priority -50; log prefix "nat" group 77 snaplen 128; }
     chain arrived { type filter hook prerouting priority 1000; log prefix "nat" group 77 snaplen 128; }
@@ -308,12 +326,12 @@ table ip6 kpclass {
 /// Each packet's zone: IPv4's identification, or the lower half of IPv6's flow label, which the judge numbers packets by.
 const ZONES: &str = "
 table ip kpclass_zone {
-    chain arrived { type filter hook prerouting priority -250; ct zone set @nh,32,16; }
-    chain sent { type filter hook output priority -250; ct zone set @nh,32,16; }
+    chain arrived { type filter hook prerouting priority -250; ct state != untracked ct zone set @nh,32,16; }
+    chain sent { type filter hook output priority -250; ct state != untracked ct zone set @nh,32,16; }
 }
 table ip6 kpclass_zone {
-    chain arrived { type filter hook prerouting priority -250; ct zone set @nh,16,16; }
-    chain sent { type filter hook output priority -250; ct zone set @nh,16,16; }
+    chain arrived { type filter hook prerouting priority -250; ct state != untracked ct zone set @nh,16,16; }
+    chain sent { type filter hook output priority -250; ct state != untracked ct zone set @nh,16,16; }
 }
 ";
 

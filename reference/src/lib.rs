@@ -38,7 +38,7 @@ pub use state::{Event, Step};
 use draw::{Numbers, Point};
 use kpclass_ruleset::Ruleset;
 use kpclass_ruleset::decision::{Decision, Disposition};
-use kpclass_ruleset::node::NodeFacts;
+use kpclass_ruleset::node::{LocalAddresses, NodeFacts};
 use kpclass_ruleset::packet::Packet;
 use state::State;
 
@@ -49,6 +49,7 @@ pub struct Walk<'a> {
     node: &'a NodeFacts,
     conntrack: bool,
     implied_postrouting: bool,
+    every_device_is_known: bool,
 }
 
 /// A decision with how it came about.
@@ -85,6 +86,10 @@ impl<'a> Walk<'a> {
             node,
             conntrack,
             implied_postrouting,
+            every_device_is_known: node
+                .local
+                .as_ref()
+                .is_some_and(LocalAddresses::knows_every_device),
         })
     }
 

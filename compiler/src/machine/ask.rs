@@ -7,10 +7,10 @@ use super::state::{
 use crate::graph::{Ask, MaskedAddress, RecentAsk};
 use crate::program::test::{AddressOf, Test};
 use crate::program::{SetTest, addresses};
-use kpclass_ruleset::Hook;
 use kpclass_ruleset::decision::Fact;
 use kpclass_ruleset::matches::{AddressTypes, PortSide, RecentOperation};
 use kpclass_ruleset::value::{CtState, CtStates, Interface, InterfacePattern, PortRange};
+use kpclass_ruleset::{Hook, TableId};
 
 /// The answer to a condition.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -314,7 +314,7 @@ fn mark(present: Mark, mask: u32, value: u32) -> Answer {
 
 fn ctstate(state: &State, states: CtStates) -> Answer {
     let snat = state.snat_done && states.intersects(CtStates::SNAT);
-    if states.contains(state.ctstate) || has_connection(state) && snat {
+    if states.contains(seen_ctstate(state)) || has_connection(state) && snat {
         return Answer::Known(true);
     }
     if !has_connection(state) || !states.intersects(CtStates::DNAT) {
@@ -324,5 +324,15 @@ fn ctstate(state: &State, states: CtStates) -> Answer {
 }
 
 pub(super) fn has_connection(state: &State) -> bool {
-    !matches!(state.ctstate, CtState::Invalid | CtState::Untracked)
+    !matches!(seen_ctstate(state), CtState::Invalid | CtState::Untracked)
+}
+
+/// In raw conntrack has not seen the packet yet (WALK.md 6): as if it were INVALID.
+fn seen_ctstate(state: &State) -> CtState {
+    let in_raw = matches!(state.place(), Some((TableId::Raw, _))) && state.leg != Leg::Lo;
+    if in_raw && state.ctstate != CtState::Untracked {
+        CtState::Invalid
+    } else {
+        state.ctstate
+    }
 }

@@ -115,7 +115,7 @@ fn find(walk: &Walk<'_>, address: Address, limit: Option<(Device, Fact)>) -> Fou
     if is_multicast(a) {
         return Found::Multicast;
     }
-    if matches!(a, IpAddr::V4(v4) if v4 == Ipv4Addr::BROADCAST || v4.octets()[0] == 0) {
+    if matches!(a, IpAddr::V4(v4) if v4 == Ipv4Addr::BROADCAST || v4.is_unspecified()) {
         return Found::Broadcast;
     }
     if a == LOOPBACK_BROADCAST {
