@@ -262,7 +262,7 @@ fn connmark(state: &mut State<'_>, operation: ConnmarkOp) {
     }
 }
 
-/// Sentence 1.2, test `kernel::fact_20_notrack_skips_nat`.
+/// Sentence 1.2, corpus `notrack-skips-nat`.
 fn notrack(state: &mut State<'_>) {
     if state.table == TableId::Raw && !state.lo_leg {
         state.ctstate = kpclass_ruleset::value::CtState::Untracked;

@@ -139,7 +139,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Sentence 1.3, tests `kernel::fact_1_…`, `kernel::fact_2_…`, `kernel::fact_20_…`.
+    /// Sentence 1.3, corpus `facts.toml`: facts 1, 2 and 20.
     fn is_nat_asked(&self, state: &State<'_>) -> bool {
         self.conntrack && matches!(state.ctstate, CtState::New | CtState::Related)
     }

@@ -77,7 +77,7 @@ fn states_of(walk: &Walk<'_>, state: &State<'_>, states: CtStates) -> Truth {
     }
 }
 
-/// Whether nat gave it another destination than it had, test `kernel::fact_8_…`.
+/// Whether nat gave it another destination than it had, corpus `dnat-to-itself-is-not-ctstate-dnat`.
 fn is_redirected(walk: &Walk<'_>, state: &State<'_>) -> Truth {
     let first = state.packet.destination;
     let other_port = state.ports.map(|p| p.1) != state.packet.ports.map(|p| p.1);
