@@ -6,8 +6,9 @@
 //!      | "unknown at" (CHAIN N | "routing") ":" FACT
 //! ```
 
-use kpclass_ruleset::decision::{Decision, Disposition, Nat, Snat};
-use kpclass_ruleset::{RuleId, Ruleset};
+use crate::decision::{Decision, Disposition, Nat, Snat};
+use crate::ids::RuleId;
+use crate::ruleset::Ruleset;
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
