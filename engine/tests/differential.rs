@@ -5,9 +5,7 @@ use kpclass_compiler::{Config, Passes, Program};
 use kpclass_engine::judge::Judge;
 use kpclass_reference::Walk;
 use kpclass_ruleset::node::{LocalAddresses, NodeFacts};
-use kpclass_ruleset::packet::Packet;
 use kpclass_ruleset::readers::{Input, read};
-use kpclass_ruleset::value::Interface;
 use kpclass_ruleset::{Hook, Ruleset};
 use kpclass_workload::edges::Edges;
 use std::net::IpAddr;
@@ -183,56 +181,4 @@ fn every_pass_may_be_off() {
         };
         try_edges(&ruleset, &node, &walked, 4, 8);
     }
-}
-
-/// A redirect of an arriving packet goes to its device's first address, where device and addresses are known.
-#[test]
-fn redirects_go_to_the_arrival_devices_first_address() {
-    let text = "*nat\n:PREROUTING ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n\
-                -A PREROUTING -p tcp -m tcp --dport 80 -j REDIRECT --to-ports 8080\n\
-                -A PREROUTING -p udp -j REDIRECT\n\
-                -A OUTPUT -p tcp -m tcp --dport 80 -j REDIRECT --to-ports 8080\nCOMMIT\n";
-    let input = Input {
-        name: "redirect.rules".into(),
-        family: None,
-        table: None,
-        bytes: text.into(),
-    };
-    let ruleset = read(&[input]).unwrap().v4.unwrap();
-    let device = |name: &str, address: &str| {
-        (
-            Interface::new(name).unwrap(),
-            address.parse::<IpAddr>().unwrap(),
-        )
-    };
-    let devices = vec![
-        device("eth0", "192.168.0.2"),
-        device("eth0", "192.168.0.3"),
-        device("eth1", "172.18.0.2"),
-    ];
-    let mut local = LocalAddresses::new(devices.iter().map(|(_, address)| *address));
-    local.devices = devices;
-    let node = NodeFacts {
-        local: Some(local),
-        ..NodeFacts::default()
-    };
-    let program = Program::compile(&ruleset, &node, &Config::any()).unwrap();
-    program.verify().unwrap();
-    let walk = Walk::new(&ruleset, &node).unwrap();
-    let judge = Judge::new(&ruleset, &node, &walk, &program);
-    let mut seen = Vec::new();
-    for number in [6, 17] {
-        for name in ["eth0", "eth1", "eth2", ""] {
-            let (from, to) = (
-                "203.0.113.9".parse().unwrap(),
-                "198.51.100.7".parse().unwrap(),
-            );
-            let mut packet = Packet::new(Hook::Prerouting, number, from, to, Some((40_000, 80)));
-            packet.in_interface = Interface::new(name).filter(|_| !name.is_empty());
-            judge.decisions(&packet).unwrap();
-            seen.push(walk.decide(&packet, 0).decision.dnat.unwrap().0.address);
-        }
-    }
-    let (first, other) = ("192.168.0.2".parse().ok(), "172.18.0.2".parse().ok());
-    assert_eq!(seen, [first, other, None, None, first, other, None, None]);
 }
