@@ -26,7 +26,6 @@
 //! An outcome is [`describe`]'s line, before it its chance where it is not certain: `"1/2 forward dnat=10.1.1.1:80"`. All
 //! outcomes are there, in any order, and their chances sum to 1.
 
-mod describe;
 mod dump;
 mod entry;
 mod error;
@@ -35,10 +34,10 @@ mod folder;
 #[cfg(test)]
 mod tests;
 
-pub use describe::{describe, effect, nat};
 pub use error::CorpusError;
 pub use expected::{Chance, Expected};
 pub use folder::read_folder;
+pub use kpclass_ruleset::line::{describe, effect, nat};
 
 use entry::Entry;
 use error::Problem;

@@ -273,6 +273,18 @@ fn route4(node: &NodeFacts, number: u8, s: Nature, d: Nature, by_lo: bool) -> Op
     None
 }
 
+/// Whether what this node sends to `address` comes back on `lo` (WALK.md 2, last sentence): a group or the broadcast address does not,
+/// though the node listens to it.
+#[inline]
+pub(crate) fn comes_back(locals: &Locals, family: Family, address: u128) -> bool {
+    use Kind::{AllHosts, Broadcast, LinkMulticast, Multicast};
+    locals.contains(address) == Some(true)
+        && !matches!(
+            kind(family, address),
+            AllHosts | LinkMulticast | Multicast | Broadcast
+        )
+}
+
 /// What `ip6_rcv_core` refuses (WALK.md 2).
 pub(crate) fn refused_on_entry(source: u128, destination: u128, by_lo: bool) -> bool {
     let scope = |scope: u128| destination >> 120 == 0xff && destination >> 112 & 0xf == scope;

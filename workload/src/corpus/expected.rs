@@ -54,7 +54,7 @@ fn without_rules(line: &str) -> Result<String, String> {
         match word {
             "by" | "marked-by" => {
                 let rule = words.next().and(words.next());
-                if !rule.is_some_and(|number| number.parse::<u32>().is_ok()) {
+                if rule.is_none_or(|number| number.parse::<u32>().is_err()) {
                     return Err(format!("`{line}`: `{word}` needs a chain and a number"));
                 }
             }
