@@ -5,12 +5,12 @@ use crate::error::KernelError;
 use crate::namespace::Namespace;
 use crate::observe::Event;
 use crate::seen::{End, Seen};
+use crate::subject::Subject;
 use crate::world::World;
 use kpclass_ruleset::Ruleset;
-use kpclass_ruleset::node::NodeFacts;
 use kpclass_ruleset::packet::Packet;
 use kpclass_ruleset::readers::{Input, read};
-use kpclass_ruleset::value::{Family, Interface};
+use kpclass_ruleset::value::Family;
 use std::net::IpAddr;
 
 /// So many packets are sent before the log is read.
@@ -19,21 +19,6 @@ const BATCH: usize = 256;
 /// Numbers that packets have between two flushes of the connections: one short of a zone's 16 bits, and without 0, which the
 /// kernel replaces.
 const NUMBERS: usize = 65_000;
-
-/// What is loaded for one question.
-#[derive(Clone, Copy, Debug)]
-pub struct Loading<'a> {
-    /// The family of the rules.
-    pub family: Family,
-    /// `iptables-save` text of one family.
-    pub rules: &'a str,
-    /// `ipset save` text.
-    pub ipsets: Option<&'a str>,
-    /// The node: its addresses, and `route_localnet`.
-    pub node: &'a NodeFacts,
-    /// The devices that packets will arrive on.
-    pub devices: &'a [Interface],
-}
 
 /// The kernel, in a network namespace of its own.
 pub struct Kernel {
@@ -65,11 +50,11 @@ impl Kernel {
     ///
     /// # Errors
     /// Where the rules are refused ([`KernelError::refusal`]), or the system fails.
-    pub fn load(&mut self, loading: &Loading<'_>) -> Result<(), KernelError> {
+    pub fn load(&mut self, subject: &Subject) -> Result<(), KernelError> {
         self.namespace.enter()?;
-        self.world.load(loading)?;
-        self.family = loading.family;
-        self.remembers = loading.rules.contains("-m recent");
+        self.world.load(subject)?;
+        self.family = subject.family();
+        self.remembers = subject.rules.contains("-m recent");
         self.next = 0;
         Ok(())
     }

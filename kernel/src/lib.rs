@@ -14,17 +14,25 @@
 
 mod backend;
 mod error;
+pub mod finding;
 mod inject;
 pub mod judge;
 mod kernel;
 mod namespace;
 mod observe;
+mod reach;
+pub mod repeats;
 mod seen;
+mod subject;
 pub mod trial;
+mod ways;
 pub mod world;
 
 pub use backend::Backend;
 pub use error::KernelError;
-pub use kernel::{Kernel, Loading};
+pub use kernel::Kernel;
 pub use namespace::is_privileged;
+pub use reach::left_out;
 pub use seen::{Answer, End, Seen, Sighting};
+pub use subject::Subject;
+pub use ways::Miscount;

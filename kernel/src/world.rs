@@ -16,8 +16,8 @@
 use crate::backend::{Backend, run};
 use crate::error::KernelError;
 use crate::inject::Injector;
-use crate::kernel::Loading;
 use crate::observe::{Event, Log};
+use crate::subject::Subject;
 use kpclass_ruleset::node::NodeFacts;
 use kpclass_ruleset::value::{Family, Interface};
 use std::collections::BTreeSet;
@@ -93,22 +93,23 @@ impl World {
     }
 
     /// Replaces rules, sets, addresses and arrival devices.
-    pub(crate) fn load(&mut self, loading: &Loading<'_>) -> Result<(), KernelError> {
+    pub(crate) fn load(&mut self, subject: &Subject) -> Result<(), KernelError> {
         self.clear()?;
-        for device in loading.devices {
+        for device in &subject.devices {
             self.add_device(device.name())?;
         }
-        self.set_addresses(loading.node)?;
-        let localnet = loading.node.route_localnet == Some(true);
+        self.set_addresses(&subject.node)?;
+        let localnet = subject.node.route_localnet == Some(true);
         sysctl(
             "ipv4/conf/all/route_localnet",
             if localnet { "1" } else { "0" },
         )?;
-        if let Some(sets) = loading.ipsets {
+        if let Some(sets) = &subject.ipsets {
             run(Command::new("ipset").arg("restore"), Some(sets))?;
         }
-        self.backend.restore(loading.family, loading.rules)?;
-        self.conntrack = self.joins_fragments(loading.family)?;
+        count_by_name(&subject.rules)?;
+        self.backend.restore(subject.family(), &subject.rules)?;
+        self.conntrack = self.joins_fragments(subject.family())?;
         if self.conntrack {
             nft(ZONES)?;
         }
@@ -241,6 +242,25 @@ impl World {
         ))?;
         nft(&ingress(name, self.devices.len()))
     }
+}
+
+/// Makes the counters (`nfacct`) that rules name; one that is there already is kept.
+fn count_by_name(rules: &str) -> Result<(), KernelError> {
+    let mut words = rules.split_whitespace();
+    let mut made = BTreeSet::new();
+    while let Some(word) = words.next() {
+        let Some(name) = (word == "--nfacct-name").then(|| words.next()).flatten() else {
+            continue;
+        };
+        if made.insert(name) {
+            let done = run(Command::new("nfacct").args(["add", name]), None);
+            done.map(drop).or_else(|error| match error.refusal() {
+                Some(_) => Ok(()),
+                None => Err(error),
+            })?;
+        }
+    }
+    Ok(())
 }
 
 /// Destroys all sets. nf_tables lets go of those that its rules named a little after the rules are gone.
