@@ -1,12 +1,12 @@
 //! `edges`: the reference judges the program, for as long as asked.
 
-use kpclass_compiler::header::Header;
-use kpclass_compiler::{Config, Context, Program};
-use kpclass_engine::check::first_difference;
+use kpclass_compiler::{Config, Program};
+use kpclass_engine::judge::Judge;
 use kpclass_reference::Walk;
+use kpclass_ruleset::decision::Decision;
 use kpclass_ruleset::node::{LocalAddresses, NodeFacts};
 use kpclass_ruleset::packet::Packet;
-use kpclass_ruleset::{RuleId, Ruleset, readers, spec};
+use kpclass_ruleset::{RuleId, Ruleset, readers};
 use kpclass_workload::edges::Edges;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -103,6 +103,7 @@ fn judge(ruleset: &Ruleset, node: &NodeFacts, packets: u64, seed: u64) -> Result
     let program = Program::compile(ruleset, node, &Config::any()).map_err(|why| why.to_string())?;
     program.verify().map_err(|why| why.to_string())?;
     let walk = Walk::new(ruleset, node).map_err(|why| why.to_string())?;
+    let referee = Judge::new(ruleset, node, &walk, &program);
     let rules = ruleset.rules().len();
     let extra = (packets as usize / rules.max(1))
         .saturating_sub(8)
@@ -120,7 +121,7 @@ fn judge(ruleset: &Ruleset, node: &NodeFacts, packets: u64, seed: u64) -> Result
             // Its own generator for each rule, so that the packets do not depend on the threads.
             let mut edges = Edges::new(ruleset, &locals(node), seed ^ (at as u64) << 20);
             for packet in edges.of_rule(rule, extra) {
-                compare(&walk, &program, &packet, &counts)?;
+                tally(&referee, &packet, &counts)?;
             }
         }
     };
@@ -152,39 +153,14 @@ fn locals(node: &NodeFacts) -> Vec<IpAddr> {
     locals
 }
 
-fn compare(
-    walk: &Walk<'_>,
-    program: &Program,
-    packet: &Packet,
-    counts: &[AtomicU64; 3],
-) -> Result<(), String> {
-    let (header, context) = (Header::from(packet), Context::from(packet));
-    let spec = || spec::of_packet(packet);
-    let reference = walk.partition(packet);
-    let Some(pieces) = program.partition(&header, &context) else {
-        return Err(format!("{}: not compiled for it", spec()));
-    };
-    if let Some((draw, reference, program)) = first_difference(&reference, &pieces) {
-        return Err(format!(
-            "{}\n  number {draw}\n  reference {reference:?}\n  program   {program:?}",
-            spec()
-        ));
+/// Judges one packet, and counts it.
+fn tally(judge: &Judge<'_>, packet: &Packet, counts: &[AtomicU64; 3]) -> Result<(), String> {
+    let pieces = judge.decisions(packet).map_err(|why| why.to_string())?;
+    let first = pieces.first().map(|piece| &piece.decision);
+    let rewritten = first.is_some_and(|d| d.dnat.is_some());
+    let unknown = first.is_some_and(Decision::is_unknown);
+    for (count, more) in counts.iter().zip([true, rewritten, unknown]) {
+        count.fetch_add(u64::from(more), Ordering::Relaxed);
     }
-    // One number drawn, by the way on which no stretch of numbers is followed.
-    let draw = reference.first().map_or(0, |piece| piece.last);
-    let drawn = program.decide(&header, &context, draw);
-    if drawn.as_ref() != reference.first().map(|piece| &piece.decision) {
-        return Err(format!("{}: drawn decision for {draw}: {drawn:?}", spec()));
-    }
-    counts[0].fetch_add(1, Ordering::Relaxed);
-    let first = reference.first().map(|piece| &piece.decision);
-    counts[1].fetch_add(
-        u64::from(first.is_some_and(|d| d.dnat.is_some())),
-        Ordering::Relaxed,
-    );
-    counts[2].fetch_add(
-        u64::from(first.is_some_and(|d| d.is_unknown())),
-        Ordering::Relaxed,
-    );
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Long runs that are too slow for a test, and timings of the stages. Results go to stdout, one line each.
 
 mod edges;
+mod kernel;
 mod stages;
 
 use clap::{Parser, Subcommand};
@@ -28,6 +29,18 @@ enum Verb {
         #[arg(required = true)]
         rules: Vec<PathBuf>,
     },
+    /// Hold the reference against the real kernel on generated rulesets; needs root.
+    Kernel {
+        /// Rulesets; each is tried in both back ends.
+        #[arg(long, default_value_t = 1_000)]
+        rulesets: u64,
+        /// Packets for each.
+        #[arg(long, default_value_t = 1_000)]
+        packets: usize,
+        /// Seed of the first; those after it count up.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Time reading and compiling dumps.
     Compile {
         /// Runs of each; the fastest counts.
@@ -46,6 +59,15 @@ fn main() -> ExitCode {
             seed,
             rules,
         } => edges::run(&files(&rules), packets, seed),
+        Verb::Kernel {
+            rulesets,
+            packets,
+            seed,
+        } => kernel::run(&kernel::Size {
+            rulesets,
+            packets,
+            seed,
+        }),
         Verb::Compile { runs, rules } => stages::compile(&files(&rules), runs),
     };
     match done {

@@ -25,7 +25,8 @@ pub(crate) enum Demand {
 pub(crate) fn demand(graph: &Graph, rule: u32) -> Demand {
     let (mut protocol, mut destination, mut port) = (None, None, None);
     for condition in graph.conditions(&graph.rules[rule as usize]) {
-        if condition.inverted {
+        // What is asked of a connection is not asked of a packet without one.
+        if condition.inverted || condition.of_connection {
             continue;
         }
         match condition.ask {

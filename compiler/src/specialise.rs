@@ -271,11 +271,12 @@ impl<'a> Specialiser<'a> {
         yes: NodeId,
         no: NodeId,
     ) -> NodeId {
-        if yes == no {
-            return yes;
-        }
         // The rule is only named where the answer can be missing; without it more nodes are equal.
         let named = test.may_be_unknown(self.local_known);
+        // A missing fact counts as one that was followed both ways (WALK.md 4.3), though both lead to the same.
+        if yes == no && !named {
+            return yes;
+        }
         let rule = if named { rule } else { RuleId(NONE) };
         let test = TestId(self.made.tests.id(test));
         let (yes, no, inverted) = if inverted && !named {

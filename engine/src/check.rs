@@ -2,6 +2,7 @@
 //! the rules one by one. Program and reference must agree for every number that could be drawn.
 
 use crate::capture::Frame;
+use crate::judge::first_difference;
 use crate::replay::Settings;
 use crate::rules::Rules;
 use ahash::AHashMap;
@@ -343,32 +344,6 @@ fn compare(met: &Met, distinct: &Distinct, rules: &Rules<'_>) -> Option<Disagree
     first_difference(&reference, &program).map(|(draw, reference, program)| {
         disagreement(draw, Some(reference.clone()), program.clone())
     })
-}
-
-/// The lowest number drawn (the end of its piece) for which the reference and the program decide otherwise, with what each says; `None`
-/// if there is none. Both cover all numbers.
-pub fn first_difference<'p>(
-    reference: &'p [kpclass_reference::Piece],
-    program: &'p [kpclass_compiler::Piece],
-) -> Option<(u64, &'p Decision, &'p Decision)> {
-    let (mut a, mut b) = (reference.iter(), program.iter());
-    let (mut x, mut y) = (a.next()?, b.next()?);
-    loop {
-        let draw = x.last.min(y.last);
-        if x.decision != y.decision {
-            return Some((draw, &x.decision, &y.decision));
-        }
-        if draw == u64::MAX {
-            return None;
-        }
-        let (x_ends, y_ends) = (x.last == draw, y.last == draw);
-        if x_ends {
-            x = a.next()?;
-        }
-        if y_ends {
-            y = b.next()?;
-        }
-    }
 }
 
 /// The packet for the reference.

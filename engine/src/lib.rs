@@ -6,6 +6,7 @@ pub mod check;
 pub mod counts;
 pub mod draw;
 pub mod extract;
+pub mod judge;
 pub mod link;
 pub mod replay;
 pub mod report;

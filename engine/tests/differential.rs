@@ -1,14 +1,11 @@
 //! The reference judges the program: on the edges of every rule of every dump that a kube-proxy wrote, both give the same decision
 //! for every number that could be drawn.
 
-use kpclass_compiler::header::Header;
-use kpclass_compiler::{Config, Context, Passes, Program};
-use kpclass_engine::check::first_difference;
+use kpclass_compiler::{Config, Passes, Program};
+use kpclass_engine::judge::Judge;
 use kpclass_reference::Walk;
 use kpclass_ruleset::node::{LocalAddresses, NodeFacts};
-use kpclass_ruleset::packet::Packet;
 use kpclass_ruleset::readers::{Input, read};
-use kpclass_ruleset::value::Interface;
 use kpclass_ruleset::{Hook, Ruleset};
 use kpclass_workload::edges::Edges;
 use std::net::IpAddr;
@@ -31,31 +28,22 @@ fn rulesets(path: &Path) -> Vec<Ruleset> {
     rules.v4.into_iter().chain(rules.v6).collect()
 }
 
-/// Compares the two on one packet; the difference as text.
-fn compare(walk: &Walk<'_>, program: &Program, packet: &Packet) -> Result<(), String> {
-    let (header, context) = (Header::from(packet), Context::from(packet));
-    let program = program
-        .partition(&header, &context)
-        .expect("compiled for every packet");
-    let reference = walk.partition(packet);
-    let Some((draw, reference, program)) = first_difference(&reference, &program) else {
-        return Ok(());
-    };
-    let spec = kpclass_ruleset::spec::of_packet(packet);
-    Err(format!(
-        "{spec}\n  number {draw}\n  reference {reference:#?}\n  program {program:#?}"
-    ))
-}
-
 struct Tried {
     packets: u64,
     rewritten: u64,
 }
 
-fn judge(ruleset: &Ruleset, node: &NodeFacts, config: &Config, extra: usize, seed: u64) -> Tried {
+fn try_edges(
+    ruleset: &Ruleset,
+    node: &NodeFacts,
+    config: &Config,
+    extra: usize,
+    seed: u64,
+) -> Tried {
     let program = Program::compile(ruleset, node, config).unwrap();
     program.verify().unwrap();
     let walk = Walk::new(ruleset, node).unwrap();
+    let judge = Judge::new(ruleset, node, &walk, &program);
     let locals: Vec<IpAddr> = node
         .local
         .iter()
@@ -70,21 +58,20 @@ fn judge(ruleset: &Ruleset, node: &NodeFacts, config: &Config, extra: usize, see
     };
     for (id, _) in ruleset.rules() {
         for packet in edges.of_rule(id, extra) {
-            if let Err(difference) = compare(&walk, &program, &packet) {
+            let pieces = judge.decisions(&packet).unwrap_or_else(|difference| {
                 panic!(
                     "seed {seed}, rule {id:?}, {:?}\n{difference}",
                     config.passes
-                );
-            }
+                )
+            });
             tried.packets += 1;
-            let decision = walk.decide(&packet, 1 << 63).decision;
-            tried.rewritten += u64::from(decision.dnat.is_some());
+            tried.rewritten += u64::from(pieces[0].decision.dnat.is_some());
         }
     }
     for hook in [Hook::Prerouting, Hook::Output] {
         for _ in 0..200 {
             let packet = edges.anything(hook);
-            if let Err(difference) = compare(&walk, &program, &packet) {
+            if let Err(difference) = judge.decisions(&packet) {
                 panic!("seed {seed}\n{difference}");
             }
             tried.packets += 1;
@@ -142,7 +129,7 @@ fn program_and_reference_agree_on_the_edges_of_kube_proxys_rules() {
     for (at, dump) in dumps.iter().enumerate() {
         for ruleset in rulesets(dump) {
             for node in nodes() {
-                let tried = judge(&ruleset, &node, &Config::any(), 1, at as u64);
+                let tried = try_edges(&ruleset, &node, &Config::any(), 1, at as u64);
                 total.packets += tried.packets;
                 total.rewritten += tried.rewritten;
             }
@@ -175,7 +162,7 @@ fn every_pass_may_be_off() {
     ];
     for passes in off {
         for node in nodes() {
-            judge(
+            try_edges(
                 &ruleset,
                 &node,
                 &Config {
@@ -192,57 +179,6 @@ fn every_pass_may_be_off() {
             class_nodes: 0,
             ..Config::any()
         };
-        judge(&ruleset, &node, &walked, 4, 8);
+        try_edges(&ruleset, &node, &walked, 4, 8);
     }
-}
-
-/// A redirect of an arriving packet goes to its device's first address, where device and addresses are known.
-#[test]
-fn redirects_go_to_the_arrival_devices_first_address() {
-    let text = "*nat\n:PREROUTING ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n\
-                -A PREROUTING -p tcp -m tcp --dport 80 -j REDIRECT --to-ports 8080\n\
-                -A PREROUTING -p udp -j REDIRECT\n\
-                -A OUTPUT -p tcp -m tcp --dport 80 -j REDIRECT --to-ports 8080\nCOMMIT\n";
-    let input = Input {
-        name: "redirect.rules".into(),
-        family: None,
-        table: None,
-        bytes: text.into(),
-    };
-    let ruleset = read(&[input]).unwrap().v4.unwrap();
-    let device = |name: &str, address: &str| {
-        (
-            Interface::new(name).unwrap(),
-            address.parse::<IpAddr>().unwrap(),
-        )
-    };
-    let devices = vec![
-        device("eth0", "192.168.0.2"),
-        device("eth0", "192.168.0.3"),
-        device("eth1", "172.18.0.2"),
-    ];
-    let mut local = LocalAddresses::new(devices.iter().map(|(_, address)| *address));
-    local.devices = devices;
-    let node = NodeFacts {
-        local: Some(local),
-        ..NodeFacts::default()
-    };
-    let program = Program::compile(&ruleset, &node, &Config::any()).unwrap();
-    program.verify().unwrap();
-    let walk = Walk::new(&ruleset, &node).unwrap();
-    let mut seen = Vec::new();
-    for number in [6, 17] {
-        for name in ["eth0", "eth1", "eth2", ""] {
-            let (from, to) = (
-                "203.0.113.9".parse().unwrap(),
-                "198.51.100.7".parse().unwrap(),
-            );
-            let mut packet = Packet::new(Hook::Prerouting, number, from, to, Some((40_000, 80)));
-            packet.in_interface = Interface::new(name).filter(|_| !name.is_empty());
-            compare(&walk, &program, &packet).unwrap();
-            seen.push(walk.decide(&packet, 0).decision.dnat.unwrap().0.address);
-        }
-    }
-    let (first, other) = ("192.168.0.2".parse().ok(), "172.18.0.2".parse().ok());
-    assert_eq!(seen, [first, other, None, None, first, other, None, None]);
 }

@@ -3,10 +3,11 @@
 //! no short cut.
 //!
 //! # The walk in sentences
-//! 1. A packet takes the legs of its way in order: tables at hooks, routing between them (`traversal`; tests `traversal`, `routing`, `kernel`).
+//! Beside the tests that are named, `testdata/corpus` holds cases of each.
+//! 1. A packet takes the legs of its way in order: tables at hooks, routing between them (`traversal`; tests `traversal`, `routing`).
 //! 2. At a leg its table's built-in chain is walked, rule by rule, with a jump stack (`walk`; tests `chains`).
 //! 3. A rule's matches are asked in order, three-valued (`matches`; tests `headers`, `interfaces`, `addrtype`, `recent`, `sets`, `unknowns`).
-//! 4. A rule that matches does what its target does (`targets`; tests `nat`, `missing_chains`, `kernel`).
+//! 4. A rule that matches does what its target does (`targets`; tests `nat`, `missing_chains`).
 //! 5. A `statistic`, and the address of a nat range, is a draw: the walk goes on for a first part of the numbers drawn with a hit,
 //!    for the rest with a miss (`draw`; tests `draws`).
 //! 6. A rule of which it is not known whether it matches is followed both ways; where they differ, the decision is unknown
@@ -37,7 +38,7 @@ pub use state::{Event, Step};
 use draw::{Numbers, Point};
 use kpclass_ruleset::Ruleset;
 use kpclass_ruleset::decision::{Decision, Disposition};
-use kpclass_ruleset::node::NodeFacts;
+use kpclass_ruleset::node::{LocalAddresses, NodeFacts};
 use kpclass_ruleset::packet::Packet;
 use state::State;
 
@@ -48,6 +49,7 @@ pub struct Walk<'a> {
     node: &'a NodeFacts,
     conntrack: bool,
     implied_postrouting: bool,
+    every_device_is_known: bool,
 }
 
 /// A decision with how it came about.
@@ -84,6 +86,10 @@ impl<'a> Walk<'a> {
             node,
             conntrack,
             implied_postrouting,
+            every_device_is_known: node
+                .local
+                .as_ref()
+                .is_some_and(LocalAddresses::knows_every_device),
         })
     }
 

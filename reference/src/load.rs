@@ -88,7 +88,7 @@ pub(crate) fn refuse_loops(ruleset: &Ruleset) -> Result<(), LoadError> {
     Ok(())
 }
 
-/// WALK.md 1.1: whether some rule, reachable or not, turns conntrack on. Tests `kernel::fact_1_…`, `load::what_turns_conntrack_on`.
+/// WALK.md 1.1: whether some rule, reachable or not, turns conntrack on. Test `load::what_turns_conntrack_on`, corpus `facts.toml`: fact 1.
 pub(crate) fn turns_conntrack_on(ruleset: &Ruleset) -> bool {
     ruleset.rules().any(|(_, rule)| {
         needs_conntrack(ruleset, rule.chain, &rule.target)

@@ -202,9 +202,19 @@ impl<'a> State<'a> {
         self.packet.hook == Hook::Output
     }
 
+    /// What `--ctstate` sees: in raw conntrack has not looked at the packet yet, which is as if it were INVALID.
+    pub(crate) fn ctstate(&self) -> CtState {
+        let before_conntrack = self.table == TableId::Raw && !self.lo_leg;
+        if before_conntrack && self.ctstate != CtState::Untracked {
+            CtState::Invalid
+        } else {
+            self.ctstate
+        }
+    }
+
     /// Whether conntrack has an entry for it.
     pub(crate) fn has_connection(&self) -> bool {
-        !matches!(self.ctstate, CtState::Invalid | CtState::Untracked)
+        !matches!(self.ctstate(), CtState::Invalid | CtState::Untracked)
     }
 
     /// The rule whose matches or whose target's choice are being asked.

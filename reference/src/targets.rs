@@ -42,7 +42,9 @@ impl Walk<'_> {
             Target::Reject(with) => return end(state, rule, Disposition::Reject(*with)),
             Target::Dnat(range) => return self.rewrite_destination(state, rule, range, None),
             Target::Redirect(range) => {
-                let to = self.redirect_address(state);
+                let Some(to) = self.redirect_address(state) else {
+                    return end(state, rule, Disposition::Drop);
+                };
                 return self.rewrite_destination(state, rule, range, Some(to));
             }
             Target::Snat(range) => return rewrite_source(state, rule, to_source(range)),
@@ -205,24 +207,26 @@ impl Walk<'_> {
         None
     }
 
-    /// `REDIRECT`'s address, tests `nat::redirect_…`.
-    fn redirect_address(&self, state: &State<'_>) -> Address {
+    /// `REDIRECT`'s address, tests `nat::redirect_…`; `None`: the device has none, and the packet is dropped.
+    fn redirect_address(&self, state: &State<'_>) -> Option<Address> {
         let family = state.packet.family();
         if state.hook == Hook::Output {
-            return Address::Known(match family {
+            return Some(Address::Known(match family {
                 Family::V4 => IpAddr::V4(Ipv4Addr::LOCALHOST),
                 Family::V6 => IpAddr::V6(Ipv6Addr::LOCALHOST),
-            });
+            }));
         }
-        let devices = self
-            .node
-            .local
-            .as_ref()
-            .map_or(&[][..], |local| &local.devices);
-        let first = devices.iter().find(|(device, a)| {
-            state.arrival == Device::Known(*device) && Family::of(*a) == family
+        let (Some(local), Device::Known(arrival)) = (&self.node.local, state.arrival) else {
+            return Some(Address::ThisNode);
+        };
+        let first = local.devices.iter().find(|(device, a)| {
+            *device == arrival && Family::of(*a) == family && is_in_scope(*a, state.destination)
         });
-        first.map_or(Address::ThisNode, |(_, address)| Address::Known(*address))
+        match first {
+            Some((_, address)) => Some(Address::Known(*address)),
+            None if self.every_device_is_known => None,
+            None => Some(Address::ThisNode),
+        }
     }
 
     fn netmap(&self, state: &mut State<'_>, rule: RuleId, to: &Prefix) -> Option<Stop> {
@@ -240,6 +244,18 @@ impl Walk<'_> {
         };
         rewrite_source(state, rule, Snat::Netmap(mapped))
     }
+}
+
+/// Whether a redirect of what goes to a link-local destination may take the address (`nf_nat_redirect_ipv6_usable`).
+fn is_in_scope(address: IpAddr, destination: Address) -> bool {
+    let is_link_local = |a: IpAddr| match a {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(a) => a.is_unicast_link_local() || a.segments()[0] & 0xff0f == 0xff02,
+    };
+    let Address::Known(destination) = destination else {
+        return true;
+    };
+    !is_link_local(destination) || is_link_local(address)
 }
 
 fn end(state: &mut State<'_>, rule: RuleId, disposition: Disposition) -> Option<Stop> {
@@ -262,7 +278,7 @@ fn connmark(state: &mut State<'_>, operation: ConnmarkOp) {
     }
 }
 
-/// Sentence 1.2, test `kernel::fact_20_notrack_skips_nat`.
+/// Sentence 1.2, corpus `notrack-skips-nat`.
 fn notrack(state: &mut State<'_>) {
     if state.table == TableId::Raw && !state.lo_leg {
         state.ctstate = kpclass_ruleset::value::CtState::Untracked;

@@ -19,6 +19,8 @@ pub(crate) enum Leg {
     Ask(Hook, TableId),
     /// An arriving packet is routed.
     Route,
+    /// A sent packet is routed again, if nat gave it another address.
+    Reroute,
     /// A sent packet leaves, or comes back on `lo`.
     Leave,
     /// The end.
@@ -26,7 +28,7 @@ pub(crate) enum Leg {
 }
 
 use Hook::{Forward, Input, Output, Postrouting, Prerouting};
-use Leg::{Ask, End, Leave, Receive, Route};
+use Leg::{Ask, End, Leave, Receive, Reroute, Route};
 use TableId::{Filter, Mangle, Nat, Raw, Security};
 
 impl Leg {
@@ -58,6 +60,7 @@ impl Leg {
         Ask(Output, Raw),
         Ask(Output, Mangle),
         Ask(Output, Nat),
+        Reroute,
         Ask(Output, Filter),
         Ask(Output, Security),
         Ask(Postrouting, Mangle),
@@ -101,6 +104,7 @@ impl Walk<'_> {
                 None
             }
             Route => self.take_route(state).map(Stop::End),
+            Reroute => self.reroute(state).map(Stop::End),
             Leave => self.leave(state).map(Stop::End),
             End(disposition) => Some(Stop::End(state.decision(disposition, None))),
         }
@@ -139,15 +143,20 @@ impl Walk<'_> {
         }
     }
 
-    /// Sentence 1.3, tests `kernel::fact_1_…`, `kernel::fact_2_…`, `kernel::fact_20_…`.
+    /// Sentence 1.3, corpus `facts.toml`: facts 1, 2 and 20.
     fn is_nat_asked(&self, state: &State<'_>) -> bool {
         self.conntrack && matches!(state.ctstate, CtState::New | CtState::Related)
     }
 
     /// Sentence 1.5: out, or back on `lo`.
     fn leave(&self, state: &mut State<'_>) -> Option<Decision> {
-        if !self.leaves_by_lo(state) {
+        if !self.leaves_by_lo(state, state.destination) {
             return Some(state.decision(Disposition::Out, None));
+        }
+        if let (Address::Known(s), Address::Known(d)) = (state.source, state.destination)
+            && receiver_drops(s, d, true)
+        {
+            return Some(state.decision(Disposition::Drop, None));
         }
         state.arrival = Device::Known(Interface::lo());
         state.lo_leg = true;
@@ -155,16 +164,37 @@ impl Walk<'_> {
         None
     }
 
-    /// Whether a packet of this node goes to this node, as routing takes it.
-    pub(crate) fn leaves_by_lo(&self, state: &mut State<'_>) -> bool {
+    /// Whether a packet that this node sends to `destination` goes to this node, as routing takes it.
+    pub(crate) fn leaves_by_lo(&self, state: &mut State<'_>, destination: Address) -> bool {
         if !state.is_sent() {
             return false;
         }
-        match state.destination {
+        match destination {
             Address::ThisNode => true,
             Address::Known(d) => {
                 !is_multicast(d) && !is_limited_broadcast(d) && self.is_taken_as_local(state, d)
             }
+        }
+    }
+
+    /// Sentence 1.5: behind nat OUTPUT a packet with another destination needs a route again, which it does not get from loopback to another host
+    /// (`ip_route_me_harder`).
+    fn reroute(&self, state: &mut State<'_>) -> Option<Decision> {
+        let (Address::Known(destination), IpAddr::V4(source)) =
+            (state.destination, state.packet.source)
+        else {
+            return None;
+        };
+        if destination == state.packet.destination
+            || !source.is_loopback()
+            || self.leaves_by_lo(state, state.destination)
+        {
+            return None;
+        }
+        match self.node.route_localnet {
+            Some(true) => None,
+            Some(false) => Some(state.decision(Disposition::Drop, None)),
+            None => Some(state.unknown(None, Fact::RouteLocalnet)),
         }
     }
 
@@ -192,19 +222,21 @@ impl Walk<'_> {
             return self.route_multicast(destination);
         }
         let ipv6_loopback = destination.is_ipv6() && is_loopback(destination);
-        if (ipv6_loopback && !came_by_lo(state)) || self.pretends_to_be_this_node(state) {
+        if ipv6_loopback && !came_by_lo(state) {
             return Routed::Dropped;
         }
         if self.is_taken_as_local(state, destination) {
             Routed::Local
+        } else if stays_on_its_link(state.packet.source) {
+            Routed::Dropped
         } else {
             Routed::Other
         }
     }
 
-    /// Sentences 2.1 to 2.4; `None`: none of them applies.
+    /// Sentences 2.1 to 2.5; `None`: none of them applies.
     fn route_oddities(&self, state: &State<'_>, s: Ipv4Addr, d: Ipv4Addr) -> Option<Routed> {
-        if s.is_multicast() || s.is_broadcast() {
+        if s.is_multicast() || s.is_broadcast() || self.pretends_to_be_this_node(state, s) {
             return Some(Routed::Dropped);
         }
         if d.is_broadcast() || (s.is_unspecified() && d.is_unspecified()) {
@@ -212,7 +244,7 @@ impl Walk<'_> {
         }
         let link_local_group = d.octets()[..3] == [224, 0, 0];
         let joins = link_local_group || (d.is_multicast() && state.packet.protocol == IGMP);
-        if (s.octets()[0] == 0 && !joins) || d.octets()[0] == 0 {
+        if (s.is_unspecified() && !joins) || d.is_unspecified() {
             return Some(Routed::Dropped);
         }
         if came_by_lo(state) || !(d.is_loopback() || s.is_loopback()) {
@@ -225,13 +257,12 @@ impl Walk<'_> {
         }
     }
 
-    /// Sentence 2.6, of IPv4 alone.
-    fn pretends_to_be_this_node(&self, state: &State<'_>) -> bool {
-        let source = state.packet.source;
-        source.is_ipv4()
-            && !came_by_lo(state)
-            && !is_loopback(source)
-            && self.node.is_local(source) == Some(true)
+    /// Sentence 2.2: an address that a device has, 127.0.0.1 among them, though not all of 127.0.0.0/8.
+    fn pretends_to_be_this_node(&self, state: &State<'_>, source: Ipv4Addr) -> bool {
+        let local = self.node.local.as_ref();
+        !came_by_lo(state)
+            && (source == Ipv4Addr::LOCALHOST
+                || local.is_some_and(|local| local.addresses.contains(&source.into())))
     }
 
     fn route_multicast(&self, group: IpAddr) -> Routed {
@@ -259,6 +290,11 @@ const IGMP: u8 = 2;
 
 fn came_by_lo(state: &State<'_>) -> bool {
     state.arrival == Device::Known(Interface::lo())
+}
+
+/// `::` and fe80::/10: what comes from there is not forwarded (`ip6_forward`).
+fn stays_on_its_link(source: IpAddr) -> bool {
+    matches!(source, IpAddr::V6(a) if a.is_unspecified() || a.is_unicast_link_local())
 }
 
 /// 224.0.0.0/4 or ff00::/8.

@@ -11,6 +11,7 @@
 
 pub mod decision;
 pub mod ids;
+pub mod line;
 pub mod matches;
 pub mod node;
 pub mod packet;

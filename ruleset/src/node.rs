@@ -57,6 +57,14 @@ impl LocalAddresses {
     }
 }
 
+impl LocalAddresses {
+    /// Whether every address is told with its device, so that a device without addresses here has none.
+    pub fn knows_every_device(&self) -> bool {
+        let told: AHashSet<IpAddr> = self.devices.iter().map(|(_, address)| *address).collect();
+        !told.is_empty() && self.addresses.is_subset(&told)
+    }
+}
+
 impl NodeFacts {
     /// Whether `address` is this node's; `None`: not known.
     pub fn is_local(&self, address: IpAddr) -> Option<bool> {

@@ -62,7 +62,7 @@ pub struct Tag {
     pub identification: u16,
     /// The flow label of an IPv6 header: its low 20 bits.
     pub flow_label: u32,
-    /// The sequence number of TCP.
+    /// The sequence number of TCP; in a whole body the acknowledgment number too.
     pub sequence: u32,
     /// The source of an Ethernet or cooked header, where the packet does not say; `None`: the origin's.
     pub source_mac: Option<[u8; 6]>,

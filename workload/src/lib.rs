@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cluster;
+pub mod corpus;
 pub mod edges;
 pub mod frame;
 pub mod hits;

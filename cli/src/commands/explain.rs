@@ -9,8 +9,8 @@ use crate::render::explain::{self, AskedPacket, Explanation};
 use crate::trouble::Trouble;
 use crate::{Ending, inputs};
 use asked::Asked;
-use kpclass_compiler::header::Header;
-use kpclass_compiler::{Config, Context, Program};
+use kpclass_compiler::{Config, Program};
+use kpclass_engine::judge::Judge;
 use kpclass_reference::Walk;
 use kpclass_ruleset::node::NodeFacts;
 use kpclass_ruleset::packet::Packet;
@@ -80,6 +80,7 @@ impl<'a> Explainers<'a> {
 
 struct Explainer<'a> {
     ruleset: &'a Ruleset,
+    facts: &'a NodeFacts,
     services: Services,
     walk: Walk<'a>,
     program: Program,
@@ -96,6 +97,7 @@ impl<'a> Explainer<'a> {
         let program = program.map_err(|e| Trouble::new(e.to_string()))?;
         Ok(Self {
             ruleset,
+            facts,
             services: Services::new(ruleset),
             walk,
             program,
@@ -125,18 +127,10 @@ impl<'a> Explainer<'a> {
         }
     }
 
-    /// Whether the program decides as the reference does for every number drawn.
+    /// Whether the program decides as the reference does for every number drawn, and has its outcomes.
     fn program_agrees(&self, packet: &Packet) -> bool {
-        let program = self
-            .program
-            .partition(&Header::from(packet), &Context::from(packet));
-        let Some(program) = program else { return false };
-        let reference = self.walk.partition(packet);
-        let reference = reference.iter().map(|piece| (piece.last, &piece.decision));
-        program
-            .iter()
-            .map(|piece| (piece.last, &piece.decision))
-            .eq(reference)
+        let judge = Judge::new(self.ruleset, self.facts, &self.walk, &self.program);
+        judge.decisions(packet).is_ok() && judge.outcomes(packet).is_ok()
     }
 }
 

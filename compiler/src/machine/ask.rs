@@ -1,16 +1,14 @@
 //! A condition in a state: answered, or left to the packet.
 
 use super::Machine;
-use super::state::{
-    Address, Class, DSCP_REWRITTEN, Leg, Mark, NONE, SETS_CHANGED, State, TTL_REWRITTEN,
-};
-use crate::graph::{Ask, MaskedAddress, RecentAsk};
+use super::state::{Address, Class, DSCP_REWRITTEN, Leg, Mark, SETS_CHANGED, State, TTL_REWRITTEN};
+use crate::graph::{Ask, MaskedAddress};
 use crate::program::test::{AddressOf, Test};
 use crate::program::{SetTest, addresses};
-use kpclass_ruleset::Hook;
 use kpclass_ruleset::decision::Fact;
-use kpclass_ruleset::matches::{AddressTypes, PortSide, RecentOperation};
+use kpclass_ruleset::matches::{AddressTypes, PortSide};
 use kpclass_ruleset::value::{CtState, CtStates, Interface, InterfacePattern, PortRange};
+use kpclass_ruleset::{Hook, TableId};
 
 /// The answer to a condition.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -21,9 +19,11 @@ pub(super) enum Answer {
     Test(Test),
     /// Drawn with probability n/d.
     Chance(u32, u32),
+    /// The packet's own fields tell something else first, then this is asked again: what is remembered where they hold, and where not.
+    First { test: Test, yes: u32, no: u32 },
 }
 
-const UNKNOWN_LOCAL: Answer = Answer::Test(Test::Unknown(Fact::LocalAddresses));
+pub(super) const UNKNOWN_LOCAL: Answer = Answer::Test(Test::Unknown(Fact::LocalAddresses));
 
 impl Machine<'_> {
     /// Answers `ask` in `state`. `recent` conditions may change the state's entries.
@@ -156,7 +156,7 @@ impl Machine<'_> {
         }
         let sent = state.leg == Leg::Send;
         let local = match state.destination {
-            Address::Known(a) => self.is_known_local(a),
+            Address::Known(a) => self.comes_back(a),
             Address::SomeLocal => true,
             Address::Original if sent => return Answer::Test(Test::OutInterface(pattern, true)),
             Address::Original => false,
@@ -170,8 +170,8 @@ impl Machine<'_> {
         Answer::Test(Test::OutInterface(pattern, false))
     }
 
-    pub(super) fn is_known_local(&self, address: u128) -> bool {
-        self.locals.contains(address) == Some(true)
+    pub(super) fn comes_back(&self, address: u128) -> bool {
+        addresses::comes_back(self.locals, self.graph.family, address)
     }
 
     fn address_type(
@@ -234,43 +234,6 @@ impl Machine<'_> {
         };
         Answer::Test(Test::Set(self.set_test(test)))
     }
-
-    /// WALK.md, recent: only what this walk itself put into the lists is there.
-    fn recent(&mut self, state: &mut State, ask: RecentAsk, inverted: bool) -> Answer {
-        let address = if ask.by_destination {
-            state.destination
-        } else {
-            state.source
-        };
-        if address == Address::SomeLocal {
-            return UNKNOWN_LOCAL;
-        }
-        let key = (ask.list, ask.by_destination, address, ask.mask);
-        let mut entries = match state.recent {
-            NONE => Vec::new(),
-            id => self.recents[id as usize].clone(),
-        };
-        let at = entries.iter().position(|(k, _)| *k == key);
-        let count = at.map_or(0, |at| entries[at].1);
-        let hit = match ask.operation {
-            RecentOperation::Set => true,
-            RecentOperation::Remove => at.is_some(),
-            RecentOperation::Check | RecentOperation::Update => {
-                at.is_some() && (ask.hitcount == 0 || count >= ask.hitcount)
-            }
-        };
-        match (ask.operation, at) {
-            (RecentOperation::Set, None) => entries.push((key, 1)),
-            (RecentOperation::Set, Some(at)) => entries[at].1 += 1,
-            (RecentOperation::Update, Some(at)) if hit != inverted => entries[at].1 += 1,
-            (RecentOperation::Remove, Some(at)) => {
-                entries.remove(at);
-            }
-            _ => return Answer::Known(hit),
-        }
-        state.recent = self.recent_entries(entries);
-        Answer::Known(hit)
-    }
 }
 
 fn source(state: &State, prefix: MaskedAddress) -> Answer {
@@ -314,7 +277,7 @@ fn mark(present: Mark, mask: u32, value: u32) -> Answer {
 
 fn ctstate(state: &State, states: CtStates) -> Answer {
     let snat = state.snat_done && states.intersects(CtStates::SNAT);
-    if states.contains(state.ctstate) || has_connection(state) && snat {
+    if states.contains(seen_ctstate(state)) || has_connection(state) && snat {
         return Answer::Known(true);
     }
     if !has_connection(state) || !states.intersects(CtStates::DNAT) {
@@ -324,5 +287,15 @@ fn ctstate(state: &State, states: CtStates) -> Answer {
 }
 
 pub(super) fn has_connection(state: &State) -> bool {
-    !matches!(state.ctstate, CtState::Invalid | CtState::Untracked)
+    !matches!(seen_ctstate(state), CtState::Invalid | CtState::Untracked)
+}
+
+/// In raw conntrack has not seen the packet yet (WALK.md 6): as if it were INVALID.
+fn seen_ctstate(state: &State) -> CtState {
+    let in_raw = matches!(state.place(), Some((TableId::Raw, _))) && state.leg != Leg::Lo;
+    if in_raw && state.ctstate != CtState::Untracked {
+        CtState::Invalid
+    } else {
+        state.ctstate
+    }
 }

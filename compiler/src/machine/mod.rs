@@ -5,6 +5,7 @@
 
 mod ask;
 mod ops;
+mod recent;
 pub(crate) use ops::POSITION;
 pub(crate) mod state;
 
@@ -20,7 +21,7 @@ use ask::Answer;
 use kpclass_ruleset::decision::Disposition;
 use kpclass_ruleset::node::NodeFacts;
 use kpclass_ruleset::value::{CtState, Family};
-use kpclass_ruleset::{Policy, RuleId, StrId, TableId};
+use kpclass_ruleset::{Policy, RuleId, TableId};
 use state::{Address, Leg, NONE, State};
 
 /// Why the machine stopped.
@@ -53,9 +54,6 @@ pub(crate) enum Stop {
     End(End),
 }
 
-/// What identifies an entry of a `recent` list: list, by destination?, address, mask.
-type RecentKey = (StrId, bool, Address, u128);
-
 /// The lowered rules, the index of their chains, and the facts of the node.
 #[derive(Clone, Debug)]
 pub(crate) struct Rules {
@@ -87,7 +85,7 @@ pub(crate) struct Machine<'a> {
     settled: bool,
     frames: Vec<Frame>,
     frame_ids: AHashMap<Frame, u32>,
-    recents: Vec<Vec<(RecentKey, u32)>>,
+    memories: Vec<recent::Memory>,
     pub(crate) set_tests: Vec<SetTest>,
 }
 
@@ -110,7 +108,7 @@ impl<'a> Machine<'a> {
             settled: false,
             frames: Vec::new(),
             frame_ids: AHashMap::new(),
-            recents: Vec::new(),
+            memories: Vec::new(),
             set_tests: Vec::new(),
         }
     }
@@ -215,10 +213,10 @@ impl<'a> Machine<'a> {
     fn after_sending(&self, state: &mut State) -> Option<Stop> {
         let (lo, out) = (state.on_leg(Leg::Lo), state.on_leg(Leg::Out));
         let local = match state.destination {
-            Address::Known(a) => self.is_known_local(a),
+            Address::Known(a) => self.comes_back(a),
             Address::SomeLocal => true,
             Address::Original => {
-                let test = Test::DestinationLocal;
+                let test = Test::ComesBack;
                 let rule = RuleId(NONE);
                 let (inverted, again) = (false, false);
                 return Some(Stop::Test {
@@ -261,6 +259,17 @@ impl<'a> Machine<'a> {
             Answer::Known(answer) => *state = if answer != inverted { yes } else { no },
             Answer::Chance(n, d) if inverted => return draw(state, n, d, no, yes),
             Answer::Chance(n, d) => return draw(state, n, d, yes, no),
+            Answer::First { test, yes, no } => {
+                let with = |recent| State { recent, ..*state };
+                return Some(Stop::Test {
+                    test,
+                    inverted: false,
+                    again: false,
+                    rule: id,
+                    yes: with(yes),
+                    no: with(no),
+                });
+            }
             Answer::Test(test) => {
                 if let (Test::Protocol(number), false) = (test, inverted) {
                     yes.protocol = Some(number);
@@ -319,14 +328,6 @@ impl<'a> Machine<'a> {
             self.frames.push(frame);
             self.frames.len() as u32 - 1
         })
-    }
-
-    fn recent_entries(&mut self, entries: Vec<(RecentKey, u32)>) -> u32 {
-        let known = self.recents.iter().position(|known| *known == entries);
-        known.unwrap_or_else(|| {
-            self.recents.push(entries);
-            self.recents.len() - 1
-        }) as u32
     }
 
     fn set_test(&mut self, test: SetTest) -> u32 {

@@ -11,8 +11,10 @@ use kpclass_ruleset::value::{Family, Interface, address_number, protocol};
 pub(crate) enum Kind {
     /// An ordinary one.
     Unicast,
-    /// 127.0.0.0/8, ::1.
+    /// 127.0.0.0/8 but for 127.255.255.255, ::1.
     Loopback,
+    /// 127.255.255.255, the broadcast address of `lo`.
+    LoopbackBroadcast,
     /// 0.0.0.0/8 but not 0.0.0.0.
     ZeroNet,
     /// 0.0.0.0, ::.
@@ -81,6 +83,17 @@ impl Locals {
     }
 }
 
+impl Locals {
+    /// Whether a device has it: of loopback only 127.0.0.1 and ::1.
+    fn is_assigned(&self, address: u128) -> bool {
+        address == loopback(self.family)
+            || self
+                .numbers
+                .as_ref()
+                .is_some_and(|numbers| numbers.binary_search(&address).is_ok())
+    }
+}
+
 fn first_addresses(node: &NodeFacts, family: Family) -> Vec<(Interface, u128)> {
     let mut devices: Vec<(Interface, u128)> = Vec::new();
     for (device, address) in node.local.iter().flat_map(|local| &local.devices) {
@@ -112,6 +125,7 @@ fn kind4(address: u32) -> Kind {
     match address.to_be_bytes() {
         [0, 0, 0, 0] => Kind::Zero,
         [0, ..] => Kind::ZeroNet,
+        [127, 255, 255, 255] => Kind::LoopbackBroadcast,
         [127, ..] => Kind::Loopback,
         [224, 0, 0, 1] => Kind::AllHosts,
         [224, 0, 0, _] => Kind::LinkMulticast,
@@ -206,6 +220,7 @@ fn route_any(
         nature(locals, family, destination),
     );
     let v4 = match family {
+        Family::V4 if !by_lo && locals.is_assigned(source) => Some(Route::Dropped),
         Family::V4 => route4(node, number, s, d, by_lo),
         // Before DNAT ::1 was refused already.
         Family::V6 if d.kind == Kind::Loopback && !by_lo => Some(Route::Dropped),
@@ -220,10 +235,6 @@ fn route_any(
         Kind::Multicast | Kind::LinkMulticast => return Route::Unknown(Fact::MulticastGroup),
         _ => {}
     }
-    let accept_local = family == Family::V6 || by_lo || s.kind == Kind::Loopback;
-    if s.local == Some(true) && !accept_local {
-        return Route::Dropped;
-    }
     if d.local == Some(true) {
         Route::Local
     } else {
@@ -231,7 +242,7 @@ fn route_any(
     }
 }
 
-/// Sentences 1 to 4 of WALK.md 2.
+/// Sentences 1 and 3 to 5 of WALK.md 2.
 fn route4(node: &NodeFacts, number: u8, s: Nature, d: Nature, by_lo: bool) -> Option<Route> {
     const IGMP: u8 = 2;
     let multicast = |kind| matches!(kind, Kind::AllHosts | Kind::LinkMulticast | Kind::Multicast);
@@ -251,7 +262,8 @@ fn route4(node: &NodeFacts, number: u8, s: Nature, d: Nature, by_lo: bool) -> Op
     if matches!(d.kind, Kind::Zero | Kind::ZeroNet) {
         return Some(Route::Dropped);
     }
-    if !by_lo && (d.kind == Kind::Loopback || s.kind == Kind::Loopback) {
+    let loopback = |kind| matches!(kind, Kind::Loopback | Kind::LoopbackBroadcast);
+    if !by_lo && (loopback(d.kind) || loopback(s.kind)) {
         return match node.route_localnet {
             Some(true) => None,
             Some(false) => Some(Route::Dropped),
@@ -259,6 +271,18 @@ fn route4(node: &NodeFacts, number: u8, s: Nature, d: Nature, by_lo: bool) -> Op
         };
     }
     None
+}
+
+/// Whether what this node sends to `address` comes back on `lo` (WALK.md 2, last sentence): a group or the broadcast address does not,
+/// though the node listens to it.
+#[inline]
+pub(crate) fn comes_back(locals: &Locals, family: Family, address: u128) -> bool {
+    use Kind::{AllHosts, Broadcast, LinkMulticast, Multicast};
+    locals.contains(address) == Some(true)
+        && !matches!(
+            kind(family, address),
+            AllHosts | LinkMulticast | Multicast | Broadcast
+        )
 }
 
 /// What `ip6_rcv_core` refuses (WALK.md 2).
@@ -299,6 +323,7 @@ fn type4(nature: Nature, types: AddressTypes) -> Result<bool, Fact> {
     let has = |one: AddressTypes| types.intersects(one);
     let local = match nature.kind {
         Kind::Loopback => Some(true),
+        Kind::LoopbackBroadcast => return Ok(has(AddressTypes::BROADCAST)),
         _ if nature.local == Some(true) => Some(true),
         Kind::Broadcast | Kind::Zero | Kind::ZeroNet => return Ok(has(AddressTypes::BROADCAST)),
         Kind::AllHosts | Kind::LinkMulticast | Kind::Multicast => {
@@ -358,6 +383,10 @@ pub(crate) fn limited_type_matches(
     if nature.kind == Kind::Loopback {
         nature.local = device.map(|d| d == Interface::lo());
         nature.kind = Kind::Unicast;
+    } else if nature.kind == Kind::LoopbackBroadcast {
+        if device != Some(Interface::lo()) {
+            (nature.local, nature.kind) = (Some(false), Kind::Unicast);
+        }
     } else if nature.local == Some(true) {
         let devices = node.local.iter().flat_map(|local| &local.devices);
         let holding: Vec<Interface> = devices

@@ -35,6 +35,9 @@ impl Asked<'_> {
             Test::DestinationIs(address, port) => {
                 h.destination == address && has(known::PORTS) && h.destination_port == port
             }
+            Test::SidesMeet(source, destination) => {
+                h.source & source == h.destination & destination
+            }
             Test::Protocol(p) => h.protocol == p,
             Test::PortProtocol => addresses::has_port_field(h.protocol),
             Test::HasPorts => has(known::PORTS),
@@ -66,7 +69,7 @@ impl Asked<'_> {
             Test::AddressType(of, types, limit_in, limit_out) => {
                 return self.address_type(of, types, limit_in, limit_out);
             }
-            Test::DestinationLocal => self.destination_local() == Some(true),
+            Test::ComesBack => self.comes_back(),
             Test::DestinationNotLocal => self.destination_local() == Some(false),
             Test::RefusedOnEntry => {
                 let by_lo = self.context.in_interface == Some(Interface::lo());
@@ -95,6 +98,15 @@ impl Asked<'_> {
         self.program.rules.locals.contains(self.header.destination)
     }
 
+    fn comes_back(&self) -> bool {
+        let program = self.program;
+        addresses::comes_back(
+            &program.rules.locals,
+            program.family,
+            self.header.destination,
+        )
+    }
+
     fn in_interface(&self, pattern: InterfacePattern) -> Result<bool, Fact> {
         match self.context.in_interface {
             Some(interface) => Ok(pattern.matches(interface)),
@@ -105,7 +117,7 @@ impl Asked<'_> {
     }
 
     fn out_interface(&self, pattern: InterfacePattern, sent: bool) -> Result<bool, Fact> {
-        if sent && self.destination_local() == Some(true) {
+        if sent && self.comes_back() {
             return Ok(pattern.matches(Interface::lo()));
         }
         if !pattern.prefix && pattern.name == Interface::lo() {

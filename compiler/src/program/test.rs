@@ -31,6 +31,8 @@ pub enum Test {
     DestinationRange(u128, u128),
     /// The destination is this address and port.
     DestinationIs(u128, u16),
+    /// `source & .0 == destination & .1`.
+    SidesMeet(u128, u128),
     /// The protocol.
     Protocol(u8),
     /// TCP, UDP, UDP-Lite, SCTP or DCCP.
@@ -59,8 +61,8 @@ pub enum Test {
     OutInterface(InterfacePattern, bool),
     /// `addrtype` of an address: types, `--limit-iface-in`, `--limit-iface-out`.
     AddressType(AddressOf, AddressTypes, bool, bool),
-    /// The destination is known to be this node's.
-    DestinationLocal,
+    /// What this node sends there comes back on `lo`.
+    ComesBack,
     /// The destination is known not to be this node's.
     DestinationNotLocal,
     /// IPv6's receive function refuses it before any table (WALK.md 2).

@@ -24,6 +24,8 @@ enum Found {
 
 /// ANYCAST, BLACKHOLE, UNREACHABLE, PROHIBIT, THROW, NAT, XRESOLVE: only routes tell.
 const OF_ROUTES: AddressTypes = AddressTypes(0xfd0 & !(1 << 5));
+/// The broadcast address of 127.0.0.1/8, which `lo` has.
+const LOOPBACK_BROADCAST: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 255, 255, 255));
 const UNSPEC: AddressTypes = AddressTypes(1);
 /// ANYCAST, UNREACHABLE, PROHIBIT: what an IPv6 lookup is made for, beside LOCAL.
 const OF_IPV6_LOOKUP: AddressTypes = AddressTypes(1 << 4 | 1 << 7 | 1 << 8);
@@ -113,8 +115,16 @@ fn find(walk: &Walk<'_>, address: Address, limit: Option<(Device, Fact)>) -> Fou
     if is_multicast(a) {
         return Found::Multicast;
     }
-    if matches!(a, IpAddr::V4(v4) if v4 == Ipv4Addr::BROADCAST || v4.octets()[0] == 0) {
+    if matches!(a, IpAddr::V4(v4) if v4 == Ipv4Addr::BROADCAST || v4.is_unspecified()) {
         return Found::Broadcast;
+    }
+    if a == LOOPBACK_BROADCAST {
+        let by_lo = |(device, _)| device == Device::Known(Interface::lo());
+        return if limit.is_none_or(by_lo) {
+            Found::Broadcast
+        } else {
+            Found::Unicast
+        };
     }
     match (walk.node.is_local(a), limit) {
         (Some(false), _) => Found::Unicast,

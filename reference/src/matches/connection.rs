@@ -4,8 +4,9 @@ use super::is_marked;
 use crate::Walk;
 use crate::state::{Address, State};
 use crate::truth::Truth;
-use kpclass_ruleset::decision::Fact;
+use kpclass_ruleset::decision::{Fact, Snat};
 use kpclass_ruleset::matches::{Conntrack, MarkTest};
+use kpclass_ruleset::packet::Packet;
 use kpclass_ruleset::value::{CtStates, PortRange, Prefix};
 use std::net::IpAddr;
 
@@ -29,55 +30,99 @@ pub(super) fn conntrack(walk: &Walk<'_>, state: &State<'_>, conntrack: &Conntrac
         return ctstate;
     }
     let packet = state.packet;
-    let (sport, dport) = match packet.ports {
-        Some((source, destination)) => (Some(source), Some(destination)),
-        None => (None, None),
-    };
+    let (sport, dport) = original_ports(packet);
     let protocol = conntrack
         .protocol
         .is_none_or(|(number, inverted)| (number == packet.protocol) != inverted);
     let original = protocol
         && address(conntrack.original_source, packet.source)
         && address(conntrack.original_destination, packet.destination)
-        && port(conntrack.original_source_port, sport)
-        && port(conntrack.original_destination_port, dport)
         && conntrack.original_direction != Some(false);
+    let ports = port(conntrack.original_source_port, sport)
+        .and(port(conntrack.original_destination_port, dport));
     let rest = conntrack
         .rest
         .map_or(Truth::True, |_| Truth::Unknown(Fact::Conntrack));
-    ctstate.and(Truth::of(original)).and(rest)
+    ctstate.and(Truth::of(original)).and(ports).and(rest)
 }
 
 fn address(option: Option<(Prefix, bool)>, original: IpAddr) -> bool {
     option.is_none_or(|(prefix, inverted)| prefix.contains(original) != inverted)
 }
 
-/// A packet without ports has none to match, inverted or not.
-fn port(option: Option<(PortRange, bool)>, original: Option<u16>) -> bool {
-    option.is_none_or(|(range, inverted)| {
-        original.is_some_and(|port| range.contains(port) != inverted)
-    })
+/// What a connection's tuple holds in the place of ports (`nf_ct_get_tuple`): of ICMP the id, which is not known, and type and code; of
+/// protocols without ports 0.
+fn original_ports(packet: &Packet) -> (Option<u16>, Option<u16>) {
+    match (packet.ports, packet.icmp) {
+        (Some((source, destination)), _) => (Some(source), Some(destination)),
+        (None, Some((kind, code))) => (None, Some(u16::from_be_bytes([kind, code]))),
+        (None, None) => (Some(0), Some(0)),
+    }
+}
+
+fn port(option: Option<(PortRange, bool)>, original: Option<u16>) -> Truth {
+    match (option, original) {
+        (None, _) => Truth::True,
+        (Some(_), None) => Truth::Unknown(Fact::Conntrack),
+        (Some((range, inverted)), Some(port)) => Truth::of(range.contains(port) != inverted),
+    }
 }
 
 /// `--ctstate`: the state's bit, DNAT, SNAT.
 fn states_of(walk: &Walk<'_>, state: &State<'_>, states: CtStates) -> Truth {
-    if states.contains(state.ctstate) {
+    if states.contains(state.ctstate()) {
         return Truth::True;
     }
     if !state.has_connection() {
         return Truth::False;
     }
-    if states.intersects(CtStates::SNAT) && state.snat.is_some() {
-        return Truth::True;
-    }
-    if states.intersects(CtStates::DNAT) {
+    let snat = if states.intersects(CtStates::SNAT) {
+        has_other_source(walk, state)
+    } else {
+        Truth::False
+    };
+    let dnat = if states.intersects(CtStates::DNAT) {
         is_redirected(walk, state)
     } else {
         Truth::False
+    };
+    match (snat, dnat) {
+        (Truth::True, _) | (_, Truth::True) => Truth::True,
+        (Truth::Unknown(_), _) => snat,
+        _ => dnat,
     }
 }
 
-/// Whether nat gave it another destination than it had, test `kernel::fact_8_…`.
+/// Whether nat gave it another source than it had: only then is the connection's status SNAT (`nf_nat_setup_info`).
+fn has_other_source(walk: &Walk<'_>, state: &State<'_>) -> Truth {
+    let Some((snat, _)) = state.snat else {
+        return Truth::False;
+    };
+    let (first, port) = (state.packet.source, state.packet.ports.map(|p| p.0));
+    match snat {
+        // By lo it takes an address of another device, which 127.0.0.0/8 is not.
+        Snat::Masquerade if first.is_loopback() || walk.node.is_local(first) == Some(false) => {
+            Truth::True
+        }
+        Snat::Masquerade => Truth::Unknown(Fact::LocalAddresses),
+        Snat::Netmap(address) => Truth::of(address != first),
+        Snat::To { addresses, ports } => {
+            let keeps_port =
+                ports.is_none_or(|(low, high)| port.is_none_or(|p| (low..=high).contains(&p)));
+            match addresses {
+                _ if !keeps_port => Truth::True,
+                None => Truth::False,
+                Some((low, high)) if low == high => Truth::of(low != first),
+                Some((low, high)) if (low..=high).contains(&first) => {
+                    Truth::Unknown(Fact::NatAddress)
+                }
+                Some(_) => Truth::True,
+            }
+        }
+    }
+}
+
+/// Whether nat gave it another destination than it had, corpus `dnat-to-itself-is-not-ctstate-dnat`.
 fn is_redirected(walk: &Walk<'_>, state: &State<'_>) -> Truth {
     let first = state.packet.destination;
     let other_port = state.ports.map(|p| p.1) != state.packet.ports.map(|p| p.1);

@@ -47,7 +47,7 @@ pub(crate) fn ask(walk: &Walk<'_>, state: &mut State<'_>, kind: &MatchKind) -> T
         MatchKind::Mark(test) => Truth::of(is_marked(state.mark, *test)),
         MatchKind::Connmark(test) => connection::connmark(state, *test),
         MatchKind::Conntrack(conntrack) => connection::conntrack(walk, state, conntrack),
-        MatchKind::State(states) => Truth::of(states.contains(state.ctstate)),
+        MatchKind::State(states) => Truth::of(states.contains(state.ctstate())),
         MatchKind::Addrtype(types) => addrtype::addrtype(walk, state, types),
         MatchKind::Set(set) => sets::set(walk, state, set),
         MatchKind::Mac(address) => mac(state, *address),
@@ -79,12 +79,14 @@ fn device(pattern: &InterfacePattern, device: Device, fact: Fact) -> Truth {
     }
 }
 
-/// The device that `-o` sees.
+/// The device that `-o` sees. At OUTPUT it is the first route's, whatever nat has made of the destination since.
 fn out_device(walk: &Walk<'_>, state: &mut State<'_>) -> Device {
-    if matches!(state.hook, Hook::Prerouting | Hook::Input) {
-        return Device::Known(Interface::none());
-    }
-    if walk.leaves_by_lo(state) {
+    let destination = match state.hook {
+        Hook::Prerouting | Hook::Input => return Device::Known(Interface::none()),
+        Hook::Output => Address::Known(state.packet.destination),
+        Hook::Forward | Hook::Postrouting => state.destination,
+    };
+    if walk.leaves_by_lo(state, destination) {
         Device::Known(Interface::lo())
     } else {
         Device::NotLo

@@ -1,8 +1,9 @@
 //! WALK.md 5: the numbers drawn, and exact probabilities.
 
-use crate::support::{all_outcomes, describe, nobody, outcomes, packet, rules};
+use crate::support::{all_outcomes, nobody, outcomes, packet, rules};
 use kpclass_reference::{Probability, Walk};
 use kpclass_ruleset::Ruleset;
+use kpclass_workload::corpus::describe;
 
 const PACKET: &str = "tcp 10.0.0.1:1 > 10.0.0.2:80";
 

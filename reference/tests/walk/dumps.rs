@@ -1,6 +1,5 @@
 //! Every dump at hand, asked about packets on the edges of its own rules: the three forms of the answer must agree.
 
-use crate::support::describe;
 use kpclass_reference::{Probability, Walk};
 use kpclass_ruleset::Hook;
 use kpclass_ruleset::Ruleset;
@@ -10,6 +9,7 @@ use kpclass_ruleset::node::NodeFacts;
 use kpclass_ruleset::packet::Packet;
 use kpclass_ruleset::readers::{Input, read};
 use kpclass_ruleset::value::{Family, address_number, number_address, protocol};
+use kpclass_workload::corpus::describe;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};

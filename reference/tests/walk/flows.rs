@@ -1,10 +1,11 @@
 //! Every flow of kube-proxy's own unit tests, in three spellings of the rules; each agrees with the kernel.
 
-use crate::support::{all_outcomes, describe, describe_nat, read_rules};
+use crate::support::{all_outcomes, read_rules};
 use kpclass_reference::Outcome;
 use kpclass_ruleset::Ruleset;
 use kpclass_ruleset::decision::{Disposition, Snat};
 use kpclass_ruleset::node::{LocalAddresses, NodeFacts};
+use kpclass_workload::corpus::{describe, nat};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -107,6 +108,6 @@ fn endpoint(outcome: &Outcome) -> String {
         _ => outcome
             .decision
             .dnat
-            .map_or(String::new(), |(nat, _)| describe_nat(nat)),
+            .map_or(String::new(), |(to, _)| nat(to)),
     }
 }

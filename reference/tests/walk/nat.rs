@@ -200,13 +200,3 @@ fn the_lo_leg_sees_the_rewritten_source() {
     );
     assert!(ask("MASQUERADE", "-m addrtype --src-type LOCAL").starts_with("drop"));
 }
-
-#[test]
-fn snat_answers_its_range() {
-    let rules =
-        rules("*nat\n-A POSTROUTING -p tcp -j SNAT --to-source 10.3.3.3-10.3.3.5:1000-2000");
-    assert_eq!(
-        ask(&rules, &nobody(), PACKET),
-        "forward snat=Some((10.3.3.3, 10.3.3.5)):Some((1000, 2000))"
-    );
-}

@@ -1,13 +1,12 @@
-//! Rulesets from text, packets from a line, decisions as a line.
+//! Rulesets from text, packets from a line.
 
 use kpclass_reference::{Outcome, Walk};
-use kpclass_ruleset::decision::{Decision, Disposition, Nat, Snat};
 use kpclass_ruleset::node::{LocalAddresses, NodeFacts};
 use kpclass_ruleset::packet::Packet;
 use kpclass_ruleset::readers::{Input, read};
 use kpclass_ruleset::spec;
-use kpclass_ruleset::{RuleId, Ruleset, TableId};
-use std::fmt::Write as _;
+use kpclass_ruleset::{Ruleset, TableId};
+use kpclass_workload::corpus::describe;
 
 /// The rules of an `iptables-save` text as it stands.
 pub(crate) fn read_rules(text: &str) -> Ruleset {
@@ -90,55 +89,4 @@ pub(crate) fn assumptions(rules: &Ruleset, node: &NodeFacts, spec: &str) -> Vec<
         .expect("no loops")
         .decide(&packet(spec, node), 0);
     traced.assumptions.iter().map(ToString::to_string).collect()
-}
-
-/// A decision in a line: `forward dnat=10.0.0.1:80 masquerade mark=0x1 marked-by KUBE-SVC 1`.
-pub(crate) fn describe(rules: &Ruleset, decision: &Decision) -> String {
-    let mut line = decision.disposition.name().to_string();
-    let place = |rule: RuleId| {
-        format!(
-            "{} {}",
-            rules.chain_name(rules.rule(rule).chain),
-            rules.rulenum(rule)
-        )
-    };
-    match decision.disposition {
-        Disposition::Reject(with) => write!(line, " {}", with.name()).unwrap(),
-        Disposition::Unknown(unknown) => {
-            let at = unknown.rule.map_or("routing".into(), place);
-            write!(line, " at {at}: {}", unknown.fact.describe(rules)).unwrap();
-        }
-        _ => {}
-    }
-    if let Some(rule) = decision.decided_by {
-        write!(line, " by {}", place(rule)).unwrap();
-    }
-    if let Some((nat, _)) = decision.dnat {
-        write!(line, " dnat={}", describe_nat(nat)).unwrap();
-    }
-    match decision.snat {
-        None => {}
-        Some((Snat::Masquerade, _)) => line.push_str(" masquerade"),
-        Some((Snat::To { addresses, ports }, _)) => {
-            write!(line, " snat={addresses:?}:{ports:?}").unwrap()
-        }
-        Some((Snat::Netmap(to), _)) => write!(line, " netmap={to}").unwrap(),
-    }
-    if decision.mark != 0 {
-        write!(line, " mark={:#x}", decision.mark).unwrap();
-    }
-    if let Some(rule) = decision.marked_by {
-        write!(line, " marked-by {}", place(rule)).unwrap();
-    }
-    line
-}
-
-/// `10.0.0.1:80`, `[fd00::1]:80`, `this-node:80`; without a port the address alone.
-pub(crate) fn describe_nat(nat: Nat) -> String {
-    match (nat.address, nat.port) {
-        (Some(address), Some(port)) => std::net::SocketAddr::new(address, port).to_string(),
-        (Some(address), None) => address.to_string(),
-        (None, Some(port)) => format!("this-node:{port}"),
-        (None, None) => "this-node".into(),
-    }
 }

@@ -31,7 +31,7 @@ pub(super) fn length(packet: &Packet, whole: bool) -> usize {
 pub(super) fn write(bytes: &mut [u8], packet: &Packet, tag: &Tag, whole: bool) {
     let ports = packet.ports.unwrap_or_default();
     match packet.protocol {
-        protocol::TCP => write_tcp(bytes, packet, ports, tag),
+        protocol::TCP => write_tcp(bytes, packet, ports, tag, whole),
         protocol::UDP => write_udp(bytes, packet, ports),
         protocol::SCTP => sctp::write(bytes, ports, whole),
         protocol::ICMP | protocol::ICMPV6 => icmp::write(bytes, packet, tag, whole),
@@ -44,13 +44,22 @@ pub(super) fn write(bytes: &mut [u8], packet: &Packet, tag: &Tag, whole: bool) {
     }
 }
 
-fn write_tcp(bytes: &mut [u8], packet: &Packet, (source, destination): (u16, u16), tag: &Tag) {
+fn write_tcp(
+    bytes: &mut [u8],
+    packet: &Packet,
+    (source, destination): (u16, u16),
+    tag: &Tag,
+    whole: bool,
+) {
     let Some(mut header) = MutableTcpPacket::new(bytes) else {
         return;
     };
     header.set_source(source);
     header.set_destination(destination);
     header.set_sequence(tag.sequence);
+    if whole {
+        header.set_acknowledgement(tag.sequence);
+    }
     header.set_data_offset(5);
     header.set_flags(packet.tcp_flags.unwrap_or(0));
     header.set_window(64_240);

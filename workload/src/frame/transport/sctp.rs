@@ -16,6 +16,9 @@ pub(super) fn write(bytes: &mut [u8], ports: (u16, u16), whole: bool) {
             1, 0, 0, INIT as u8, 0, 0, 0, 1, 0, 1, 0, 0, 0, 1, 0, 1, 0, 0, 0, 1,
         ];
         put(bytes, HEADER, &CHUNK);
+        // What fills the packet is the chunk's: conntrack refuses a second one.
+        let length = super::super::short(bytes.len().saturating_sub(HEADER));
+        put(bytes, HEADER + 2, &length.to_be_bytes());
     }
     let crc = crc32c(bytes).to_le_bytes();
     put(bytes, 8, &crc);

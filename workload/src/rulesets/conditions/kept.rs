@@ -132,17 +132,13 @@ impl Author<'_> {
             true => format!(" --hitcount {}", 1 + self.numbers.index(3)),
             false => String::new(),
         };
+        // A list has one mask, that of the rule which the kernel loaded first.
         let name = self.numbers.choose(["seen", "other"]);
-        let mask = match self.family() {
-            Family::V4 => {
-                self.numbers
-                    .choose(["255.255.255.255", "255.255.255.255", "255.255.0.0"])
-            }
-            Family::V6 => self.numbers.choose([
-                "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
-                "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
-                "ffff:ffff:ffff:ffff::",
-            ]),
+        let mask = match (self.family(), name) {
+            (Family::V4, "seen") => "255.255.255.255",
+            (Family::V4, _) => "255.255.0.0",
+            (Family::V6, "seen") => "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+            (Family::V6, _) => "ffff:ffff:ffff:ffff::",
         };
         let side = self.numbers.choose(["--rsource", "--rsource", "--rdest"]);
         format!("-m recent {not}{operation}{hits} --name {name} --mask {mask} {side}")

@@ -1,0 +1,165 @@
+//! `recent`: what a walk put into the lists (WALK.md 6). Entries are by address, and an address can be the packet's own, not known while
+//! compiling; where two entries could be one, the packet is asked first.
+
+use super::Machine;
+use super::ask::{Answer, UNKNOWN_LOCAL};
+use super::state::{Address, NONE, State};
+use crate::graph::{MaskedAddress, RecentAsk};
+use crate::program::test::Test;
+use kpclass_ruleset::StrId;
+use kpclass_ruleset::matches::RecentOperation;
+
+/// What a walk remembers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Memory {
+    /// Entries with their counts, no two of them one.
+    entries: Vec<(Key, u32)>,
+    /// What the packet was asked to tell entries apart.
+    told: Vec<(Test, bool)>,
+}
+
+/// What identifies an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Key {
+    list: StrId,
+    address: KeyAddress,
+}
+
+/// A masked address: the packet's own under a mask, or a known one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum KeyAddress {
+    Source(u128),
+    Destination(u128),
+    Known(u128),
+}
+
+/// Whether two entries are one.
+enum Same {
+    Known(bool),
+    Asked(Test),
+}
+
+impl Key {
+    /// `None`: an address of this node, not known which.
+    fn new(ask: RecentAsk, state: &State) -> Option<Self> {
+        let (address, original) = if ask.by_destination {
+            (state.destination, KeyAddress::Destination(ask.mask))
+        } else {
+            (state.source, KeyAddress::Source(ask.mask))
+        };
+        let address = match address {
+            Address::Original => original,
+            Address::Known(a) => KeyAddress::Known(a & ask.mask),
+            Address::SomeLocal => return None,
+        };
+        let list = ask.list;
+        Some(Self { list, address })
+    }
+
+    fn same(self, other: Self) -> Same {
+        if self.list != other.list {
+            return Same::Known(false);
+        }
+        use KeyAddress::{Destination, Known, Source};
+        let is = |value: u128, mask: u128| MaskedAddress {
+            address: value,
+            mask,
+        };
+        match (self.address, other.address) {
+            (a, b) if a == b => Same::Known(true),
+            (Known(_), Known(_)) => Same::Known(false),
+            (Known(a), Source(mask) | Destination(mask))
+            | (Source(mask) | Destination(mask), Known(a))
+                if a & !mask != 0 =>
+            {
+                Same::Known(false)
+            }
+            (Known(a), Source(mask)) | (Source(mask), Known(a)) => {
+                Same::Asked(Test::Source(is(a, mask)))
+            }
+            (Known(a), Destination(mask)) | (Destination(mask), Known(a)) => {
+                Same::Asked(Test::Destination(is(a, mask)))
+            }
+            // Equal under both masks: nothing where they differ.
+            (Source(a), Source(b)) => Same::Asked(Test::Source(is(0, a ^ b))),
+            (Destination(a), Destination(b)) => Same::Asked(Test::Destination(is(0, a ^ b))),
+            (Source(source), Destination(destination))
+            | (Destination(destination), Source(source)) => {
+                Same::Asked(Test::SidesMeet(source, destination))
+            }
+        }
+    }
+}
+
+impl Memory {
+    /// The entry of `key`, or what the packet must be asked to find it.
+    fn find(&self, key: Key) -> Result<Option<usize>, Test> {
+        for (at, (entry, _)) in self.entries.iter().enumerate() {
+            let same = match entry.same(key) {
+                Same::Known(same) => same,
+                Same::Asked(test) => match self.told.iter().find(|(told, _)| *told == test) {
+                    Some((_, answer)) => *answer,
+                    None => return Err(test),
+                },
+            };
+            if same {
+                return Ok(Some(at));
+            }
+        }
+        Ok(None)
+    }
+
+    fn with(&self, test: Test, answer: bool) -> Self {
+        let mut told = self.clone();
+        told.told.push((test, answer));
+        told
+    }
+}
+
+impl Machine<'_> {
+    /// Asks and changes a list. Only what this walk itself put into it is there.
+    pub(super) fn recent(&mut self, state: &mut State, ask: RecentAsk, inverted: bool) -> Answer {
+        let Some(key) = Key::new(ask, state) else {
+            return UNKNOWN_LOCAL;
+        };
+        let mut memory = match state.recent {
+            NONE => Memory::default(),
+            id => self.memories[id as usize].clone(),
+        };
+        let at = match memory.find(key) {
+            Ok(at) => at,
+            Err(test) => {
+                let [yes, no] = [true, false].map(|answer| self.memory(memory.with(test, answer)));
+                return Answer::First { test, yes, no };
+            }
+        };
+        let entries = &mut memory.entries;
+        let count = at.map_or(0, |at| entries[at].1);
+        let hit = match ask.operation {
+            RecentOperation::Set => true,
+            RecentOperation::Remove => at.is_some(),
+            RecentOperation::Check | RecentOperation::Update => {
+                at.is_some() && (ask.hitcount == 0 || count >= ask.hitcount)
+            }
+        };
+        match (ask.operation, at) {
+            (RecentOperation::Set, None) => entries.push((key, 1)),
+            (RecentOperation::Set, Some(at)) => entries[at].1 += 1,
+            (RecentOperation::Update, Some(at)) if hit != inverted => entries[at].1 += 1,
+            (RecentOperation::Remove, Some(at)) => {
+                entries.remove(at);
+            }
+            _ => return Answer::Known(hit),
+        }
+        state.recent = self.memory(memory);
+        Answer::Known(hit)
+    }
+
+    fn memory(&mut self, memory: Memory) -> u32 {
+        let known = self.memories.iter().position(|known| *known == memory);
+        known.unwrap_or_else(|| {
+            self.memories.push(memory);
+            self.memories.len() - 1
+        }) as u32
+    }
+}

@@ -1,0 +1,119 @@
+//! Batches of every length, and every number of workers, over a program that does not fit into a core's cache: only then do the
+//! packets of a batch step in turn.
+
+use crate::replayed::{Frames, SEED, report, verdicts};
+use kpclass_compiler::Config;
+use kpclass_engine::check::Check;
+use kpclass_engine::report::Dispositions;
+use kpclass_engine::{HookChoice, Rules, Settings};
+use kpclass_reference::Walk;
+use kpclass_ruleset::node::NodeFacts;
+use kpclass_ruleset::packet::Packet;
+use kpclass_ruleset::readers::{Input, read};
+use kpclass_ruleset::{Hook, RuleId, Ruleset};
+use kpclass_workload::edges::Edges;
+use std::fmt::Write as _;
+
+/// More than a batch holds, twice.
+const LONGEST: usize = 130;
+
+/// Programs above this size step in turn (`engine/src/worker.rs`).
+const CACHE: usize = 1 << 20;
+
+/// Services with three endpoints each, half of whose sources are masqueraded.
+fn services(count: usize) -> Ruleset {
+    let mut chains = String::new();
+    let mut rules = String::new();
+    for i in 0..count {
+        let vip = format!("10.96.{}.{}", i / 250, i % 250);
+        let _ = writeln!(chains, ":SVC{i} - [0:0]");
+        let _ = writeln!(
+            rules,
+            "-A PREROUTING -d {vip}/32 -p tcp -m tcp --dport 80 -j SVC{i}"
+        );
+        let _ = writeln!(
+            rules,
+            "-A SVC{i} -s 10.1.0.0/17 -j MARK --set-xmark 0x4000/0x4000"
+        );
+        for (k, chance) in ["0.33333333349", "0.50000000000", "1.00000000000"]
+            .iter()
+            .enumerate()
+        {
+            let to = format!("10.{}.{}.{}", 2 + k, i / 250, i % 250);
+            let _ = writeln!(
+                rules,
+                "-A SVC{i} -p tcp -m statistic --mode random --probability {chance} -j DNAT --to-destination {to}:8080"
+            );
+        }
+    }
+    let text = format!(
+        "*nat\n:PREROUTING ACCEPT [0:0]\n:POSTROUTING ACCEPT [0:0]\n{chains}{rules}\
+         -A POSTROUTING -m mark --mark 0x4000/0x4000 -j MASQUERADE\nCOMMIT\n\
+         *filter\n:FORWARD ACCEPT [0:0]\n-A FORWARD -d 10.2.0.0/24 -p tcp -j REJECT --reject-with tcp-reset\n\
+         -A FORWARD -d 10.3.0.7/32 -j DROP\nCOMMIT\n"
+    );
+    let rules = read(&[Input::new("services", text)]).expect("rules");
+    rules.v4.expect("rules of IPv4")
+}
+
+fn packets(ruleset: &Ruleset, count: usize) -> Vec<Packet> {
+    let mut edges = Edges::new(ruleset, &[], 3);
+    let rules = ruleset.rules().len() as u32;
+    let mut packets = Vec::new();
+    // A step that is prime to the number of rules goes through them out of order.
+    let mut rule = 0;
+    while packets.len() < count {
+        rule = (rule + 7919) % rules;
+        let of = edges.of_rule(RuleId(rule), 1);
+        packets.extend(
+            of.into_iter()
+                .filter(|p| p.hook == Hook::Prerouting && !p.fragment),
+        );
+    }
+    packets.truncate(count);
+    packets
+}
+
+fn frames(packets: &[Packet], walk: &Walk<'_>) -> Frames {
+    let mut frames = Frames::default();
+    for packet in packets {
+        frames.push(packet, walk, Hook::Prerouting, |read| read);
+    }
+    frames
+}
+
+fn settings(threads: usize) -> Settings {
+    Settings {
+        hook: HookChoice::Prerouting,
+        seed: SEED,
+        threads,
+        check: Check::Off,
+        ..Settings::default()
+    }
+}
+
+#[test]
+fn every_batch_length_and_number_of_workers() {
+    let (ruleset, node) = (services(2500), NodeFacts::default());
+    let rules = Rules::new(Some(&ruleset), None, &node, &Config::default()).expect("no loops");
+    let program = &rules.v4.as_ref().expect("rules of IPv4").program;
+    assert!(program.bytes() > CACHE, "{} bytes", program.bytes());
+    let walk = Walk::new(&ruleset, &node).expect("no loops");
+    let packets = packets(&ruleset, 40_000);
+    for length in 0..=LONGEST {
+        let frames = frames(&packets[length..2 * length], &walk);
+        let report = report(&rules, &settings(1), &frames);
+        frames.same_counts(&report, &format!("{length} frames"));
+    }
+    // Several chunks, so that all workers have some.
+    let many = frames(&packets, &walk);
+    for threads in [1, 2, 3, 8] {
+        let report = report(&rules, &settings(threads), &many);
+        many.same_counts(&report, &format!("{threads} workers"));
+        assert_ne!(report.dispositions, Dispositions::default());
+        let said = verdicts(&rules, &settings(threads), &many);
+        assert!(said == many.decisions, "{threads} workers");
+    }
+    let rewritten = many.decisions.iter().filter(|d| d.dnat.is_some()).count();
+    assert!(rewritten * 4 > packets.len(), "{rewritten} rewritten");
+}
