@@ -126,6 +126,49 @@ fn only_what_fails_is_kept_of_any_ruleset() {
     assert!(smallest >= 3);
 }
 
+/// Rules of one chain, matches of one rule, and what else is in the dump.
+#[test]
+fn rules_and_matches_that_do_not_matter_go() {
+    let others: String = (0..300)
+        .map(|i| format!("-A FORWARD -d 198.51.100.{}/32 -j ACCEPT\n", i % 200))
+        .collect();
+    let text = format!(
+        "*mangle\n:FORWARD DROP [0:0]\n:unused - [0:0]\n-A FORWARD -j ACCEPT\nCOMMIT\n*filter\n:FORWARD ACCEPT [0:0]\n{others}\
+         -A FORWARD -s 192.0.2.0/24 -p tcp -m comment --comment here -m tcp --dport 80 -g last\n{others}:last - [0:0]\n\
+         -A last -p tcp -m tcp --dport 80 -m mark --mark 0x0/0xff -j DROP\nCOMMIT\n"
+    );
+    let (from, to) = ("192.0.2.1".parse().unwrap(), "203.0.113.2".parse().unwrap());
+    let packet = Packet::new(Hook::Prerouting, 6, from, to, Some((40_000, 80)));
+    let node = NodeFacts::default();
+    let reduced = reduce(&text, &packet, &mut |ruleset, _, packet| {
+        let walk = Walk::new(ruleset, &node).unwrap();
+        let decided = walk.decide(packet, 0).decision.decided_by;
+        decided.is_some_and(|rule| ruleset.chain_name(ruleset.rule(rule).chain) == "last")
+    });
+    let wanted = "*filter\n:FORWARD ACCEPT [0:0]\n:last - [0:0]\n-A FORWARD -j last\n-A last -j DROP\nCOMMIT\n";
+    assert_eq!(reduced.text.split_once('\n').unwrap().1, wanted);
+}
+
+/// The kernel's tools refuse a module without its protocol, so the two go together.
+#[test]
+fn a_protocol_goes_with_its_module() {
+    let text = "*filter\n:FORWARD ACCEPT [0:0]\n\
+                -A FORWARD -p tcp -m mark --mark 0x5 -m tcp --dport 80 -j DROP\nCOMMIT\n";
+    let (from, to) = ("192.0.2.1".parse().unwrap(), "203.0.113.2".parse().unwrap());
+    let packet = Packet::new(Hook::Prerouting, 6, from, to, Some((40_000, 80)));
+    let reduced = reduce(text, &packet, &mut |_, text, _| {
+        let loads = text.contains("-m tcp") == text.contains("-p tcp");
+        loads && text.contains("--mark 0x5 ")
+    });
+    assert!(
+        reduced
+            .text
+            .contains("-A FORWARD -m mark --mark 0x5 -j DROP\n"),
+        "{}",
+        reduced.text
+    );
+}
+
 #[test]
 fn what_does_not_fail_or_read_is_left_alone() {
     let packet = Packet::new(

@@ -197,3 +197,23 @@ impl Draft {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kpclass_ruleset::readers::{Input, read};
+
+    #[test]
+    fn a_chain_takes_its_rules_and_the_jumps_to_it_along() {
+        let text = "*filter\n:FORWARD ACCEPT [0:0]\n:a - [0:0]\n:b - [0:0]\n-A FORWARD -j a\n\
+                    -A FORWARD -g b\n-A a -j ACCEPT\n-A b -j a\nCOMMIT\n";
+        let rules = read(&[Input::new("t", text)]).unwrap().v4.unwrap();
+        let mut draft = Draft::of(&rules);
+        assert_eq!((draft.tables(), draft.chains(), draft.rules()), (1, 3, 4));
+        draft.without_chain(1);
+        assert_eq!((draft.chains(), draft.rules()), (2, 1));
+        assert_eq!(draft.ruleset(Family::V4).rules().len(), 1);
+        draft.without_table(0);
+        assert_eq!((draft.tables(), draft.chains(), draft.rules()), (0, 0, 0));
+    }
+}
