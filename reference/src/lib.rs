@@ -3,15 +3,14 @@
 //! no short cut.
 //!
 //! # The walk in sentences
-//! Beside the tests that are named, `testdata/corpus` holds cases of each.
-//! 1. A packet takes the legs of its way in order: tables at hooks, routing between them (`traversal`; tests `traversal`, `routing`).
-//! 2. At a leg its table's built-in chain is walked, rule by rule, with a jump stack (`walk`; tests `chains`).
-//! 3. A rule's matches are asked in order, three-valued (`matches`; tests `headers`, `interfaces`, `addrtype`, `recent`, `sets`, `unknowns`).
-//! 4. A rule that matches does what its target does (`targets`; tests `nat`, `missing_chains`).
+//! 1. A packet takes the legs of its way in order: tables at hooks, routing between them (`traversal`; tests `traversal`, corpus `routing`).
+//! 2. At a leg its table's built-in chain is walked, rule by rule, with a jump stack (`walk`; tests and corpus `chains`).
+//! 3. A rule's matches are asked in order, three-valued (`matches`; corpus `headers`, `addrtype`, `memory`, `nat`).
+//! 4. A rule that matches does what its target does (`targets`; corpus `nat`, `marks`, `unknowns`).
 //! 5. A `statistic`, and the address of a nat range, is a draw: the walk goes on for a first part of the numbers drawn with a hit,
-//!    for the rest with a miss (`draw`; tests `draws`).
+//!    for the rest with a miss (`draw`; tests and corpus `draws`).
 //! 6. A rule of which it is not known whether it matches is followed both ways; where they differ, the decision is unknown
-//!    (`walk`; tests `unknowns`).
+//!    (`walk`; corpus `unknowns`).
 //! 7. The same walk answers for one number drawn ([`Walk::decide`]), for all of them ([`Walk::partition`]), and in exact
 //!    probabilities ([`Walk::outcomes`]).
 #![forbid(unsafe_code)]

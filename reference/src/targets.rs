@@ -79,7 +79,7 @@ impl Walk<'_> {
         None
     }
 
-    /// Sentence 3.3, test `chains::goto_leaves_no_place_to_return_to`.
+    /// Sentence 3.3, corpus `goto-returns-to-the-caller-of-the-chain-that-did-it`.
     fn goto(&self, state: &mut State<'_>, rule: RuleId, to: ChainId) -> Option<Stop> {
         state.record(Some(rule), Event::Goto(to));
         if !self.ruleset.chain(to).declared {
@@ -89,7 +89,7 @@ impl Walk<'_> {
         None
     }
 
-    /// Sentence 3.6, tests `missing_chains::…`.
+    /// Sentence 3.6, corpus `unknowns.toml`, tests `assumptions::…`.
     fn missing_chain(
         &self,
         state: &mut State<'_>,
@@ -184,7 +184,7 @@ impl Walk<'_> {
         None
     }
 
-    /// A draw for the next address of a range, or its choice (5.2), test `draws::nat_range_is_drawn_address_by_address`.
+    /// A draw for the next address of a range, or its choice (5.2), corpus `a-nat-range-is-drawn-address-by-address`.
     pub(crate) fn next_candidate(&self, state: &mut State<'_>) -> Option<Stop> {
         let Some(Pending::NatAddress {
             rule,
@@ -207,7 +207,7 @@ impl Walk<'_> {
         None
     }
 
-    /// `REDIRECT`'s address, tests `nat::redirect_…`; `None`: the device has none, and the packet is dropped.
+    /// `REDIRECT`'s address, corpus `redirect-…`; `None`: the device has none, and the packet is dropped.
     fn redirect_address(&self, state: &State<'_>) -> Option<Address> {
         let family = state.packet.family();
         if state.hook == Hook::Output {
@@ -340,7 +340,7 @@ fn is_port_drawn(state: &State<'_>, range: &NatRange) -> bool {
         && (range.random || range.random_fully)
 }
 
-/// The port after a DNAT (section 6), tests `nat::ports_…`.
+/// The port after a DNAT (section 6), corpus `a-port-range-…` and `a-shifted-port-range-…`.
 fn port_after(range: &NatRange, port: u16) -> u16 {
     let Some(ports) = range.ports else {
         return port;

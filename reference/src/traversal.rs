@@ -208,7 +208,7 @@ impl Walk<'_> {
         None
     }
 
-    /// Section 2, tests `routing::…`.
+    /// Section 2, corpus `routing.toml`.
     fn route(&self, state: &mut State<'_>) -> Routed {
         let Address::Known(destination) = state.destination else {
             return Routed::Local;
@@ -302,7 +302,7 @@ pub(crate) fn is_multicast(address: IpAddr) -> bool {
     address.is_multicast()
 }
 
-/// What `ip6_rcv_core` drops before any table (section 2, IPv6), test `routing::ipv6_is_checked_before_any_table`.
+/// What `ip6_rcv_core` drops before any table (section 2, IPv6), corpus `ipv6-drops-before-any-table`.
 fn receiver_drops(source: IpAddr, destination: IpAddr, by_lo: bool) -> bool {
     let (IpAddr::V6(s), IpAddr::V6(d)) = (source, destination) else {
         return false;

@@ -95,7 +95,7 @@ impl Walk<'_> {
         ways
     }
 
-    /// Sentence 4.1, tests `unknowns::…`.
+    /// Sentence 4.1, corpus `unknowns.toml`.
     fn follow_both<S: Share>(
         &self,
         mut state: State<'_>,
@@ -140,7 +140,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Sentences 3.1 and 3.3, tests `chains::…`.
+    /// Sentences 3.1 and 3.3, corpus `chains.toml`.
     fn next_rule(&self, state: &mut State<'_>) -> Option<Stop> {
         let frame = state.frame?;
         if frame.next >= frame.end {
@@ -225,7 +225,7 @@ impl crate::state::Asking {
     }
 }
 
-/// Sentence 4.3, test `unknowns::too_many`.
+/// Sentence 4.3, corpus `eleven-missing-facts-…`.
 fn fork(state: &mut State<'_>, rule: RuleId, fact: Fact) -> Asked {
     if state.forks == MAX_FORKS {
         return Asked::Stop(Stop::End(state.unknown(Some(rule), Fact::TooMany)));

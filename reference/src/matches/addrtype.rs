@@ -30,7 +30,7 @@ const UNSPEC: AddressTypes = AddressTypes(1);
 /// ANYCAST, UNREACHABLE, PROHIBIT: what an IPv6 lookup is made for, beside LOCAL.
 const OF_IPV6_LOOKUP: AddressTypes = AddressTypes(1 << 4 | 1 << 7 | 1 << 8);
 
-/// `-m addrtype`, tests `addrtype::…`.
+/// `-m addrtype`, corpus `addrtype.toml`.
 pub(super) fn addrtype(walk: &Walk<'_>, state: &mut State<'_>, types: &Addrtype) -> Truth {
     let limit = match (types.limit_in, types.limit_out) {
         (true, _) => Some((state.arrival, Fact::LocalAddresses)),

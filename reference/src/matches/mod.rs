@@ -67,7 +67,7 @@ fn inside(address: Address, prefix: &Prefix) -> Truth {
     }
 }
 
-/// Tests `interfaces::…`.
+/// Corpus `headers.toml`.
 fn device(pattern: &InterfacePattern, device: Device, fact: Fact) -> Truth {
     let any = pattern.prefix && pattern.name == Interface::none();
     let lo = !pattern.prefix && pattern.name == Interface::lo();
@@ -121,7 +121,7 @@ fn is_marked(mark: u32, test: MarkTest) -> bool {
     mark & test.mask == test.value
 }
 
-/// Test `headers::mac_is_never_seen_on_output`.
+/// Corpus `mac-is-false-of-what-this-node-sends-whatever-its-inversion`.
 fn mac(state: &State<'_>, address: [u8; 6]) -> Truth {
     if state.is_sent() || state.arrival == Device::Known(Interface::lo()) {
         return Truth::Void;
@@ -139,7 +139,7 @@ fn length(state: &State<'_>, range: PortRange) -> Truth {
     }
 }
 
-/// Test `headers::ttl_is_one_less_behind_routing`.
+/// Corpus `ttl-is-one-less-behind-routing`.
 fn ttl(state: &State<'_>, test: TtlTest) -> Truth {
     let Some(arrived) = state.packet.ttl.filter(|_| !state.ttl_rewritten) else {
         return Truth::Unknown(Fact::Ttl);

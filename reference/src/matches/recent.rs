@@ -8,7 +8,7 @@ use kpclass_ruleset::matches::{Recent, RecentOperation};
 use kpclass_ruleset::value::{Family, address_number, number_address};
 use std::net::IpAddr;
 
-/// Asks and changes a list, its inversion included (`recent_mt`), tests `recent::…`.
+/// Asks and changes a list, its inversion included (`recent_mt`), corpus `memory.toml`.
 pub(crate) fn recent(state: &mut State<'_>, recent: &Recent, inverted: bool) -> Truth {
     let address = if recent.by_destination {
         state.destination

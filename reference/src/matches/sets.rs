@@ -9,7 +9,7 @@ use kpclass_ruleset::matches::SetMatch;
 use kpclass_ruleset::node::ipset::{Dimension, Entry, IpSet, IpSets, Value};
 use kpclass_ruleset::value::{address_number, protocol};
 
-/// `-m set`, tests `sets::…`.
+/// `-m set`, corpus `memory.toml`.
 pub(super) fn set(walk: &Walk<'_>, state: &mut State<'_>, condition: &SetMatch) -> Truth {
     let unknown = Truth::Unknown(Fact::IpSet(condition.name));
     let name = walk.ruleset.text(condition.name);

@@ -49,22 +49,6 @@ fn hits_come_first() {
 }
 
 #[test]
-fn a_third_is_the_kernels_third() {
-    // 1/3 is kept as 715827883 of 2^31.
-    let said = outcomes(&balanced(3), &nobody(), PACKET);
-    let probabilities: Vec<&str> = said.iter().map(|(p, _)| p.as_str()).collect();
-    assert_eq!(
-        probabilities,
-        [
-            "715827883/2147483648",
-            "1431655765/4294967296",
-            "1431655765/4294967296"
-        ]
-    );
-    assert!(sum(&balanced(3), PACKET).is_one());
-}
-
-#[test]
 fn decide_agrees_with_partition_at_every_border() {
     let node = nobody();
     for endpoints in [1, 2, 3, 7, 50] {
@@ -117,44 +101,6 @@ fn probability_zero_never_one_always_inverted_swaps() {
         describe(&inverted, &pieces[0].decision),
         "forward",
         "the hits are the first quarter all the same"
-    );
-}
-
-#[test]
-fn nth_is_one_in_every() {
-    let rules = rules(
-        "*filter\n-A FORWARD -m statistic --mode nth --every 3 --packet 0 -j DROP\n-A FORWARD -m statistic --mode nth --every 2 --packet 0 -j REJECT --reject-with icmp-port-unreachable",
-    );
-    let said: Vec<String> = outcomes(&rules, &nobody(), PACKET)
-        .into_iter()
-        .map(|(p, _)| p)
-        .collect();
-    assert_eq!(said, ["1/3", "1/3", "1/3"]);
-}
-
-#[test]
-fn nat_range_is_drawn_address_by_address() {
-    let rules = rules("*nat\n-A PREROUTING -p tcp -j DNAT --to-destination 10.1.1.1-10.1.1.3:80");
-    let said = outcomes(&rules, &nobody(), PACKET);
-    let expected = ["10.1.1.1", "10.1.1.2", "10.1.1.3"]
-        .map(|a| ("1/3".to_string(), format!("forward dnat={a}:80")));
-    assert_eq!(said, expected);
-    let wide =
-        crate::support::rules("*nat\n-A PREROUTING -j DNAT --to-destination 10.1.1.1-10.1.1.17");
-    assert_eq!(
-        outcomes(&wide, &nobody(), PACKET)[0].1,
-        "unknown at PREROUTING 1: which address nat chooses"
-    );
-}
-
-#[test]
-fn outcomes_do_not_distinguish_rules() {
-    let rules = rules(
-        "*filter\n-A FORWARD -m statistic --mode random --probability 0.5 -j DROP\n-A FORWARD -j DROP",
-    );
-    assert_eq!(
-        outcomes(&rules, &nobody(), PACKET),
-        [("1/1".into(), "drop by FORWARD 1".into())]
     );
 }
 

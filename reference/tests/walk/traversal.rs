@@ -1,6 +1,6 @@
 //! WALK.md 1: the tables in order, and what later ones see of earlier ones.
 
-use crate::support::{ask, nobody, node, packet, rules};
+use crate::support::{node, packet, rules};
 use kpclass_reference::Walk;
 use kpclass_ruleset::TableId;
 
@@ -75,47 +75,4 @@ fn nat_is_asked_about_new_and_related_packets_only() {
         assert_eq!(path.contains("nat PREROUTING"), asked, "{ctstate}");
         assert_eq!(path.contains("nat POSTROUTING"), asked, "{ctstate}");
     }
-}
-
-#[test]
-fn a_drop_keeps_what_was_rewritten_by_then() {
-    let rules = rules(
-        "*nat\n-A PREROUTING -j DNAT --to-destination 10.1.1.1\n*mangle\n-A PREROUTING -j MARK --set-xmark 0x7/0xffffffff\n*filter\n-A FORWARD -d 10.1.1.1/32 -j DROP",
-    );
-    assert_eq!(
-        ask(&rules, &nobody(), "tcp 10.0.0.1:1000 > 10.0.0.2:80"),
-        "drop by FORWARD 1 dnat=10.1.1.1:80 mark=0x7 marked-by PREROUTING 1"
-    );
-}
-
-#[test]
-fn absent_tables_and_hooks_accept() {
-    let text = "*filter\n:INPUT DROP [0:0]\nCOMMIT\n";
-    let rules = crate::support::read_rules(text);
-    assert_eq!(
-        ask(&rules, &nobody(), "tcp 10.0.0.1:1000 > 10.0.0.2:80"),
-        "forward"
-    );
-}
-
-#[test]
-fn marks_of_the_lo_leg_count() {
-    let rules = rules("*mangle\n-A INPUT -i lo -j MARK --set-xmark 0x9/0xffffffff");
-    assert_eq!(
-        ask(
-            &rules,
-            &node(&["192.168.0.2"]),
-            "tcp 192.168.0.2:1000 > 192.168.0.2:80"
-        ),
-        "local mark=0x9 marked-by INPUT 1"
-    );
-}
-
-#[test]
-fn nat_targets_at_a_wrong_hook_are_unknown() {
-    let rules = rules("*mangle\n-A PREROUTING -j DNAT --to-destination 10.1.1.1");
-    assert_eq!(
-        ask(&rules, &nobody(), "tcp 10.0.0.1:1000 > 10.0.0.2:80"),
-        "unknown at PREROUTING 1: a nat target at a hook where the kernel refuses it"
-    );
 }
