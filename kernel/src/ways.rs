@@ -31,8 +31,13 @@ impl Ways {
         if packet.hook == Hook::Prerouting && packet.in_interface.is_none() {
             return false;
         }
-        let path = walk.decide(packet, 0).path;
-        if walk.decide(packet, u64::MAX).path != path {
+        let traced = walk.decide(packet, 0);
+        let path = &traced.path;
+        if walk.decide(packet, u64::MAX).path != *path {
+            return false;
+        }
+        // After a rewrite of the source by lo, rules that ask for it are open, and those that do nothing are passed over without a word.
+        if traced.decision.snat.is_some() && path.iter().any(|step| step.lo_leg) {
             return false;
         }
         let open = |event| matches!(event, Event::Immaterial(_) | Event::Unknown(_));
@@ -122,7 +127,7 @@ impl Counters {
         for (id, _) in ruleset.rules() {
             let ours = save::rule_text(ruleset, id);
             let theirs = self.0.get(&place(ruleset, id)).map(|(text, _)| text);
-            if theirs != Some(&ours) {
+            if theirs.is_none_or(|theirs| ranges_as_they_are(theirs) != ranges_as_they_are(&ours)) {
                 misread.push((ours, theirs.cloned()));
             }
         }
@@ -136,5 +141,59 @@ impl Counters {
     pub(crate) fn way(&self, ruleset: &Ruleset) -> Vec<RuleId> {
         let ids = ruleset.rules().map(|(id, _)| id);
         ids.filter(|id| self.of(ruleset, *id) > 0).collect()
+    }
+}
+
+/// The rule's text with what nf_tables cannot tell apart said in one way: all ports but those up to N, or from N on, are a range.
+fn ranges_as_they_are(rule: &str) -> String {
+    let mut words: Vec<String> = Vec::new();
+    for word in rule.split(' ') {
+        let [.., not, option] = &words[..] else {
+            words.push(word.to_string());
+            continue;
+        };
+        if not == "!" && matches!(option.as_str(), "--sport" | "--dport") {
+            if let Some(range) = rest_of_ports(word) {
+                let option = option.clone();
+                words.truncate(words.len() - 2);
+                words.extend([option, range]);
+                continue;
+            }
+        }
+        words.push(word.to_string());
+    }
+    words.join(" ")
+}
+
+fn rest_of_ports(range: &str) -> Option<String> {
+    let (first, last) = range.split_once(':')?;
+    match (first.parse().ok()?, last.parse().ok()?) {
+        (0, last) if last < u16::MAX => Some(format!("{}:65535", last + 1)),
+        (first, u16::MAX) if first > 0u16 => Some(format!("0:{}", first - 1)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ranges_as_they_are;
+
+    #[test]
+    fn all_ports_but_a_beginning_or_an_end_are_a_range() {
+        let said = |rule| ranges_as_they_are(rule);
+        let udp = "-A a -p udp -m udp";
+        assert_eq!(
+            said("-A a ! --dport 0:100 -j b"),
+            "-A a --dport 101:65535 -j b"
+        );
+        assert_eq!(said("-A a ! --sport 9:65535"), "-A a --sport 0:8");
+        for same in [
+            "! --dport 5:9",
+            "--dport 0:100",
+            "! --dport 0:65535",
+            "! --dport 7",
+        ] {
+            assert_eq!(said(&format!("{udp} {same}")), format!("{udp} {same}"));
+        }
     }
 }

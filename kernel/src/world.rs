@@ -225,7 +225,25 @@ impl World {
             writeln!(batch, "route replace {all} dev {OUT}").ok();
         }
         self.addresses = given.into_iter().map(|(_, address)| address).collect();
-        ip(&batch)
+        ip(&batch)?;
+        self.wait_for_routes()
+    }
+
+    /// The kernel makes an IPv6 address local a little after it was added.
+    fn wait_for_routes(&self) -> Result<(), KernelError> {
+        let local = ["-6", "route", "list", "table", "local", "type", "local"];
+        for _ in 0..500 {
+            let routes = run(Command::new("ip").args(local), None)?;
+            let has = |address: &IpAddr| {
+                let words = format!("local {address} ");
+                address.is_ipv4() || routes.lines().any(|line| line.starts_with(&words))
+            };
+            if self.addresses.iter().all(has) {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Err(KernelError::log("an address did not become local"))
     }
 
     /// Makes a device, unless it is there.

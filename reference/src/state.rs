@@ -127,6 +127,8 @@ pub(crate) struct State<'a> {
     pub(crate) mark: u32,
     pub(crate) connmark: u32,
     pub(crate) ctstate: CtState,
+    /// `NOTRACK` has been met.
+    pub(crate) is_untracked_by_rule: bool,
     pub(crate) arrival: Device,
     pub(crate) dnat: Option<(Nat, RuleId)>,
     pub(crate) snat: Option<(Snat, RuleId)>,
@@ -169,6 +171,7 @@ impl<'a> State<'a> {
             mark: packet.mark,
             connmark: 0,
             ctstate: packet.ctstate,
+            is_untracked_by_rule: false,
             arrival,
             dnat: None,
             snat: None,
@@ -205,7 +208,7 @@ impl<'a> State<'a> {
     /// What `--ctstate` sees: in raw conntrack has not looked at the packet yet, which is as if it were INVALID.
     pub(crate) fn ctstate(&self) -> CtState {
         let before_conntrack = self.table == TableId::Raw && !self.lo_leg;
-        if before_conntrack && self.ctstate != CtState::Untracked {
+        if before_conntrack && !self.is_untracked_by_rule {
             CtState::Invalid
         } else {
             self.ctstate

@@ -282,6 +282,7 @@ fn connmark(state: &mut State<'_>, operation: ConnmarkOp) {
 fn notrack(state: &mut State<'_>) {
     if state.table == TableId::Raw && !state.lo_leg {
         state.ctstate = kpclass_ruleset::value::CtState::Untracked;
+        state.is_untracked_by_rule = true;
     }
 }
 

@@ -59,7 +59,11 @@ fn holds(set: &IpSet, state: &State<'_>, out: Device, condition: &SetMatch) -> T
         return Truth::False;
     }
     let mut met: Vec<(&Entry, Truth)> = Vec::new();
+    let narrowest = narrowest_net(set, state, condition);
     for entry in &set.entries {
+        if narrowest.is_some_and(|narrowest| breadths(entry)[0] != narrowest) {
+            continue;
+        }
         let truth = is_entry(set, entry, state, out, condition);
         if !matches!(truth, Truth::False | Truth::Void) {
             met.push((entry, truth));
@@ -77,6 +81,23 @@ fn holds(set: &IpSet, state: &State<'_>, out: Device, condition: &SetMatch) -> T
         Some(unknown) if possible.iter().any(|(entry, _)| entry.nomatch == ends) => unknown,
         _ => Truth::of(ends),
     }
+}
+
+/// In a `hash:net,iface` the narrowest network that holds the address decides alone, whichever devices it is there with
+/// (`IP_SET_HASH_WITH_MULTI`): its breadth; `None` for another set, an address that is not known, or none that holds it.
+fn narrowest_net(set: &IpSet, state: &State<'_>, condition: &SetMatch) -> Option<u128> {
+    if set.dimensions != [Dimension::Net, Dimension::Iface] {
+        return None;
+    }
+    let destination = condition.destination[0];
+    let holding = set.entries.iter().filter(|entry| {
+        let net = entry.values.first();
+        net.is_some_and(|net| {
+            let out = Device::NotLo;
+            is_part(Dimension::Net, net, destination, state, out) == Truth::True
+        })
+    });
+    holding.map(|entry| breadths(entry)[0]).min()
 }
 
 /// How many addresses an entry's dimensions hold, less one: the smaller, the more specific.

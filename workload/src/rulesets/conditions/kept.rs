@@ -45,7 +45,12 @@ impl Author<'_> {
         }
         if full >= 6 {
             let address = self.numbers.choose(self.values.addresses);
+            // iptables 1.8.9 takes a mask with holes here for a whole address.
             let prefix = self.numbers.choose(self.values.prefixes);
+            let prefix = match prefix.to_string().split_once('/') {
+                Some((_, mask)) if mask.parse::<u8>().is_ok() => prefix.to_string(),
+                _ => address.to_string(),
+            };
             let port = self.port_range(false);
             let not = self.not();
             text.push_str(&match self.numbers.index(6) {
