@@ -16,7 +16,7 @@ use kpclass_workload::trace::trace;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Seeds that are tried where nobody says how many.
-const SEEDS: u64 = 4;
+const SEEDS: u64 = 16;
 
 /// Packets of a ruleset.
 const PACKETS: usize = 120;
