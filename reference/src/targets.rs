@@ -8,7 +8,7 @@ use crate::walk::Stop;
 use kpclass_ruleset::decision::{Disposition, Fact, MAX_NAT_CHOICES, Nat, Snat};
 use kpclass_ruleset::node::MissingChains;
 use kpclass_ruleset::target::{ConnmarkOp, Extension, MarkSet, NatRange, Target};
-use kpclass_ruleset::value::{Family, Prefix, address_number, number_address};
+use kpclass_ruleset::value::{CtState, Family, Prefix, address_number, number_address};
 use kpclass_ruleset::{ChainId, Hook, RuleId, TableId};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -280,8 +280,8 @@ fn connmark(state: &mut State<'_>, operation: ConnmarkOp) {
 
 /// Sentence 1.2, corpus `notrack-skips-nat`.
 fn notrack(state: &mut State<'_>) {
-    if state.table == TableId::Raw && !state.lo_leg {
-        state.ctstate = kpclass_ruleset::value::CtState::Untracked;
+    if state.table == TableId::Raw && (!state.lo_leg || state.ctstate == CtState::Invalid) {
+        state.ctstate = CtState::Untracked;
         state.is_untracked_by_rule = true;
     }
 }

@@ -1,13 +1,14 @@
-//! Packets for a generated ruleset that a kernel can be given, one by one: every field known, as the kernel will see it.
+//! Packets for a ruleset that a kernel can be given, one by one: every field known, as the kernel will see it.
 
 use crate::edges::Edges;
 use crate::frame::{Framer, Link, Origin};
 use crate::numbers::Numbers;
 use crate::rulesets::Generated;
+use kpclass_ruleset::node::NodeFacts;
 use kpclass_ruleset::packet::{Packet, tcp_flag};
 use kpclass_ruleset::target::Target;
-use kpclass_ruleset::value::{Family, protocol};
-use kpclass_ruleset::{Hook, RuleId};
+use kpclass_ruleset::value::{Family, Interface, protocol};
+use kpclass_ruleset::{Hook, RuleId, Ruleset};
 use std::net::IpAddr;
 
 /// The TTL and the source MAC of a packet for which no rule asks for another.
@@ -21,17 +22,44 @@ const LONGEST: u16 = 1400;
 ///
 /// Each arrives on one of the ruleset's devices, or is sent by the node, mostly with an address of its own. Its ctstate is that of the first
 /// packet of a connection, its length the one that [`Framer::whole`] gives it, its TTL at least 2, so that it can be forwarded; its mark may
-/// be set before any rule does. A later fragment is only among them where nothing turns connection tracking on.
+/// be set before any rule does.
 pub fn trace(generated: &Generated, n: usize, seed: u64) -> Vec<Packet> {
+    let on = Setting {
+        ruleset: &generated.ruleset,
+        node: &generated.node,
+        devices: &generated.devices,
+    };
+    on.trace(n, seed)
+}
+
+/// Where packets are to go: rules on a node.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting<'a> {
+    /// The rules.
+    pub ruleset: &'a Ruleset,
+    /// The node; addresses that are told with a device are those that it sends from.
+    pub node: &'a NodeFacts,
+    /// The devices that packets arrive on.
+    pub devices: &'a [Interface],
+}
+
+impl Setting<'_> {
+    /// As [`trace`], for any ruleset.
+    pub fn trace(&self, n: usize, seed: u64) -> Vec<Packet> {
+        make(*self, n, seed)
+    }
+}
+
+fn make(on: Setting<'_>, n: usize, seed: u64) -> Vec<Packet> {
     let mut trace = Trace {
-        generated,
-        edges: Edges::on_node(&generated.ruleset, &generated.node, seed),
+        on,
+        edges: Edges::on_node(on.ruleset, on.node, seed),
         numbers: Numbers::new(seed ^ 0x0074_7261_6365),
         framer: Framer::whole(Link::Raw),
-        locals: locals(generated),
-        endpoints: endpoints(generated),
+        locals: locals(on.node, on.ruleset.family()),
+        endpoints: endpoints(on.ruleset),
     };
-    let mut rules: Vec<RuleId> = generated.ruleset.rules().map(|(id, _)| id).collect();
+    let mut rules: Vec<RuleId> = on.ruleset.rules().map(|(id, _)| id).collect();
     let mut packets = Vec::with_capacity(n + 8);
     while packets.len() < n {
         trace.numbers.shuffle(&mut rules);
@@ -46,7 +74,7 @@ pub fn trace(generated: &Generated, n: usize, seed: u64) -> Vec<Packet> {
 }
 
 struct Trace<'a> {
-    generated: &'a Generated,
+    on: Setting<'a>,
     edges: Edges<'a>,
     numbers: Numbers,
     framer: Framer,
@@ -84,7 +112,7 @@ impl Trace<'_> {
     }
 
     fn trip(&mut self, packet: &mut Packet) {
-        let family = self.generated.recipe.family;
+        let family = self.on.ruleset.family();
         match self.numbers.index(9) {
             // An endpoint that reaches itself by its Service.
             0 => packet.source = self.endpoint(packet.source),
@@ -148,7 +176,7 @@ impl Trace<'_> {
                 }
             }
             _ => {
-                let devices = &self.generated.devices;
+                let devices = self.on.devices;
                 let there = packet.in_interface.filter(|d| devices.contains(d));
                 packet.in_interface = there.or_else(|| self.numbers.pick(devices).copied());
                 packet.source_mac = packet.source_mac.or(Some(SOURCE_MAC));
@@ -172,7 +200,6 @@ impl Trace<'_> {
             (Family::V6, 0 | 43 | 44 | 51 | 59 | 60 | 135 | 139 | 140) => protocol::UDP,
             (_, number) => number,
         };
-        packet.fragment &= !self.generated.recipe.with.conntrack;
         let whole = !packet.fragment;
         let of = |is: bool| is && whole;
         packet.ports = of(matches!(packet.protocol, 6 | 17 | 33 | 132 | 136))
@@ -196,16 +223,17 @@ fn echo(icmp: Option<(u8, u8)>, request: u8) -> (u8, u8) {
     }
 }
 
-fn locals(generated: &Generated) -> Vec<IpAddr> {
-    let local = generated.node.local.iter();
+fn locals(node: &NodeFacts, family: Family) -> Vec<IpAddr> {
+    let local = node.local.iter();
     local
         .flat_map(|local| local.devices.iter().map(|(_, address)| *address))
+        .filter(|address| Family::of(*address) == family)
         .collect()
 }
 
 /// The addresses that rules rewrite destinations to.
-fn endpoints(generated: &Generated) -> Vec<IpAddr> {
-    let rules = generated.ruleset.rules();
+fn endpoints(ruleset: &Ruleset) -> Vec<IpAddr> {
+    let rules = ruleset.rules();
     rules
         .filter_map(|(_, rule)| match &rule.target {
             Target::Dnat(range) => range.addresses.map(|(first, _)| first),
