@@ -31,8 +31,14 @@ pub fn fits(
     match decision.disposition {
         Disposition::Forward | Disposition::Out => passed(End::Left),
         Disposition::Local => passed(End::Delivered),
-        Disposition::Drop => gone() && seen.answer.is_none(),
-        Disposition::Reject(with) => gone() && fits_answer(packet, with, seen.answer),
+        Disposition::Drop => {
+            gone() && (seen.answer.is_none() || is_told_by_routing(packet, decision))
+        }
+        Disposition::Reject(with) => {
+            let no_way_back = has_no_way_back(packet, decision, is_local);
+            gone()
+                && (fits_answer(packet, with, seen.answer) || no_way_back && seen.answer.is_none())
+        }
         Disposition::Unknown(_) => true,
     }
 }
@@ -81,6 +87,24 @@ fn fits_source(
             address && port
         }
     }
+}
+
+/// Whether routing itself may have answered: of IPv6, that there is no route (`ip6_pkt_discard`).
+fn is_told_by_routing(packet: &Packet, decision: &Decision) -> bool {
+    packet.source.is_ipv6() && decision.decided_by.is_none()
+}
+
+/// Whether the answer would have to go from 127.0.0.0/8, which the packet was sent to, to another host that it pretended to be.
+fn has_no_way_back(
+    packet: &Packet,
+    decision: &Decision,
+    is_local: &dyn Fn(IpAddr) -> bool,
+) -> bool {
+    let to = decision
+        .dnat
+        .and_then(|(nat, _)| nat.address)
+        .unwrap_or(packet.destination);
+    packet.source.is_ipv4() && to.is_loopback() && !is_local(packet.source)
 }
 
 /// Whether an answer is what a REJECT gives. Some packets are never answered: a reset by a reset, an ICMP error by another, whatever comes from

@@ -1,5 +1,6 @@
 //! Which packets the judge can put to the kernel: not all that a matcher can be asked about can come to a hook so, or alone.
 
+use crate::backend::Backend;
 use crate::kernel::Kernel;
 use kpclass_ruleset::Hook;
 use kpclass_ruleset::packet::Packet;
@@ -10,6 +11,9 @@ use std::net::IpAddr;
 pub fn left_out(kernel: &Kernel, packet: &Packet) -> Option<&'static str> {
     if is_refused(kernel, packet) {
         return Some("from 127.0.0.0/8 to another host: no route, before there is a packet");
+    }
+    if packet.fragment && kernel.backend() == Backend::Nft {
+        return Some("iptables-nft 1.8.9 takes a later fragment's first bytes for ports");
     }
     if is_joined(kernel, packet) {
         return Some("a fragment that is joined with the others before rules see it");
@@ -28,7 +32,8 @@ fn is_refused(kernel: &Kernel, packet: &Packet) -> bool {
 /// own before INPUT (`ip_local_deliver`).
 fn is_joined(kernel: &Kernel, packet: &Packet) -> bool {
     let to = packet.destination;
-    packet.fragment && (kernel.is_conntrack_on() || kernel.is_local(to) || is_for_many(to))
+    let for_this_node = kernel.is_local(to) || is_for_many(to) || to.is_unspecified();
+    packet.fragment && (kernel.is_conntrack_on() || for_this_node)
 }
 
 fn left_out_always(packet: &Packet) -> Option<&'static str> {

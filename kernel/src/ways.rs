@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn all_ports_but_a_beginning_or_an_end_are_a_range() {
-        let said = |rule| ranges_as_they_are(rule);
+        let said = |rule: &str| ranges_as_they_are(rule);
         let udp = "-A a -p udp -m udp";
         assert_eq!(
             said("-A a ! --dport 0:100 -j b"),
