@@ -3,7 +3,7 @@
 use super::Machine;
 use super::state::{Address, Class, DSCP_REWRITTEN, Leg, Mark, SETS_CHANGED, State, TTL_REWRITTEN};
 use crate::graph::{Ask, MaskedAddress};
-use crate::program::test::{AddressOf, Test};
+use crate::program::test::{AddressOf, Limit, Test};
 use crate::program::{SetTest, addresses};
 use kpclass_ruleset::decision::Fact;
 use kpclass_ruleset::matches::{AddressTypes, PortSide};
@@ -104,10 +104,12 @@ impl Machine<'_> {
                 _ => Answer::Test(Test::DestinationPort(range)),
             },
             Ask::SourceType(types, limit_in, limit_out) => {
-                self.address_type(state, state.source, true, types, limit_in, limit_out)
+                let limit = self.limit(state, limit_in, limit_out);
+                self.address_type(state.source, AddressOf::Source, types, limit)
             }
             Ask::DestinationType(types, limit_in, limit_out) => {
-                self.address_type(state, state.destination, false, types, limit_in, limit_out)
+                let limit = self.limit(state, limit_in, limit_out);
+                self.address_type(state.destination, AddressOf::Destination, types, limit)
             }
             Ask::Chance(n, d) => Answer::Chance(n, d),
             Ask::Recent(id) => self.recent(state, self.graph.recents[id as usize], inverted),
@@ -176,30 +178,57 @@ impl Machine<'_> {
 
     fn address_type(
         &self,
-        state: &State,
         address: Address,
-        is_source: bool,
+        original: AddressOf,
         types: AddressTypes,
-        limit_in: bool,
-        limit_out: bool,
+        limit: Limit,
     ) -> Answer {
         let of = match address {
-            Address::Original if is_source => AddressOf::Source,
-            Address::Original => AddressOf::Destination,
-            Address::SomeLocal if limit_in || limit_out => return UNKNOWN_LOCAL,
-            Address::SomeLocal => return Answer::Known(types.intersects(AddressTypes::LOCAL)),
-            Address::Known(a) if limit_in || limit_out => AddressOf::Known(a),
-            Address::Known(a) => {
-                return match addresses::type_matches(self.locals, self.graph.family, a, types) {
-                    Ok(answer) => Answer::Known(answer),
-                    Err(fact) => Answer::Test(Test::Unknown(fact)),
-                };
+            Address::Original => original,
+            Address::Known(a) => AddressOf::Known(a),
+            Address::SomeLocal => {
+                let family = self.graph.family;
+                let answer = addresses::own_type_matches(family, types, limit != Limit::None);
+                return known(answer.map_err(|why| match why {
+                    Fact::LocalAddresses => limit.fact(),
+                    other => other,
+                }));
             }
         };
-        if matches!(state.leg, Leg::Send | Leg::Lo) && (limit_in || limit_out) {
-            return UNKNOWN_LOCAL;
+        match (of, limit) {
+            (AddressOf::Known(a), Limit::None) => known(addresses::type_matches(
+                self.locals,
+                self.graph.family,
+                a,
+                types,
+            )),
+            _ => Answer::Test(Test::AddressType(of, types, limit)),
         }
-        Answer::Test(Test::AddressType(of, types, limit_in, limit_out))
+    }
+
+    /// The device that `--limit-iface-in` or `-out` means here.
+    fn limit(&self, state: &State, limit_in: bool, limit_out: bool) -> Limit {
+        match (limit_in, limit_out) {
+            (false, false) => return Limit::None,
+            (true, _) => {
+                return match state.leg {
+                    Leg::Send => Limit::Known(Interface::none(), false),
+                    Leg::Lo => Limit::Known(Interface::lo(), false),
+                    _ => Limit::Arrival,
+                };
+            }
+            (false, true) => {}
+        }
+        let hook = state.place().map(|(_, hook)| hook);
+        if matches!(hook, Some(Hook::Prerouting | Hook::Input) | None) {
+            return Limit::Known(Interface::none(), true);
+        }
+        match state.destination {
+            _ if state.leg != Leg::Send => Limit::Departure,
+            Address::Original => Limit::Sent,
+            Address::Known(a) if !self.comes_back(a) => Limit::Departure,
+            Address::Known(_) | Address::SomeLocal => Limit::Known(Interface::lo(), true),
+        }
     }
 
     fn set(&mut self, state: &State, id: u32) -> Answer {
@@ -233,6 +262,14 @@ impl Machine<'_> {
             leg_out: matches!(hook, Hook::Prerouting | Hook::Input).then(Interface::none),
         };
         Answer::Test(Test::Set(self.set_test(test)))
+    }
+}
+
+/// An answer that no packet's field changes.
+fn known(answer: Result<bool, Fact>) -> Answer {
+    match answer {
+        Ok(answer) => Answer::Known(answer),
+        Err(fact) => Answer::Test(Test::Unknown(fact)),
     }
 }
 

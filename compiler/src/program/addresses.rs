@@ -307,6 +307,19 @@ pub(crate) fn type_matches(
     type_of_matches(family, nature, types)
 }
 
+/// The same of some address of this node, not known which; `limited`: nor known whether the device holds it.
+pub(crate) fn own_type_matches(
+    family: Family,
+    types: AddressTypes,
+    limited: bool,
+) -> Result<bool, Fact> {
+    let nature = Nature {
+        kind: Kind::Unicast,
+        local: (!limited).then_some(true),
+    };
+    type_of_matches(family, nature, types)
+}
+
 /// The same with what is known of whose it is.
 pub(crate) fn type_of_matches(
     family: Family,
@@ -323,9 +336,9 @@ fn type4(nature: Nature, types: AddressTypes) -> Result<bool, Fact> {
     let has = |one: AddressTypes| types.intersects(one);
     let local = match nature.kind {
         Kind::Loopback => Some(true),
-        Kind::LoopbackBroadcast => return Ok(has(AddressTypes::BROADCAST)),
-        _ if nature.local == Some(true) => Some(true),
-        Kind::Broadcast | Kind::Zero | Kind::ZeroNet => return Ok(has(AddressTypes::BROADCAST)),
+        Kind::Broadcast | Kind::LoopbackBroadcast | Kind::Zero | Kind::ZeroNet => {
+            return Ok(has(AddressTypes::BROADCAST));
+        }
         Kind::AllHosts | Kind::LinkMulticast | Kind::Multicast => {
             return Ok(has(AddressTypes::MULTICAST));
         }
@@ -358,7 +371,7 @@ fn type6(nature: Nature, types: AddressTypes) -> Result<bool, Fact> {
     {
         return Ok(false);
     }
-    let local = nature.kind == Kind::Loopback || nature.local == Some(true);
+    let local = nature.kind == Kind::Loopback || !multicast && nature.local == Some(true);
     let routed = types.0 & OTHERS_V6 != 0;
     match (has(AddressTypes::LOCAL), routed) {
         (false, false) => Ok(true),
@@ -369,7 +382,7 @@ fn type6(nature: Nature, types: AddressTypes) -> Result<bool, Fact> {
     }
 }
 
-/// `addrtype` with `--limit-iface-in` or `-out`: `device` is that of the limit, if known.
+/// `addrtype` with `--limit-iface-in` or `-out`: `device` is that of the limit, if known; `fact` is what is missing if not.
 pub(crate) fn limited_type_matches(
     locals: &Locals,
     node: &NodeFacts,
@@ -380,26 +393,35 @@ pub(crate) fn limited_type_matches(
     fact: Fact,
 ) -> Result<bool, Fact> {
     let mut nature = nature(locals, family, address);
+    let missing = match nature.local {
+        Some(true) => fact,
+        // Whose address it is comes before what holds it.
+        _ => Fact::LocalAddresses,
+    };
     if nature.kind == Kind::Loopback {
-        nature.local = device.map(|d| d == Interface::lo());
+        // A device that is not known is at least not lo.
+        nature.local = Some(device == Some(Interface::lo()));
         nature.kind = Kind::Unicast;
     } else if nature.kind == Kind::LoopbackBroadcast {
         if device != Some(Interface::lo()) {
             (nature.local, nature.kind) = (Some(false), Kind::Unicast);
         }
     } else if nature.local == Some(true) {
-        let devices = node.local.iter().flat_map(|local| &local.devices);
-        let holding: Vec<Interface> = devices
-            .filter(|(_, a)| kpclass_ruleset::value::address_number(*a) == address)
-            .map(|(d, _)| *d)
-            .collect();
-        nature.local = match device {
-            Some(device) if !holding.is_empty() => Some(holding.contains(&device)),
-            _ => None,
-        };
+        nature.local = device.and_then(|device| is_held(node, address, device));
     }
-    type_of_matches(family, nature, types).map_err(|missing| match missing {
-        Fact::LocalAddresses if device.is_none() => fact,
+    type_of_matches(family, nature, types).map_err(|why| match why {
+        Fact::LocalAddresses => missing,
         other => other,
     })
+}
+
+/// Whether a device holds an address of this node; `None`: not told.
+fn is_held(node: &NodeFacts, address: u128, device: Interface) -> Option<bool> {
+    let devices = node.local.iter().flat_map(|local| &local.devices);
+    let mut holding = devices
+        .filter(|(_, a)| address_number(*a) == address)
+        .map(|(holding, _)| *holding == device)
+        .peekable();
+    holding.peek()?;
+    Some(holding.any(|is_this| is_this))
 }

@@ -1,7 +1,7 @@
 //! A packet's answer to a test.
 
 use super::evaluate::Context;
-use super::test::{AddressOf, Test};
+use super::test::{AddressOf, Limit, Test};
 use super::{Program, SetTest, addresses, sets};
 use crate::header::{Header, known};
 use kpclass_ruleset::decision::Fact;
@@ -66,9 +66,7 @@ impl Asked<'_> {
             Test::Mark(mask, value) => self.context.mark & mask == value,
             Test::InInterface(pattern) => return self.in_interface(pattern),
             Test::OutInterface(pattern, sent) => return self.out_interface(pattern, sent),
-            Test::AddressType(of, types, limit_in, limit_out) => {
-                return self.address_type(of, types, limit_in, limit_out);
-            }
+            Test::AddressType(of, types, limit) => return self.address_type(of, types, limit),
             Test::ComesBack => self.comes_back(),
             Test::DestinationNotLocal => self.destination_local() == Some(false),
             Test::RefusedOnEntry => {
@@ -126,13 +124,7 @@ impl Asked<'_> {
         Err(Fact::OutInterface)
     }
 
-    fn address_type(
-        &self,
-        of: AddressOf,
-        types: AddressTypes,
-        limit_in: bool,
-        limit_out: bool,
-    ) -> Result<bool, Fact> {
+    fn address_type(&self, of: AddressOf, types: AddressTypes, limit: Limit) -> Result<bool, Fact> {
         let address = match of {
             AddressOf::Source => self.header.source,
             AddressOf::Destination => self.header.destination,
@@ -140,20 +132,14 @@ impl Asked<'_> {
         };
         let (rules, family) = (&self.program.rules, self.program.family);
         let (locals, node) = (&rules.locals, &rules.node);
-        if limit_in {
-            let device = self.context.in_interface;
-            let fact = Fact::LocalAddresses;
-            return addresses::limited_type_matches(
-                locals, node, family, address, types, device, fact,
-            );
-        }
-        if limit_out {
-            let fact = Fact::OutInterface;
-            return addresses::limited_type_matches(
-                locals, node, family, address, types, None, fact,
-            );
-        }
-        addresses::type_matches(locals, family, address, types)
+        let device = match limit {
+            Limit::None => return addresses::type_matches(locals, family, address, types),
+            Limit::Arrival => self.context.in_interface,
+            Limit::Known(device, _) => Some(device),
+            Limit::Departure => None,
+            Limit::Sent => self.comes_back().then(Interface::lo),
+        };
+        addresses::limited_type_matches(locals, node, family, address, types, device, limit.fact())
     }
 
     fn in_set(&self, at: u32) -> Result<bool, Fact> {

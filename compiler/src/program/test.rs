@@ -16,6 +16,31 @@ pub enum AddressOf {
     Known(u128),
 }
 
+/// The device that must hold an address for it to be LOCAL (`addrtype --limit-iface-in`, `-out`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Limit {
+    /// Any.
+    None,
+    /// The one it arrived on.
+    Arrival,
+    /// This one, or none at all, where the way tells it; whether it is asked about as the one it leaves by.
+    Known(Interface, bool),
+    /// The one it leaves by: not known, but not `lo`.
+    Departure,
+    /// The same of a packet that this node sends: `lo` where it comes back.
+    Sent,
+}
+
+impl Limit {
+    /// What is missing where the device is not known, or not what it holds.
+    pub(crate) fn fact(self) -> Fact {
+        match self {
+            Self::None | Self::Arrival | Self::Known(_, false) => Fact::LocalAddresses,
+            Self::Known(_, true) | Self::Departure | Self::Sent => Fact::OutInterface,
+        }
+    }
+}
+
 /// A test of the packet as it came; everything that a rule rewrote is folded away before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Test {
@@ -59,8 +84,8 @@ pub enum Test {
     InInterface(InterfacePattern),
     /// The departure device fits; sent by this node?
     OutInterface(InterfacePattern, bool),
-    /// `addrtype` of an address: types, `--limit-iface-in`, `--limit-iface-out`.
-    AddressType(AddressOf, AddressTypes, bool, bool),
+    /// `addrtype` of an address.
+    AddressType(AddressOf, AddressTypes, Limit),
     /// What this node sends there comes back on `lo`.
     ComesBack,
     /// The destination is known not to be this node's.
@@ -95,8 +120,8 @@ impl Test {
             | Self::Ttl(..)
             | Self::Dscp(_)
             | Self::Set(_) => true,
-            Self::AddressType(_, types, limit_in, limit_out) => {
-                !local_known || limit_in || limit_out || types.0 & !0b10_1110 != 0
+            Self::AddressType(_, types, limit) => {
+                !local_known || limit != Limit::None || types.0 & !0b10_1110 != 0
             }
             _ => false,
         }
