@@ -44,6 +44,9 @@ pub(crate) enum Verb {
     /// Write synthetic clusters, and captures that hit them
     #[command(long_about = help::GENERATE, after_long_help = help::GENERATE_EXAMPLES)]
     Generate(Generate),
+    /// Hold the rules' verdicts against a real kernel
+    #[command(long_about = help::VERIFY, after_long_help = help::VERIFY_EXAMPLES)]
+    Verify(Verify),
     /// Print completions for a shell
     #[command(after_long_help = help::COMPLETIONS_EXAMPLES)]
     Completions(Completions),
@@ -200,6 +203,49 @@ pub(crate) struct Services {
     /// Print one JSON record a Service
     #[arg(long)]
     pub json: bool,
+}
+
+/// `kpclass verify`.
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// Against this machine's kernel, in a network namespace of its own (needs root, or unprivileged user namespaces)
+    #[arg(long, required = true)]
+    pub kernel: bool,
+    #[command(flatten)]
+    pub rules: RulesArgs,
+    #[command(flatten)]
+    pub node: NodeArgs,
+    #[command(flatten)]
+    pub how: VerifyHow,
+}
+
+/// Which packets are judged, and how.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Verify")]
+pub(crate) struct VerifyHow {
+    /// A file with one packet a line; - is stdin
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "random")]
+    pub packets: Option<PathBuf>,
+    /// So many packets on the edges of the rules
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub random: u32,
+    /// The seed of those packets
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Which iptables loads the rules
+    #[arg(long, default_value = "both")]
+    pub backend: BackendChoice,
+    /// Print one JSON record a family and back end
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The kernel's own tables, or their nf_tables twin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BackendChoice {
+    Legacy,
+    Nft,
+    Both,
 }
 
 /// `kpclass dump`.

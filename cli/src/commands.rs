@@ -6,6 +6,7 @@ mod explain;
 mod man;
 mod replay;
 mod services;
+mod verify;
 
 use crate::Ending;
 use crate::args::Verb;
@@ -22,6 +23,7 @@ pub(crate) fn run(verb: Verb, output: &mut Output) -> Result<Ending, Trouble> {
         Verb::Dump(typed) => dump::run(&typed, output),
         Verb::Replay(typed) => replay::run(&typed, output),
         Verb::Services(typed) => services::run(&typed, output),
+        Verb::Verify(typed) => verify::run(&typed, output),
         Verb::Explain(typed) => explain::run(&typed, output),
     }
 }

@@ -56,6 +56,25 @@ Examples:
   sudo iptables -t nat -L -n -v | kpclass services --rules -
   kpclass services --rules live --json | jq -r .service";
 
+pub(crate) const VERIFY: &str = "\
+Hold the verdicts on a dump's rules against a real kernel: this machine's.
+
+The rules are loaded by iptables-restore into a network namespace made for it, with the node's addresses, sets and \
+devices; packets are put in front of PREROUTING and OUTPUT, and what the kernel does with each (where it goes, its \
+addresses, ports and mark behind nat, how it is rejected), the counters of every rule, and the rules that the kernel \
+prints back are compared with the reference walk, which is compared with the compiled program. Nothing outside the \
+namespace is touched. A disagreement is printed with both ways and the smallest rules that still show it; the exit \
+status is then 1.
+
+It needs iptables, iproute2, nftables, ipset, conntrack and nfacct, and a whole dump: a kernel refuses rules whose \
+chains were cut away, and matches that it was not built with.";
+
+pub(crate) const VERIFY_EXAMPLES: &str = "\
+Examples:
+  sudo kpclass verify --kernel --rules node.rules --local-addrs ip-addr.json
+  sudo kpclass verify --kernel --rules node.rules --packets questions.txt --backend nft
+  sudo kpclass verify --kernel --rules live --local-addrs live --random 100000 --seed 7 --json";
+
 pub(crate) const DUMP: &str = "\
 Print a stage of the compilation as text, one item a line: the rules as they were read (canonical iptables-save \
 text, which iptables-restore accepts), the graph of chains, the classes of destinations, the lookup program.";

@@ -8,3 +8,4 @@ pub(crate) mod reason;
 pub(crate) mod replay;
 pub(crate) mod services;
 pub(crate) mod verdicts;
+pub(crate) mod verify;

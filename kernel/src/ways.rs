@@ -152,13 +152,14 @@ fn ranges_as_they_are(rule: &str) -> String {
             words.push(word.to_string());
             continue;
         };
-        if not == "!" && matches!(option.as_str(), "--sport" | "--dport") {
-            if let Some(range) = rest_of_ports(word) {
-                let option = option.clone();
-                words.truncate(words.len() - 2);
-                words.extend([option, range]);
-                continue;
-            }
+        if not == "!"
+            && matches!(option.as_str(), "--sport" | "--dport")
+            && let Some(range) = rest_of_ports(word)
+        {
+            let option = option.clone();
+            words.truncate(words.len() - 2);
+            words.extend([option, range]);
+            continue;
         }
         words.push(word.to_string());
     }
