@@ -39,7 +39,12 @@ impl KernelError {
 
     /// Whether what lacks is the right to have a namespace of one's own.
     pub fn is_privilege(&self) -> bool {
-        matches!(self.0, Kind::Privilege { .. })
+        match &self.0 {
+            Kind::Privilege { .. } => true,
+            // Root in a user namespace of its own may still lack the right to /dev/net/tun.
+            Kind::Io { source, .. } => source.kind() == io::ErrorKind::PermissionDenied,
+            _ => false,
+        }
     }
 
     /// Whether a program is not installed.

@@ -88,10 +88,10 @@ pub(crate) fn text(record: &Record, family: Family, details: &str, palette: Pale
     text
 }
 
-/// A packet on which the program differs.
+/// A packet on which the program differs: the difference's own lines tell all.
 pub(crate) fn program_lines(differing: &Differing) -> String {
-    format!(
-        "  packet       {}\n  program      {}\n",
-        differing.packet, differing.seen
-    )
+    let lines = differing.seen.lines();
+    lines
+        .map(|line| format!("  {}\n", line.trim_start()))
+        .collect()
 }
