@@ -258,6 +258,8 @@ pub struct Graph {
 /// What some rule asks about; what none asks can be left out of keys and states.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Asked {
+    /// A ctstate of SNAT.
+    pub snat_state: bool,
     /// A draw outside nat PREROUTING and OUTPUT.
     pub late_draw: bool,
     /// The connection's original addresses or ports.

@@ -94,7 +94,7 @@ fn is_told_by_routing(packet: &Packet, decision: &Decision) -> bool {
     packet.source.is_ipv6() && decision.decided_by.is_none()
 }
 
-/// Whether the answer would have to go from 127.0.0.0/8, which the packet was sent to, to another host that it pretended to be.
+/// Whether the answer would have to go from 127.0.0.0/8, which the packet was sent to, to another host that it came from, or seems to.
 fn has_no_way_back(
     packet: &Packet,
     decision: &Decision,
@@ -104,7 +104,17 @@ fn has_no_way_back(
         .dnat
         .and_then(|(nat, _)| nat.address)
         .unwrap_or(packet.destination);
-    packet.source.is_ipv4() && to.is_loopback() && !is_local(packet.source)
+    let from = match decision.snat {
+        Some((
+            Snat::To {
+                addresses: Some((first, _)),
+                ..
+            },
+            _,
+        )) => first,
+        _ => packet.source,
+    };
+    packet.source.is_ipv4() && to.is_loopback() && !is_local(from)
 }
 
 /// Whether an answer is what a REJECT gives. Some packets are never answered: a reset by a reset, an ICMP error by another, whatever comes from
@@ -132,7 +142,7 @@ fn is_never_answered(packet: &Packet, with: RejectWith) -> bool {
         IpAddr::V6(a) => a.is_multicast() || a.is_unspecified() || a.is_unicast_link_local(),
     };
     let error = match (packet.source, packet.icmp) {
-        (IpAddr::V4(_), Some((kind, _))) => !matches!(kind, 0 | 8..=10 | 13..=18 | 42 | 43),
+        (IpAddr::V4(_), Some((kind, _))) => !matches!(kind, 0 | 8 | 13..=18),
         (IpAddr::V6(_), Some((kind, _))) => kind < 128 || kind == 137,
         (_, None) => false,
     };

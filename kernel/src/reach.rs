@@ -55,6 +55,11 @@ fn left_out_always(packet: &Packet) -> Option<&'static str> {
     if is_link_local(packet.destination) {
         return Some("a link-local destination: the routes of each device tell");
     }
+    if is_of_an_old_scope(packet.destination) {
+        return Some(
+            "a site-local or IPv4-compatible destination, which REDIRECT tells apart as nothing else does",
+        );
+    }
     if packet.protocol == protocol::DCCP {
         return Some("DCCP: recent kernels track it without ports, older ones with them");
     }
@@ -75,6 +80,16 @@ fn left_out_always(packet: &Packet) -> Option<&'static str> {
 fn is_for_many(address: IpAddr) -> bool {
     address.is_multicast()
         || matches!(address, IpAddr::V4(a) if a.is_broadcast() || a.octets() == [127, 255, 255, 255])
+}
+
+/// fec0::/10, groups of that scope, ::/96: gone from the standards, but still scopes of their own to `nf_nat_redirect_ipv6`.
+fn is_of_an_old_scope(address: IpAddr) -> bool {
+    let IpAddr::V6(address) = address else {
+        return false;
+    };
+    let segments = address.segments();
+    let compatible = segments[..6] == [0; 6] && !address.is_loopback() && !address.is_unspecified();
+    segments[0] & 0xffc0 == 0xfec0 || segments[0] & 0xff0f == 0xff05 || compatible
 }
 
 fn is_link_local(address: IpAddr) -> bool {

@@ -4,7 +4,7 @@ use crate::backend::Backend;
 use kpclass_ruleset::node::NodeFacts;
 use kpclass_ruleset::readers::{Input, ReadError, read};
 use kpclass_ruleset::value::{Family, Interface};
-use kpclass_ruleset::{Hook, Ruleset, TableId};
+use kpclass_ruleset::{Hook, Policy, Ruleset, TableId};
 use kpclass_workload::corpus::Case;
 use kpclass_workload::rulesets::Generated;
 use std::borrow::Cow;
@@ -47,29 +47,39 @@ impl Subject {
         })
     }
 
-    /// As a back end can be asked about it. iptables-nft 1.8.9 asks security INPUT behind nat INPUT (priority 150 for 50), where the kernel's own tables
-    /// ask it before: with rules in both, security is left away for it.
+    /// As a back end can be asked about it, without what iptables-nft 1.8.9 does otherwise than the kernel's own tables: it asks security INPUT behind nat INPUT
+    /// (priority 150 for 50), so that with both the security table is left away; and it loads `! --sport A ! --dport B` as "not both", so that such rules are.
     pub fn for_backend(&self, backend: Backend) -> Cow<'_, Self> {
-        let has = |table| {
+        let acts = |table| {
             let chain = self.ruleset.entry(table, Hook::Input);
-            chain.is_some_and(|chain| self.ruleset.chain_rules(chain).len() > 0)
+            chain.is_some_and(|chain| {
+                let drops = self.ruleset.chain(chain).policy == Policy::Drop;
+                drops || self.ruleset.chain_rules(chain).len() > 0
+            })
         };
-        if backend == Backend::Legacy || !has(TableId::Nat) || !has(TableId::Security) {
+        let security = acts(TableId::Nat) && acts(TableId::Security);
+        let neither = self.rules.lines().any(asks_for_neither_port);
+        if backend == Backend::Legacy || !(security || neither) {
             return Cow::Borrowed(self);
         }
-        match self.with_rules(without_security(&self.rules)) {
+        match self.with_rules(without(&self.rules, security)) {
             Ok(other) => Cow::Owned(other),
             Err(_) => Cow::Borrowed(self),
         }
     }
 }
 
-fn without_security(rules: &str) -> String {
+fn asks_for_neither_port(rule: &str) -> bool {
+    rule.contains("! --sport") && rule.contains("! --dport")
+}
+
+/// The rules without those that ask for neither port, and without the security table.
+fn without(rules: &str, security: bool) -> String {
     let mut kept = String::new();
     let mut inside = false;
     for line in rules.lines() {
-        inside |= line == "*security";
-        if !inside {
+        inside |= security && line == "*security";
+        if !inside && !asks_for_neither_port(line) {
             kept.push_str(line);
             kept.push('\n');
         }

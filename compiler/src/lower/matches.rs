@@ -168,11 +168,9 @@ impl Lowering<'_> {
             self.ask_connection(inverted, Ask::OriginalDestination(MaskedAddress::new(p)));
         }
         if let Some((range, inverted)) = c.original_source_port {
-            self.ask_connection(false, Ask::HasPorts);
             self.ask_connection(inverted, Ask::OriginalSourcePort(range));
         }
         if let Some((range, inverted)) = c.original_destination_port {
-            self.ask_connection(false, Ask::HasPorts);
             self.ask_connection(inverted, Ask::OriginalDestinationPort(range));
         }
         if c.rest.is_some() {

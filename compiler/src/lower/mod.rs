@@ -7,7 +7,7 @@ use crate::graph::{Ask, Asked, Condition, Graph, LoweredChain, LoweredRule, Op, 
 use kpclass_ruleset::matches::{MatchKind, RecentOperation, SetMatch};
 use kpclass_ruleset::node::NodeFacts;
 use kpclass_ruleset::target::Target;
-use kpclass_ruleset::value::PortRange;
+use kpclass_ruleset::value::{CtStates, PortRange};
 use kpclass_ruleset::{Chain, ChainId, Hook, Rule, Ruleset, TableId};
 
 /// The hooks (bits) whose nat chains are asked before the destination is settled.
@@ -261,7 +261,14 @@ fn note(graph: &Graph, ask: Ask, late: bool, asked: &mut Asked) {
     match ask {
         Ask::Chance(..) => asked.late_draw |= late,
         Ask::OriginalSource(_) | Ask::OriginalDestination(_) => asked.original = true,
-        Ask::OriginalDestinationPort(_) => asked.original = true,
+        Ask::OriginalDestinationPort(_) => {
+            asked.original = true;
+            asked.icmp = true;
+        }
+        Ask::CtState(states) if states.intersects(CtStates::SNAT) => {
+            asked.snat_state = true;
+            asked.source_port = true;
+        }
         Ask::OriginalSourcePort(_) => {
             asked.original = true;
             asked.source_port = true;

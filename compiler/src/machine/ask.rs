@@ -1,10 +1,12 @@
 //! A condition in a state: answered, or left to the packet.
 
 use super::Machine;
-use super::state::{Address, Class, DSCP_REWRITTEN, Leg, Mark, SETS_CHANGED, State, TTL_REWRITTEN};
+use super::state::{
+    Address, Class, DSCP_REWRITTEN, Leg, Mark, NOTRACKED, SETS_CHANGED, State, TTL_REWRITTEN,
+};
 use crate::graph::{Ask, MaskedAddress};
-use crate::program::test::{AddressOf, Limit, Test};
-use crate::program::{SetTest, addresses};
+use crate::program::test::{AddressOf, Limit, Rewrite, Test};
+use crate::program::{Leaves, SetTest, addresses};
 use kpclass_ruleset::decision::Fact;
 use kpclass_ruleset::matches::{AddressTypes, PortSide};
 use kpclass_ruleset::value::{CtState, CtStates, Interface, InterfacePattern, PortRange};
@@ -87,7 +89,7 @@ impl Machine<'_> {
             Ask::Icmp(_, kind, first, last) => Answer::Test(Test::Icmp(kind, first, last)),
             Ask::Mark(mask, value) => mark(state.mark, mask, value),
             Ask::Connmark(mask, value) => mark(state.connmark, mask, value),
-            Ask::CtState(states) => ctstate(state, states),
+            Ask::CtState(states) => ctstate(state, states, self.source_rewrite(state)),
             Ask::HasConnection => Answer::Known(has_connection(state)),
             Ask::OriginalSource(prefix) => Answer::Test(Test::Source(prefix)),
             Ask::OriginalDestination(prefix) => match state.class {
@@ -96,12 +98,15 @@ impl Machine<'_> {
                 }
                 _ => Answer::Test(Test::Destination(prefix)),
             },
-            Ask::OriginalSourcePort(range) => Answer::Test(Test::SourcePort(range)),
+            Ask::OriginalSourcePort(range) => match state.class {
+                Class::Exact { .. } | Class::Port { .. } => Answer::Test(Test::SourcePort(range)),
+                _ => Answer::Test(Test::TupleSourcePort(range)),
+            },
             Ask::OriginalDestinationPort(range) => match state.class {
                 Class::Exact { port, .. } | Class::Port { port, .. } => {
                     Answer::Known(range.contains(port))
                 }
-                _ => Answer::Test(Test::DestinationPort(range)),
+                _ => Answer::Test(Test::TupleDestinationPort(range)),
             },
             Ask::SourceType(types, limit_in, limit_out) => {
                 let limit = self.limit(state, limit_in, limit_out);
@@ -157,7 +162,7 @@ impl Machine<'_> {
             return Answer::Known(true);
         }
         let sent = state.leg == Leg::Send;
-        let local = match state.destination {
+        let local = match self.leaving(state, hook) {
             Address::Known(a) => self.comes_back(a),
             Address::SomeLocal => true,
             Address::Original if sent => return Answer::Test(Test::OutInterface(pattern, true)),
@@ -223,11 +228,36 @@ impl Machine<'_> {
         if matches!(hook, Some(Hook::Prerouting | Hook::Input) | None) {
             return Limit::Known(Interface::none(), true);
         }
-        match state.destination {
+        match self.leaving(state, hook) {
             _ if state.leg != Leg::Send => Limit::Departure,
             Address::Original => Limit::Sent,
             Address::Known(a) if !self.comes_back(a) => Limit::Departure,
             Address::Known(_) | Address::SomeLocal => Limit::Known(Interface::lo(), true),
+        }
+    }
+
+    /// The destination whose route `-o` is about: the present one, but at OUTPUT the first, which the packet itself tells where the class does not.
+    fn leaving(&self, state: &State, hook: Option<Hook>) -> Address {
+        match (hook, state.class) {
+            (
+                Some(Hook::Output),
+                Class::Exact { destination, .. } | Class::Portless { destination, .. },
+            ) => Address::Known(destination),
+            (Some(Hook::Output), _) => Address::Original,
+            _ => state.destination,
+        }
+    }
+
+    /// The device that the packet leaves by, as far as the way tells.
+    fn leg_out(&self, state: &State, hook: Hook) -> Leaves {
+        if matches!(hook, Hook::Prerouting | Hook::Input) {
+            return Leaves::By(Interface::none());
+        }
+        match self.leaving(state, Some(hook)) {
+            _ if state.leg != Leg::Send => Leaves::NotLo,
+            Address::Original => Leaves::AsItCame,
+            Address::Known(a) if !self.comes_back(a) => Leaves::NotLo,
+            Address::Known(_) | Address::SomeLocal => Leaves::By(Interface::lo()),
         }
     }
 
@@ -259,7 +289,7 @@ impl Machine<'_> {
                 Leg::Lo => Some(Interface::lo()),
                 _ => None,
             },
-            leg_out: matches!(hook, Hook::Prerouting | Hook::Input).then(Interface::none),
+            leg_out: self.leg_out(state, hook),
         };
         Answer::Test(Test::Set(self.set_test(test)))
     }
@@ -312,27 +342,38 @@ fn mark(present: Mark, mask: u32, value: u32) -> Answer {
     Answer::Test(Test::Mark(kept, (value ^ present.xor) & kept))
 }
 
-fn ctstate(state: &State, states: CtStates) -> Answer {
-    let snat = state.snat_done && states.intersects(CtStates::SNAT);
-    if states.contains(seen_ctstate(state)) || has_connection(state) && snat {
+fn ctstate(state: &State, states: CtStates, rewrite: Option<Rewrite>) -> Answer {
+    if states.contains(seen_ctstate(state)) {
         return Answer::Known(true);
     }
-    if !has_connection(state) || !states.intersects(CtStates::DNAT) {
+    if !has_connection(state) {
         return Answer::Known(false);
     }
-    state.dnat_changed.map_or(UNKNOWN_LOCAL, Answer::Known)
+    let dnat = match states.intersects(CtStates::DNAT) {
+        true => state.dnat_changed,
+        false => Some(false),
+    };
+    match (dnat, rewrite.filter(|_| states.intersects(CtStates::SNAT))) {
+        (Some(true), _) => Answer::Known(true),
+        (_, Some(rewrite)) => Answer::Test(Test::SourceChanged(rewrite, dnat.is_none())),
+        (Some(false), None) => Answer::Known(false),
+        (None, None) => UNKNOWN_LOCAL,
+    }
 }
 
 pub(super) fn has_connection(state: &State) -> bool {
     !matches!(seen_ctstate(state), CtState::Invalid | CtState::Untracked)
 }
 
-/// In raw conntrack has not seen the packet yet (WALK.md 6): as if it were INVALID.
+/// In raw conntrack has not seen the packet yet (WALK.md 6): as if it were INVALID, unless a NOTRACK was met.
 fn seen_ctstate(state: &State) -> CtState {
-    let in_raw = matches!(state.place(), Some((TableId::Raw, _))) && state.leg != Leg::Lo;
-    if in_raw && state.ctstate != CtState::Untracked {
+    if is_before_conntrack(state) && state.rewritten & NOTRACKED == 0 {
         CtState::Invalid
     } else {
         state.ctstate
     }
+}
+
+fn is_before_conntrack(state: &State) -> bool {
+    matches!(state.place(), Some((TableId::Raw, _))) && state.leg != Leg::Lo
 }

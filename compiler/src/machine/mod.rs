@@ -9,7 +9,7 @@ mod recent;
 pub(crate) use ops::POSITION;
 pub(crate) mod state;
 
-use crate::graph::Graph;
+use crate::graph::{Graph, MaskedAddress};
 use crate::index::Index;
 use crate::program::SetTest;
 use crate::program::addresses::Locals;
@@ -184,6 +184,7 @@ impl<'a> Machine<'a> {
                 dropped: state.on_leg(Leg::Dropped),
             }),
             Leg::Send => self.after_sending(state),
+            Leg::Return => self.receive_again(state),
             Leg::Local | Leg::Lo => end(Disposition::Local),
             Leg::Forward => end(Disposition::Forward),
             Leg::Out => end(Disposition::Out),
@@ -211,7 +212,7 @@ impl<'a> Machine<'a> {
 
     /// Out, or by lo and in again.
     fn after_sending(&self, state: &mut State) -> Option<Stop> {
-        let (lo, out) = (state.on_leg(Leg::Lo), state.on_leg(Leg::Out));
+        let (lo, out) = (state.on_leg(Leg::Return), state.on_leg(Leg::Out));
         let local = match state.destination {
             Address::Known(a) => self.comes_back(a),
             Address::SomeLocal => true,
@@ -230,6 +231,31 @@ impl<'a> Machine<'a> {
             }
         };
         *state = if local { lo } else { out };
+        None
+    }
+
+    /// What comes back by lo is received as what arrives is (WALK.md 2): of IPv6 a group's address as a source is refused.
+    fn receive_again(&self, state: &mut State) -> Option<Stop> {
+        let (lo, dropped) = (state.on_leg(Leg::Lo), state.on_leg(Leg::Dropped));
+        let groups = MaskedAddress {
+            address: 0xff << 120,
+            mask: 0xff << 120,
+        };
+        match state.source {
+            _ if self.graph.family == Family::V4 => *state = lo,
+            Address::Known(a) if groups.contains(a) => *state = dropped,
+            Address::Known(_) | Address::SomeLocal => *state = lo,
+            Address::Original => {
+                return Some(Stop::Test {
+                    test: Test::Source(groups),
+                    inverted: false,
+                    again: false,
+                    rule: RuleId(NONE),
+                    yes: dropped,
+                    no: lo,
+                });
+            }
+        }
         None
     }
 

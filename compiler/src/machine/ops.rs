@@ -2,13 +2,14 @@
 
 use super::ask::has_connection;
 use super::state::{
-    Address, Class, DSCP_REWRITTEN, Leg, Mark, NONE, SETS_CHANGED, State, TTL_REWRITTEN,
+    Address, Class, DSCP_REWRITTEN, IMPLIED, Leg, Mark, NONE, NOTRACKED, SETS_CHANGED, State,
+    TTL_REWRITTEN,
 };
 use super::{End, Machine, Stop, draw};
 use crate::graph::{MaskedAddress, Op};
 use crate::program::addresses;
 use crate::program::node::{Act, DnatAct};
-use crate::program::test::Test;
+use crate::program::test::{Rewrite, Test};
 use kpclass_ruleset::decision::{Disposition, Fact, MAX_NAT_CHOICES, Snat};
 use kpclass_ruleset::target::{ConnmarkOp, MarkSet, NatRange};
 use kpclass_ruleset::value::{
@@ -17,19 +18,27 @@ use kpclass_ruleset::value::{
 use kpclass_ruleset::{Hook, RuleId, TableId};
 
 /// [`State::choice`]: this address of the range is the one.
-const CHOSEN: u16 = 1 << 15;
+const CHOSEN: u32 = 1 << 15;
 /// The packet has ports.
-const WITH_PORTS: u16 = 1 << 14;
+const WITH_PORTS: u32 = 1 << 14;
 /// It has none.
-const WITHOUT_PORTS: u16 = 1 << 13;
+const WITHOUT_PORTS: u32 = 1 << 13;
 /// The rewrite changes address or port.
-const CHANGED: u16 = 1 << 12;
+const CHANGED: u32 = 1 << 12;
 /// It does not.
-const UNCHANGED: u16 = 1 << 11;
+const UNCHANGED: u32 = 1 << 11;
 /// Nobody can tell.
-const MAYBE_CHANGED: u16 = 1 << 10;
+const MAYBE_CHANGED: u32 = 1 << 10;
 /// The position in the range, or among the devices.
-pub(crate) const POSITION: u16 = (1 << 10) - 1;
+pub(crate) const POSITION: u32 = (1 << 10) - 1;
+/// The new destination has no route from where the packet comes from.
+const STRANDED: u32 = 1 << 16;
+/// It has.
+const ROUTED: u32 = 1 << 17;
+/// The destination is link-local.
+const ON_LINK: u32 = 1 << 18;
+/// It is not.
+const OFF_LINK: u32 = 1 << 19;
 
 /// `KUBE-MARK-MASQ`'s bit.
 const MASQ_BIT: u32 = 0x4000;
@@ -65,7 +74,7 @@ impl Machine<'_> {
             Op::NetmapSource(to) => {
                 acts.push(Act::NetmapSource(to, id));
                 state.source = Address::SomeLocal;
-                state.snat_done = true;
+                self.note_snat(state, state.rule);
                 self.leave_stage(state);
             }
             Op::KubePostrouting => return self.kube_postrouting(state, id, acts),
@@ -102,7 +111,10 @@ impl Machine<'_> {
             Op::Connmark(op) if has_connection(state) && self.graph.conntrack_on => {
                 connmark(state, op);
             }
-            Op::Notrack if state.leg != Leg::Lo => state.ctstate = CtState::Untracked,
+            Op::Notrack if takes_notrack(state) => {
+                state.ctstate = CtState::Untracked;
+                state.rewritten |= NOTRACKED;
+            }
             Op::RewriteTtl => state.rewritten |= TTL_REWRITTEN,
             Op::RewriteDscp => state.rewritten |= DSCP_REWRITTEN,
             Op::ChangeSets => state.rewritten |= SETS_CHANGED,
@@ -136,9 +148,28 @@ impl Machine<'_> {
         };
     }
 
+    /// Remembers the rewrite, if some rule may ask whether it changed anything.
+    fn note_snat(&self, state: &mut State, rule: u32) {
+        if self.graph.asked.snat_state {
+            state.snat = rule;
+        }
+    }
+
+    /// What it was.
+    pub(super) fn source_rewrite(&self, state: &State) -> Option<Rewrite> {
+        let rule = self.graph.rules.get(state.snat as usize);
+        match rule.map(|rule| rule.op) {
+            Some(Op::Snat(snat)) => Some(Rewrite::To(snat)),
+            Some(Op::NetmapSource(to)) => Some(Rewrite::Netmap(to)),
+            _ if state.snat == NONE => None,
+            // A body of KUBE-POSTROUTING.
+            _ => Some(Rewrite::To(Snat::Masquerade)),
+        }
+    }
+
     fn snat(&mut self, state: &mut State, id: RuleId, snat: Snat, acts: &mut Vec<Act>) {
         acts.push(Act::Snat(snat, id));
-        state.snat_done = true;
+        self.note_snat(state, state.rule);
         state.source = match snat {
             Snat::To {
                 addresses: Some((first, last)),
@@ -205,7 +236,7 @@ impl Machine<'_> {
                 },
                 state.mark,
             );
-            state.snat_done = true;
+            self.note_snat(state, IMPLIED);
             state.source = Address::SomeLocal;
             acts.push(Act::MasqueradeByMarker);
         }
@@ -247,14 +278,54 @@ impl Machine<'_> {
         range: NatRange,
         acts: &mut Vec<Act>,
     ) -> Option<Stop> {
-        let at = usize::from(state.choice & POSITION);
-        let to = match self.locals.devices().get(at) {
+        if state.choice & STRANDED != 0 && state.leg != Leg::Send {
+            return dropped(state, Some(id));
+        }
+        let at = (state.choice & POSITION) as usize;
+        let Some(on_link) = self.is_on_link(state) else {
+            return Some(ask(
+                state,
+                id,
+                Test::LinkLocalDestination,
+                [ON_LINK, OFF_LINK],
+            ));
+        };
+        let to = match self.locals.devices(on_link).get(at) {
             _ if state.leg == Leg::Send => Address::Known(addresses::loopback(self.graph.family)),
             Some((_, first)) if state.choice & CHOSEN != 0 => Address::Known(*first),
             Some((device, _)) => return Some(arrived_by(state, id, *device)),
+            None if self.locals.every_device_is_known && state.choice & CHOSEN == 0 => {
+                return Some(self.known_arrival(state, id));
+            }
             None => Address::SomeLocal,
         };
         self.rewrite_destination(state, id, to, range, acts)
+    }
+
+    /// Whether the destination is link-local, which only IPv6 minds; `None`: the packet tells.
+    fn is_on_link(&self, state: &State) -> Option<bool> {
+        match (state.destination, state.choice & (ON_LINK | OFF_LINK)) {
+            _ if self.graph.family == Family::V4 || state.leg == Leg::Send => Some(false),
+            (Address::Known(a), _) => Some(addresses::is_link_local(self.graph.family, a)),
+            (Address::SomeLocal, _) => Some(false),
+            (Address::Original, 0) => None,
+            (Address::Original, bits) => Some(bits == ON_LINK),
+        }
+    }
+
+    /// Stops at a redirect whose device is none of those with addresses: one that is known has none, and the packet is dropped.
+    fn known_arrival(&self, state: &State, id: RuleId) -> Stop {
+        let (mut dropped, mut unknown) = (*state, *state);
+        dropped.choice |= STRANDED;
+        unknown.choice |= CHOSEN;
+        Stop::Test {
+            test: Test::ArrivalKnown,
+            inverted: false,
+            again: false,
+            rule: id,
+            yes: dropped,
+            no: unknown,
+        }
     }
 
     fn netmap(
@@ -304,6 +375,13 @@ impl Machine<'_> {
             }
             Err(test) => return Some(ask(state, id, test, [UNCHANGED, CHANGED])),
         };
+        let stranded = match (
+            self.needs_route(state, to),
+            state.choice & (STRANDED | ROUTED),
+        ) {
+            (Some(test), 0) => return Some(ask(state, id, test, [STRANDED, ROUTED])),
+            (_, answer) => answer == STRANDED,
+        };
         let address = match to {
             Address::Known(a) => Some(number_address(self.graph.family, a)),
             Address::Original | Address::SomeLocal => None,
@@ -314,12 +392,39 @@ impl Machine<'_> {
             port: port.filter(|_| has_ports),
             rule: id,
         };
+        if stranded && self.locals.route_localnet.is_none() {
+            return unknown_route(state);
+        }
         acts.push(Act::Dnat(act));
+        if stranded {
+            return dropped(state, None);
+        }
         state.destination = to;
         state.destination_port = port;
         state.dnat_changed = changed;
         self.leave_stage(state);
         None
+    }
+
+    /// What tells whether the new destination of a packet of this node needs a route that it does not get, one to another host from 127.0.0.0/8
+    /// (WALK.md 1.5).
+    fn needs_route(&self, state: &State, to: Address) -> Option<Test> {
+        let Address::Known(to) = to else { return None };
+        let asks = state.leg == Leg::Send
+            && self.graph.family == Family::V4
+            && self.locals.route_localnet != Some(true)
+            && !self.comes_back(to);
+        match state.class {
+            _ if !asks => None,
+            Class::Exact { destination, .. } | Class::Portless { destination, .. } => {
+                let loopback = MaskedAddress {
+                    address: 127 << 24,
+                    mask: 0xff << 24,
+                };
+                (destination != to).then_some(Test::Source(loopback))
+            }
+            Class::Port { .. } | Class::Other => Some(Test::LeavesLoopback(to)),
+        }
     }
 
     /// Whether the rewrite changes anything, or the test that tells (true: nothing changes).
@@ -363,6 +468,12 @@ impl Machine<'_> {
     }
 }
 
+/// `NOTRACK` stands in raw; on the lo leg it takes only what has no connection.
+fn takes_notrack(state: &State) -> bool {
+    let in_raw = matches!(state.place(), Some((TableId::Raw, _)));
+    in_raw && (state.leg != Leg::Lo || state.ctstate == CtState::Invalid)
+}
+
 /// Whether the packet has ports, where the class or an earlier answer tells.
 fn has_ports(state: &State) -> Option<bool> {
     match state.class {
@@ -391,7 +502,7 @@ fn arrived_by(state: &State, rule: RuleId, device: Interface) -> Stop {
 }
 
 /// Stops at this rule to ask; the answer is noted in [`State::choice`].
-fn ask(state: &State, rule: RuleId, test: Test, notes: [u16; 2]) -> Stop {
+fn ask(state: &State, rule: RuleId, test: Test, notes: [u32; 2]) -> Stop {
     let (mut yes, mut no) = (*state, *state);
     yes.choice |= notes[0];
     no.choice |= notes[1];
@@ -423,6 +534,26 @@ fn unknown(state: &State, id: RuleId, fact: Fact) -> Option<Stop> {
     let disposition = Disposition::Unknown(kpclass_ruleset::decision::Unknown {
         rule: Some(id),
         fact,
+    });
+    Some(Stop::End(End {
+        disposition,
+        decided_by: None,
+        mark: state.mark,
+    }))
+}
+
+fn dropped(state: &State, decided_by: Option<RuleId>) -> Option<Stop> {
+    Some(Stop::End(End {
+        disposition: Disposition::Drop,
+        decided_by,
+        mark: state.mark,
+    }))
+}
+
+fn unknown_route(state: &State) -> Option<Stop> {
+    let disposition = Disposition::Unknown(kpclass_ruleset::decision::Unknown {
+        rule: None,
+        fact: Fact::RouteLocalnet,
     });
     Some(Stop::End(End {
         disposition,

@@ -8,6 +8,9 @@ use std::hash::{Hash, Hasher};
 /// No rule, chain, or stack.
 pub(crate) const NONE: u32 = u32::MAX;
 
+/// [`State::snat`]: no rule, but `KUBE-POSTROUTING`'s body where that is missing.
+pub(crate) const IMPLIED: u32 = u32::MAX - 1;
+
 /// The stretch of the way, each with its tables in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Leg {
@@ -21,7 +24,9 @@ pub(crate) enum Leg {
     Forward,
     /// From this node.
     Send,
-    /// From this node to this node, on its way back in.
+    /// From this node to this node, received anew.
+    Return,
+    /// On its way back in.
     Lo,
     /// Ended: left this node.
     Out,
@@ -35,7 +40,7 @@ impl Leg {
         use Hook::{Forward, Input, Output, Postrouting, Prerouting};
         use TableId::{Filter, Mangle, Nat, Raw, Security};
         match self {
-            Self::Enter | Self::Out | Self::Dropped => &[],
+            Self::Enter | Self::Return | Self::Out | Self::Dropped => &[],
             Self::Arrive => &[(Raw, Prerouting), (Mangle, Prerouting), (Nat, Prerouting)],
             Self::Local => &[
                 (Mangle, Input),
@@ -171,7 +176,7 @@ pub(crate) struct State {
     /// The next of its conditions.
     pub(crate) condition: u16,
     /// How far a nat target got: which address of a range is being chosen, and what was asked (bits in `ops.rs`).
-    pub(crate) choice: u16,
+    pub(crate) choice: u32,
     /// Where to go back to.
     pub(crate) stack: u32,
     /// The rule that jumped into the present `KUBE-MARK-…` chain.
@@ -188,11 +193,11 @@ pub(crate) struct State {
     pub(crate) ctstate: CtState,
     /// Whether the destination was rewritten to something else than it was; `None`: not known.
     pub(crate) dnat_changed: Option<bool>,
-    /// The source was rewritten.
-    pub(crate) snat_done: bool,
+    /// The rule that rewrote the source, by position; kept where a rule may ask whether it changed anything.
+    pub(crate) snat: u32,
     /// Some rule set the mark.
     pub(crate) marked: bool,
-    /// Bits: ttl, dscp, sets.
+    /// Bits: ttl, dscp, sets, tracking.
     pub(crate) rewritten: u8,
     /// The `recent` entries that this walk made.
     pub(crate) recent: u32,
@@ -224,6 +229,8 @@ pub(crate) const TTL_REWRITTEN: u8 = 1;
 pub(crate) const DSCP_REWRITTEN: u8 = 2;
 /// [`State::rewritten`]: the members of sets.
 pub(crate) const SETS_CHANGED: u8 = 4;
+/// [`State::rewritten`]: `NOTRACK` was met.
+pub(crate) const NOTRACKED: u8 = 8;
 
 /// All 2^64 numbers.
 pub(crate) const FULL_WIDTH: u128 = 1 << 64;
@@ -266,7 +273,7 @@ impl State {
             connmark: Mark::known(0),
             ctstate,
             dnat_changed: Some(false),
-            snat_done: false,
+            snat: NONE,
             marked: false,
             rewritten: 0,
             recent: NONE,

@@ -3,7 +3,7 @@
 use crate::machine::POSITION;
 use kpclass_ruleset::decision::Fact;
 use kpclass_ruleset::matches::AddressTypes;
-use kpclass_ruleset::node::NodeFacts;
+use kpclass_ruleset::node::{LocalAddresses, NodeFacts};
 use kpclass_ruleset::value::{Family, Interface, address_number, protocol};
 
 /// What routing sees in an address, apart from whose it is.
@@ -15,8 +15,6 @@ pub(crate) enum Kind {
     Loopback,
     /// 127.255.255.255, the broadcast address of `lo`.
     LoopbackBroadcast,
-    /// 0.0.0.0/8 but not 0.0.0.0.
-    ZeroNet,
     /// 0.0.0.0, ::.
     Zero,
     /// 255.255.255.255.
@@ -37,6 +35,12 @@ pub(crate) struct Locals {
     numbers: Option<Vec<u128>>,
     /// Each device with its first address.
     devices: Vec<(Interface, u128)>,
+    /// The same of link-local addresses.
+    link_local: Vec<(Interface, u128)>,
+    /// [`NodeFacts::route_localnet`].
+    pub(crate) route_localnet: Option<bool>,
+    /// A device that is not among them has no address.
+    pub(crate) every_device_is_known: bool,
 }
 
 /// Up to this many addresses are compared one by one.
@@ -50,17 +54,26 @@ impl Locals {
             numbers.sort_unstable();
             numbers
         });
-        let devices = first_addresses(node, family);
         Self {
             family,
             numbers,
-            devices,
+            devices: first_addresses(node, family, |_| true),
+            link_local: first_addresses(node, family, |a| is_link_local(family, a)),
+            route_localnet: node.route_localnet,
+            every_device_is_known: node
+                .local
+                .as_ref()
+                .is_some_and(LocalAddresses::knows_every_device),
         }
     }
 
     /// Each device with its first address, as far as a walk can count them.
-    pub(crate) fn devices(&self) -> &[(Interface, u128)] {
-        &self.devices
+    pub(crate) fn devices(&self, link_local: bool) -> &[(Interface, u128)] {
+        if link_local {
+            &self.link_local
+        } else {
+            &self.devices
+        }
     }
 
     /// [`NodeFacts::is_local`].
@@ -94,12 +107,15 @@ impl Locals {
     }
 }
 
-fn first_addresses(node: &NodeFacts, family: Family) -> Vec<(Interface, u128)> {
+fn first_addresses(
+    node: &NodeFacts,
+    family: Family,
+    usable: impl Fn(u128) -> bool,
+) -> Vec<(Interface, u128)> {
     let mut devices: Vec<(Interface, u128)> = Vec::new();
     for (device, address) in node.local.iter().flat_map(|local| &local.devices) {
-        let is_new =
-            devices.len() < usize::from(POSITION) && devices.iter().all(|(d, _)| d != device);
-        if is_new && Family::of(*address) == family {
+        let is_new = devices.len() < POSITION as usize && devices.iter().all(|(d, _)| d != device);
+        if is_new && Family::of(*address) == family && usable(address_number(*address)) {
             devices.push((*device, address_number(*address)));
         }
     }
@@ -124,7 +140,6 @@ pub(crate) fn kind(family: Family, address: u128) -> Kind {
 fn kind4(address: u32) -> Kind {
     match address.to_be_bytes() {
         [0, 0, 0, 0] => Kind::Zero,
-        [0, ..] => Kind::ZeroNet,
         [127, 255, 255, 255] => Kind::LoopbackBroadcast,
         [127, ..] => Kind::Loopback,
         [224, 0, 0, 1] => Kind::AllHosts,
@@ -237,9 +252,21 @@ fn route_any(
     }
     if d.local == Some(true) {
         Route::Local
+    } else if family == Family::V6 && stays_on_its_link(source) {
+        Route::Dropped
     } else {
         Route::Forward
     }
+}
+
+/// `::` and fe80::/10 are not forwarded (`ip6_forward`).
+fn stays_on_its_link(source: u128) -> bool {
+    source == 0 || source >> 118 == 0xfe80 >> 6
+}
+
+/// fe80::/10, or a group of that scope.
+pub(crate) fn is_link_local(family: Family, address: u128) -> bool {
+    family == Family::V6 && (address >> 118 == 0xfe80 >> 6 || address >> 112 & 0xff0f == 0xff02)
 }
 
 /// Sentences 1 and 3 to 5 of WALK.md 2.
@@ -252,14 +279,14 @@ fn route4(node: &NodeFacts, number: u8, s: Nature, d: Nature, by_lo: bool) -> Op
     if d.kind == Kind::Broadcast || s.kind == Kind::Zero && d.kind == Kind::Zero {
         return Some(Route::Local);
     }
-    if matches!(s.kind, Kind::Zero | Kind::ZeroNet) {
+    if s.kind == Kind::Zero {
         let allowed = matches!(d.kind, Kind::AllHosts | Kind::LinkMulticast)
             || multicast(d.kind) && number == IGMP;
         if !allowed {
             return Some(Route::Dropped);
         }
     }
-    if matches!(d.kind, Kind::Zero | Kind::ZeroNet) {
+    if d.kind == Kind::Zero {
         return Some(Route::Dropped);
     }
     let loopback = |kind| matches!(kind, Kind::Loopback | Kind::LoopbackBroadcast);
@@ -336,7 +363,7 @@ fn type4(nature: Nature, types: AddressTypes) -> Result<bool, Fact> {
     let has = |one: AddressTypes| types.intersects(one);
     let local = match nature.kind {
         Kind::Loopback => Some(true),
-        Kind::Broadcast | Kind::LoopbackBroadcast | Kind::Zero | Kind::ZeroNet => {
+        Kind::Broadcast | Kind::LoopbackBroadcast | Kind::Zero => {
             return Ok(has(AddressTypes::BROADCAST));
         }
         Kind::AllHosts | Kind::LinkMulticast | Kind::Multicast => {

@@ -1,12 +1,12 @@
 //! A packet's answer to a test.
 
 use super::evaluate::Context;
-use super::test::{AddressOf, Limit, Test};
+use super::test::{AddressOf, Limit, Rewrite, Test};
 use super::{Program, SetTest, addresses, sets};
 use crate::header::{Header, known};
-use kpclass_ruleset::decision::Fact;
+use kpclass_ruleset::decision::{Fact, Snat};
 use kpclass_ruleset::matches::{AddressTypes, PortSide};
-use kpclass_ruleset::value::{Interface, InterfacePattern};
+use kpclass_ruleset::value::{Family, Interface, InterfacePattern, address_number};
 
 /// A packet that is asked.
 pub(super) struct Asked<'p> {
@@ -44,6 +44,27 @@ impl Asked<'_> {
             Test::Fragment => has(known::FRAGMENT),
             Test::SourcePort(range) => has(known::PORTS) && range.contains(h.source_port),
             Test::DestinationPort(range) => has(known::PORTS) && range.contains(h.destination_port),
+            Test::TupleSourcePort(range) => match (has(known::PORTS), has(known::ICMP)) {
+                (true, _) => range.contains(h.source_port),
+                (false, true) => return Err(Fact::Conntrack),
+                (false, false) => range.contains(0),
+            },
+            Test::TupleDestinationPort(range) => match (has(known::PORTS), has(known::ICMP)) {
+                (true, _) => range.contains(h.destination_port),
+                (false, true) => range.contains(u16::from_be_bytes([h.icmp_type, h.icmp_code])),
+                (false, false) => range.contains(0),
+            },
+            Test::SourceChanged(rewrite, else_unknown) => {
+                return match self.source_changed(rewrite) {
+                    Ok(false) if else_unknown => Err(Fact::LocalAddresses),
+                    answer => answer,
+                };
+            }
+            Test::LeavesLoopback(to) => h.source >> 24 == 127 && h.destination != to,
+            Test::LinkLocalDestination => {
+                addresses::is_link_local(self.program.family, h.destination)
+            }
+            Test::ArrivalKnown => self.context.in_interface.is_some(),
             Test::PortList(side, list) => {
                 let ports = &self.program.rules.graph.port_lists[list.0 as usize];
                 has(known::PORTS)
@@ -94,6 +115,36 @@ impl Asked<'_> {
 
     fn destination_local(&self) -> Option<bool> {
         self.program.rules.locals.contains(self.header.destination)
+    }
+
+    /// Whether nat gave the source another address or port than it had (WALK.md 6, conntrack).
+    fn source_changed(&self, rewrite: Rewrite) -> Result<bool, Fact> {
+        let (h, program) = (self.header, self.program);
+        let (addresses, ports) = match rewrite {
+            Rewrite::Netmap(to) => return Ok(!to.contains(h.source)),
+            Rewrite::To(Snat::Netmap(to)) => return Ok(address_number(to) != h.source),
+            Rewrite::To(Snat::Masquerade) => {
+                let loopback = program.family == Family::V4 && h.source >> 24 == 127
+                    || program.family == Family::V6 && h.source == 1;
+                let foreign = program.rules.locals.contains(h.source) == Some(false);
+                return match loopback || foreign {
+                    true => Ok(true),
+                    false => Err(Fact::LocalAddresses),
+                };
+            }
+            Rewrite::To(Snat::To { addresses, ports }) => (addresses, ports),
+        };
+        let has_ports = h.known & known::PORTS != 0;
+        if ports.is_some_and(|(first, last)| has_ports && !(first..=last).contains(&h.source_port))
+        {
+            return Ok(true);
+        }
+        match addresses.map(|(first, last)| (address_number(first), address_number(last))) {
+            None => Ok(false),
+            Some((first, last)) if first == last => Ok(first != h.source),
+            Some((first, last)) if (first..=last).contains(&h.source) => Err(Fact::NatAddress),
+            Some(_) => Ok(true),
+        }
     }
 
     fn comes_back(&self) -> bool {

@@ -41,8 +41,19 @@ pub(crate) struct SetTest {
     pub(crate) mark: Mark,
     /// The in-interface, where the way tells it.
     pub(crate) leg_in: Option<Interface>,
-    /// The out-interface, where the way tells it.
-    pub(crate) leg_out: Option<Interface>,
+    /// The out-interface.
+    pub(crate) leg_out: Leaves,
+}
+
+/// By which device a packet leaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leaves {
+    /// This one, or none at all.
+    By(Interface),
+    /// Not known, but not `lo`.
+    NotLo,
+    /// `lo` where the destination that it came with comes back, else not `lo`.
+    AsItCame,
 }
 
 /// Ruleset and node facts, compiled. Immutable; shared by all workers.

@@ -1,11 +1,11 @@
 //! Membership of ipsets (WALK.md 6, set).
 
 use super::evaluate::Context;
-use super::{Program, SetTest, addresses};
+use super::{Leaves, Program, SetTest, addresses};
 use crate::header::{Header, known};
 use kpclass_ruleset::decision::Fact;
 use kpclass_ruleset::node::ipset::{Dimension, Entry, IpSet, Value};
-use kpclass_ruleset::value::{address_number, protocol};
+use kpclass_ruleset::value::{Interface, address_number, protocol};
 use std::net::IpAddr;
 
 /// What one dimension of the packet is.
@@ -27,6 +27,16 @@ pub(super) fn contains(
     let sets = program.rules.node.ipsets.as_ref().ok_or(missing)?;
     let name = &program.rules.graph.set_names[test.id as usize];
     let set = sets.get(name.as_str()).ok_or(missing)?;
+    let mut test = *test;
+    if test.leg_out == Leaves::AsItCame {
+        let comes_back =
+            addresses::comes_back(&program.rules.locals, program.family, header.destination);
+        test.leg_out = match comes_back {
+            true => Leaves::By(Interface::lo()),
+            false => Leaves::NotLo,
+        };
+    }
+    let test = &test;
     if set.dimensions.is_empty() {
         let mut doubt = None;
         for member in &set.members {
@@ -51,7 +61,11 @@ fn in_one(set: &IpSet, test: &SetTest, header: &Header, context: &Context) -> Re
         return Ok(false);
     }
     let mut candidates: Vec<(Vec<u128>, bool, Result<(), Fact>)> = Vec::new();
+    let narrowest = narrowest_net(set, test, header);
     for entry in &set.entries {
+        if narrowest.is_some_and(|narrowest| sizes(entry)[0] != narrowest) {
+            continue;
+        }
         match holds(set, entry, test, header, context) {
             Ok(false) => {}
             Ok(true) => candidates.push((sizes(entry), !entry.nomatch, Ok(()))),
@@ -77,6 +91,26 @@ fn in_one(set: &IpSet, test: &SetTest, header: &Header, context: &Context) -> Re
         Some(true) => Err(first_doubt.unwrap_or(Fact::IpSet(test.ask.name))),
         _ => Ok(false),
     }
+}
+
+/// Of a `hash:net,iface` the size of the narrowest network that holds the address, whatever its device: no other is asked.
+fn narrowest_net(set: &IpSet, test: &SetTest, header: &Header) -> Option<u128> {
+    if set.dimensions != [Dimension::Net, Dimension::Iface] {
+        return None;
+    }
+    let is_source = !test.ask.destination[0];
+    let address = element(test, header, is_source).address;
+    let holding = set
+        .entries
+        .iter()
+        .filter(|entry| match entry.values.first() {
+            Some(Value::Addresses(first, last)) => {
+                same_family(*first, header)
+                    && (address_number(*first)..=address_number(*last)).contains(&address)
+            }
+            _ => false,
+        });
+    holding.map(|entry| sizes(entry)[0]).min()
 }
 
 /// How many addresses each dimension of an entry spans, for "most specific".
@@ -165,16 +199,18 @@ fn dimension_holds(
             header.source_mac == *mac
         }
         (Dimension::Iface, Value::Iface(name)) => {
-            let device = if element.is_source {
-                element
-                    .test
-                    .leg_in
-                    .or(context.in_interface)
-                    .ok_or(Fact::InInterface)?
-            } else {
-                element.test.leg_out.ok_or(Fact::OutInterface)?
+            let known = match (element.is_source, element.test.leg_out) {
+                (true, _) => element.test.leg_in.or(context.in_interface),
+                (false, Leaves::By(device)) => Some(device),
+                (false, Leaves::NotLo | Leaves::AsItCame) => None,
             };
-            device.name() == name
+            match known {
+                Some(device) => device.name() == name,
+                // A device that is not known is at least not lo.
+                None if name == "lo" => false,
+                None if element.is_source => return Err(Fact::InInterface),
+                None => return Err(Fact::OutInterface),
+            }
         }
         (Dimension::Mark, Value::Mark(mark)) => element.test.mark.of(context.mark) == *mark,
         _ => false,

@@ -1,7 +1,7 @@
 //! What a node asks of a packet while the program runs.
 
 use crate::graph::{ListId, MaskedAddress};
-use kpclass_ruleset::decision::Fact;
+use kpclass_ruleset::decision::{Fact, Snat};
 use kpclass_ruleset::matches::{AddressTypes, PortSide};
 use kpclass_ruleset::value::{Interface, InterfacePattern, PortRange};
 
@@ -41,6 +41,15 @@ impl Limit {
     }
 }
 
+/// How nat rewrites a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Rewrite {
+    /// By `SNAT` or `MASQUERADE`.
+    To(Snat),
+    /// By `NETMAP`: the network part.
+    Netmap(MaskedAddress),
+}
+
 /// A test of the packet as it came; everything that a rule rewrote is folded away before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Test {
@@ -70,6 +79,19 @@ pub enum Test {
     SourcePort(PortRange),
     /// It has ports, and the destination port is inside.
     DestinationPort(PortRange),
+    /// What its connection's tuple holds in the place of a source port.
+    TupleSourcePort(PortRange),
+    /// And in that of a destination port.
+    TupleDestinationPort(PortRange),
+    /// nat, which rewrote the source so, gave it another address or port than it had. The flag: if not, whether the destination was changed decides, and is not
+    /// known.
+    SourceChanged(Rewrite, bool),
+    /// From 127.0.0.0/8, and its first destination is another than this.
+    LeavesLoopback(u128),
+    /// Its destination is link-local.
+    LinkLocalDestination,
+    /// The device that it arrived on is known.
+    ArrivalKnown,
     /// It has ports, and that side's is in the list.
     PortList(PortSide, ListId),
     /// `flags & .0 == .1`.
@@ -119,6 +141,8 @@ impl Test {
             | Self::Length(_)
             | Self::Ttl(..)
             | Self::Dscp(_)
+            | Self::TupleSourcePort(_)
+            | Self::SourceChanged(..)
             | Self::Set(_) => true,
             Self::AddressType(_, types, limit) => {
                 !local_known || limit != Limit::None || types.0 & !0b10_1110 != 0
