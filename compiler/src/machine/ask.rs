@@ -5,7 +5,7 @@ use super::state::{
     Address, Class, DSCP_REWRITTEN, Leg, Mark, NONE, SETS_CHANGED, State, TTL_REWRITTEN,
 };
 use crate::graph::{Ask, MaskedAddress, RecentAsk};
-use crate::program::test::{AddressOf, Test};
+use crate::program::test::{AddressOf, Limit, Test};
 use crate::program::{SetTest, addresses};
 use kpclass_ruleset::Hook;
 use kpclass_ruleset::decision::Fact;
@@ -156,7 +156,7 @@ impl Machine<'_> {
         }
         let sent = state.leg == Leg::Send;
         let local = match state.destination {
-            Address::Known(a) => self.is_known_local(a),
+            Address::Known(a) => self.locals.leads_to_lo(a),
             Address::SomeLocal => true,
             Address::Original if sent => return Answer::Test(Test::OutInterface(pattern, true)),
             Address::Original => false,
@@ -170,10 +170,6 @@ impl Machine<'_> {
         Answer::Test(Test::OutInterface(pattern, false))
     }
 
-    pub(super) fn is_known_local(&self, address: u128) -> bool {
-        self.locals.contains(address) == Some(true)
-    }
-
     fn address_type(
         &self,
         state: &State,
@@ -183,23 +179,50 @@ impl Machine<'_> {
         limit_in: bool,
         limit_out: bool,
     ) -> Answer {
-        let of = match address {
-            Address::Original if is_source => AddressOf::Source,
-            Address::Original => AddressOf::Destination,
-            Address::SomeLocal if limit_in || limit_out => return UNKNOWN_LOCAL,
-            Address::SomeLocal => return Answer::Known(types.intersects(AddressTypes::LOCAL)),
-            Address::Known(a) if limit_in || limit_out => AddressOf::Known(a),
-            Address::Known(a) => {
-                return match addresses::type_matches(self.locals, self.graph.family, a, types) {
-                    Ok(answer) => Answer::Known(answer),
-                    Err(fact) => Answer::Test(Test::Unknown(fact)),
-                };
-            }
+        let limit = match (limit_in, limit_out) {
+            (true, _) => arrival(state),
+            (_, true) => self.departure(state),
+            _ => Limit::None,
         };
-        if matches!(state.leg, Leg::Send | Leg::Lo) && (limit_in || limit_out) {
-            return UNKNOWN_LOCAL;
+        let of = match (address, limit) {
+            (Address::Original, _) if is_source => AddressOf::Source,
+            (Address::Original, _) => AddressOf::Destination,
+            (Address::Known(a), Limit::None) => {
+                let family = self.graph.family;
+                return known(addresses::type_matches(self.locals, family, a, types));
+            }
+            (Address::Known(a), _) => AddressOf::Known(a),
+            (Address::SomeLocal, _) => return self.type_of_this_node(types, limit),
+        };
+        Answer::Test(Test::AddressType(of, types, limit))
+    }
+
+    /// `addrtype` of an address of this node of which no more is known. Which device holds it is then not known either.
+    fn type_of_this_node(&self, types: AddressTypes, limit: Limit) -> Answer {
+        let nature = addresses::Nature {
+            kind: addresses::Kind::Unicast,
+            local: (limit == Limit::None).then_some(true),
+        };
+        let answer = addresses::type_of_matches(self.graph.family, nature, types);
+        known(answer.map_err(|missing| match (missing, limit) {
+            (Fact::LocalAddresses, Limit::Departure | Limit::LeavesBy(_)) => Fact::OutInterface,
+            _ => missing,
+        }))
+    }
+
+    /// The device that `--limit-iface-out` means.
+    fn departure(&self, state: &State) -> Limit {
+        let hook = state.place().map(|(_, hook)| hook);
+        if matches!(hook, Some(Hook::Prerouting | Hook::Input) | None) {
+            return Limit::LeavesBy(Some(Interface::none()));
         }
-        Answer::Test(Test::AddressType(of, types, limit_in, limit_out))
+        let by_lo = match state.destination {
+            _ if state.leg != Leg::Send => false,
+            Address::Known(a) => self.locals.leads_to_lo(a),
+            Address::SomeLocal => true,
+            Address::Original => return Limit::Departure,
+        };
+        Limit::LeavesBy(by_lo.then(Interface::lo))
     }
 
     fn set(&mut self, state: &State, id: u32) -> Answer {
@@ -325,4 +348,18 @@ fn ctstate(state: &State, states: CtStates) -> Answer {
 
 pub(super) fn has_connection(state: &State) -> bool {
     !matches!(state.ctstate, CtState::Invalid | CtState::Untracked)
+}
+
+/// The device that `--limit-iface-in` means.
+fn arrival(state: &State) -> Limit {
+    match state.leg {
+        Leg::Send => Limit::ArrivedBy(Interface::none()),
+        Leg::Lo => Limit::ArrivedBy(Interface::lo()),
+        _ => Limit::Arrival,
+    }
+}
+
+/// An answer that no packet changes.
+fn known(answer: Result<bool, Fact>) -> Answer {
+    answer.map_or_else(|fact| Answer::Test(Test::Unknown(fact)), Answer::Known)
 }

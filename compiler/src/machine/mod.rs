@@ -215,7 +215,7 @@ impl<'a> Machine<'a> {
     fn after_sending(&self, state: &mut State) -> Option<Stop> {
         let (lo, out) = (state.on_leg(Leg::Lo), state.on_leg(Leg::Out));
         let local = match state.destination {
-            Address::Known(a) => self.is_known_local(a),
+            Address::Known(a) => self.locals.leads_to_lo(a),
             Address::SomeLocal => true,
             Address::Original => {
                 let test = Test::DestinationLocal;

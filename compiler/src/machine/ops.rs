@@ -58,15 +58,8 @@ impl Machine<'_> {
             Op::Return => return self.end_of_chain(state, acts),
             Op::Jump(to) => self.jump(state, to),
             Op::Goto(to) => self.go_to(state, to),
-            Op::Dnat(range) => return self.dnat(state, id, range, acts),
-            Op::Redirect(range) => return self.redirect(state, id, range, acts),
-            Op::NetmapDestination(to) => return self.netmap(state, id, to, acts),
-            Op::Snat(snat) => self.snat(state, id, snat, acts),
-            Op::NetmapSource(to) => {
-                acts.push(Act::NetmapSource(to, id));
-                state.source = Address::SomeLocal;
-                state.snat_done = true;
-                self.leave_stage(state);
+            Op::Dnat(_) | Op::Redirect(_) | Op::Snat(_) | Op::Netmap(_) => {
+                return self.nat(state, id, op, acts);
             }
             Op::KubePostrouting => return self.kube_postrouting(state, id, acts),
             _ => {
@@ -75,6 +68,36 @@ impl Machine<'_> {
             }
         }
         None
+    }
+
+    /// A rewrite, at a hook at which the kernel takes it (WALK.md 1.6).
+    fn nat(
+        &mut self,
+        state: &mut State,
+        id: RuleId,
+        op: Op,
+        acts: &mut Vec<Act>,
+    ) -> Option<Stop> {
+        let rewrites = nat_hook(state);
+        match (op, rewrites) {
+            (Op::Dnat(range), Some(Rewrites::Destination)) => self.dnat(state, id, range, acts),
+            (Op::Redirect(range), Some(Rewrites::Destination)) => {
+                self.redirect(state, id, range, acts)
+            }
+            (Op::Netmap(to), Some(Rewrites::Destination)) => self.netmap(state, id, to, acts),
+            (Op::Netmap(to), Some(Rewrites::Source)) => {
+                acts.push(Act::NetmapSource(to, id));
+                state.source = Address::SomeLocal;
+                state.snat_done = true;
+                self.leave_stage(state);
+                None
+            }
+            (Op::Snat(snat), Some(Rewrites::Source)) => {
+                self.snat(state, id, snat, acts);
+                None
+            }
+            _ => unknown(state, id, Fact::NatHook),
+        }
     }
 
     /// Targets after which the walk goes on with the next rule.
@@ -102,7 +125,9 @@ impl Machine<'_> {
             Op::Connmark(op) if has_connection(state) && self.graph.conntrack_on => {
                 connmark(state, op);
             }
-            Op::Notrack if state.leg != Leg::Lo => state.ctstate = CtState::Untracked,
+            Op::Notrack if state.leg != Leg::Lo && is_in_raw(state) => {
+                state.ctstate = CtState::Untracked;
+            }
             Op::RewriteTtl => state.rewritten |= TTL_REWRITTEN,
             Op::RewriteDscp => state.rewritten |= DSCP_REWRITTEN,
             Op::ChangeSets => state.rewritten |= SETS_CHANGED,
@@ -184,8 +209,7 @@ impl Machine<'_> {
             },
             state.mark,
         );
-        self.snat(state, id, Snat::Masquerade, acts);
-        None
+        self.nat(state, id, Op::Snat(Snat::Masquerade), acts)
     }
 
     /// The same where all of nat POSTROUTING is missing: what a rule marked is masqueraded on that rule's account.
@@ -280,12 +304,12 @@ impl Machine<'_> {
         range: NatRange,
         acts: &mut Vec<Act>,
     ) -> Option<Stop> {
-        if range.random && range.ports.is_some_and(|p| p.first != p.last) {
-            return unknown(state, id, Fact::NatAddress);
-        }
         let Some(has_ports) = has_ports(state) else {
             return Some(ask(state, id, Test::HasPorts, [WITH_PORTS, WITHOUT_PORTS]));
         };
+        if has_ports && is_port_drawn(range) {
+            return unknown(state, id, Fact::NatAddress);
+        }
         let port = match (range.ports.filter(|_| has_ports), state.destination_port) {
             (None, present) => present,
             (Some(ports), Some(present)) => Some(rewrite_port(ports, range.base_port, present)),
@@ -405,6 +429,12 @@ fn ask(state: &State, rule: RuleId, test: Test, notes: [u16; 2]) -> Stop {
     }
 }
 
+/// Whether the kernel draws one of several ports.
+fn is_port_drawn(range: NatRange) -> bool {
+    let several = range.ports.is_some_and(|ports| ports.first != ports.last);
+    several && range.base_port.is_none() && (range.random || range.random_fully)
+}
+
 /// The port after DNAT (`nf_nat_core.c`, `nf_nat_l4proto_unique_tuple`).
 fn rewrite_port(ports: PortRange, base: Option<u16>, present: u16) -> u16 {
     let Some(base) = base else {
@@ -460,4 +490,22 @@ fn connmark(state: &mut State, op: ConnmarkOp) {
                 .plus(state.connmark.masked(ctmask));
         }
     }
+}
+
+/// What a hook of nat rewrites.
+enum Rewrites {
+    Destination,
+    Source,
+}
+
+fn nat_hook(state: &State) -> Option<Rewrites> {
+    match state.place()? {
+        (TableId::Nat, Hook::Prerouting | Hook::Output) => Some(Rewrites::Destination),
+        (TableId::Nat, Hook::Postrouting | Hook::Input) => Some(Rewrites::Source),
+        _ => None,
+    }
+}
+
+fn is_in_raw(state: &State) -> bool {
+    matches!(state.place(), Some((TableId::Raw, _)))
 }

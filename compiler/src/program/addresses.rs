@@ -79,6 +79,16 @@ impl Locals {
             }
         })
     }
+
+    /// Whether a packet that this node sends there goes by `lo`: a group's or the broadcast address is never taken as its own.
+    #[inline]
+    pub(crate) fn leads_to_lo(&self, address: u128) -> bool {
+        let ordinary = matches!(
+            kind(self.family, address),
+            Kind::Unicast | Kind::Loopback | Kind::Zero | Kind::ZeroNet
+        );
+        ordinary && self.contains(address) == Some(true)
+    }
 }
 
 fn first_addresses(node: &NodeFacts, family: Family) -> Vec<(Interface, u128)> {
@@ -299,7 +309,6 @@ fn type4(nature: Nature, types: AddressTypes) -> Result<bool, Fact> {
     let has = |one: AddressTypes| types.intersects(one);
     let local = match nature.kind {
         Kind::Loopback => Some(true),
-        _ if nature.local == Some(true) => Some(true),
         Kind::Broadcast | Kind::Zero | Kind::ZeroNet => return Ok(has(AddressTypes::BROADCAST)),
         Kind::AllHosts | Kind::LinkMulticast | Kind::Multicast => {
             return Ok(has(AddressTypes::MULTICAST));
@@ -333,7 +342,8 @@ fn type6(nature: Nature, types: AddressTypes) -> Result<bool, Fact> {
     {
         return Ok(false);
     }
-    let local = nature.kind == Kind::Loopback || nature.local == Some(true);
+    // A group that the node has joined is none of its addresses.
+    let local = nature.kind == Kind::Loopback || nature.local == Some(true) && !multicast;
     let routed = types.0 & OTHERS_V6 != 0;
     match (has(AddressTypes::LOCAL), routed) {
         (false, false) => Ok(true),
@@ -344,10 +354,9 @@ fn type6(nature: Nature, types: AddressTypes) -> Result<bool, Fact> {
     }
 }
 
-/// `addrtype` with `--limit-iface-in` or `-out`: `device` is that of the limit, if known.
+/// The same where only the addresses of `device` are LOCAL; `None`: it is not known, which is `fact`.
 pub(crate) fn limited_type_matches(
-    locals: &Locals,
-    node: &NodeFacts,
+    (locals, node): (&Locals, &NodeFacts),
     family: Family,
     address: u128,
     types: AddressTypes,
@@ -355,22 +364,27 @@ pub(crate) fn limited_type_matches(
     fact: Fact,
 ) -> Result<bool, Fact> {
     let mut nature = nature(locals, family, address);
+    if nature.local != Some(true) {
+        return type_of_matches(family, nature, types);
+    }
+    nature.local = is_held(node, nature.kind, address, device);
     if nature.kind == Kind::Loopback {
-        nature.local = device.map(|d| d == Interface::lo());
         nature.kind = Kind::Unicast;
-    } else if nature.local == Some(true) {
-        let devices = node.local.iter().flat_map(|local| &local.devices);
-        let holding: Vec<Interface> = devices
-            .filter(|(_, a)| kpclass_ruleset::value::address_number(*a) == address)
-            .map(|(d, _)| *d)
-            .collect();
-        nature.local = match device {
-            Some(device) if !holding.is_empty() => Some(holding.contains(&device)),
-            _ => None,
-        };
     }
     type_of_matches(family, nature, types).map_err(|missing| match missing {
-        Fact::LocalAddresses if device.is_none() => fact,
+        Fact::LocalAddresses => fact,
         other => other,
     })
+}
+
+/// Whether a local address is the device's; `None`: not known.
+fn is_held(node: &NodeFacts, kind: Kind, address: u128, device: Option<Interface>) -> Option<bool> {
+    if kind == Kind::Loopback {
+        return Some(device == Some(Interface::lo()));
+    }
+    let device = device?;
+    let devices = node.local.iter().flat_map(|local| &local.devices);
+    let mut holding = devices.filter(|(_, a)| address_number(*a) == address).peekable();
+    holding.peek()?;
+    Some(holding.any(|(d, _)| *d == device))
 }

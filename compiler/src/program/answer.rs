@@ -1,7 +1,7 @@
 //! A packet's answer to a test.
 
 use super::evaluate::Context;
-use super::test::{AddressOf, Test};
+use super::test::{AddressOf, Limit, Test};
 use super::{Program, SetTest, addresses, sets};
 use crate::header::{Header, known};
 use kpclass_ruleset::decision::Fact;
@@ -63,11 +63,11 @@ impl Asked<'_> {
             Test::Mark(mask, value) => self.context.mark & mask == value,
             Test::InInterface(pattern) => return self.in_interface(pattern),
             Test::OutInterface(pattern, sent) => return self.out_interface(pattern, sent),
-            Test::AddressType(of, types, limit_in, limit_out) => {
-                return self.address_type(of, types, limit_in, limit_out);
+            Test::AddressType(of, types, limit) => return self.address_type(of, types, limit),
+            Test::DestinationLocal => self.program.rules.locals.leads_to_lo(h.destination),
+            Test::DestinationNotLocal => {
+                self.program.rules.locals.contains(h.destination) == Some(false)
             }
-            Test::DestinationLocal => self.destination_local() == Some(true),
-            Test::DestinationNotLocal => self.destination_local() == Some(false),
             Test::RefusedOnEntry => {
                 let by_lo = self.context.in_interface == Some(Interface::lo());
                 addresses::refused_on_entry(h.source, h.destination, by_lo)
@@ -91,10 +91,6 @@ impl Asked<'_> {
         })
     }
 
-    fn destination_local(&self) -> Option<bool> {
-        self.program.rules.locals.contains(self.header.destination)
-    }
-
     fn in_interface(&self, pattern: InterfacePattern) -> Result<bool, Fact> {
         match self.context.in_interface {
             Some(interface) => Ok(pattern.matches(interface)),
@@ -105,7 +101,7 @@ impl Asked<'_> {
     }
 
     fn out_interface(&self, pattern: InterfacePattern, sent: bool) -> Result<bool, Fact> {
-        if sent && self.destination_local() == Some(true) {
+        if sent && self.program.rules.locals.leads_to_lo(self.header.destination) {
             return Ok(pattern.matches(Interface::lo()));
         }
         if !pattern.prefix && pattern.name == Interface::lo() {
@@ -118,8 +114,7 @@ impl Asked<'_> {
         &self,
         of: AddressOf,
         types: AddressTypes,
-        limit_in: bool,
-        limit_out: bool,
+        limit: Limit,
     ) -> Result<bool, Fact> {
         let address = match of {
             AddressOf::Source => self.header.source,
@@ -127,21 +122,18 @@ impl Asked<'_> {
             AddressOf::Known(a) => a,
         };
         let (rules, family) = (&self.program.rules, self.program.family);
-        let (locals, node) = (&rules.locals, &rules.node);
-        if limit_in {
-            let device = self.context.in_interface;
-            let fact = Fact::LocalAddresses;
-            return addresses::limited_type_matches(
-                locals, node, family, address, types, device, fact,
-            );
-        }
-        if limit_out {
-            let fact = Fact::OutInterface;
-            return addresses::limited_type_matches(
-                locals, node, family, address, types, None, fact,
-            );
-        }
-        addresses::type_matches(locals, family, address, types)
+        let facts = (&rules.locals, &rules.node);
+        let (device, fact) = match limit {
+            Limit::None => return addresses::type_matches(&rules.locals, family, address, types),
+            Limit::Arrival => (self.context.in_interface, Fact::LocalAddresses),
+            Limit::ArrivedBy(device) => (Some(device), Fact::LocalAddresses),
+            Limit::Departure => {
+                let by_lo = rules.locals.leads_to_lo(self.header.destination);
+                (by_lo.then(Interface::lo), Fact::OutInterface)
+            }
+            Limit::LeavesBy(device) => (device, Fact::OutInterface),
+        };
+        addresses::limited_type_matches(facts, family, address, types, device, fact)
     }
 
     fn in_set(&self, at: u32) -> Result<bool, Fact> {

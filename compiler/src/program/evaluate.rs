@@ -223,11 +223,7 @@ impl<'p> Run<'p> {
                 } => {
                     let held = self.decide(yes, registers, draw, forks + 1, rule);
                     let failed = self.decide(no, registers, draw, forks + 1, NO_RULE);
-                    return if held == failed {
-                        held
-                    } else {
-                        unknown(rule, fact)
-                    };
+                    return either(&held, &failed, || unknown(rule, fact));
                 }
             }
         }
@@ -457,6 +453,21 @@ impl<'p> Run<'p> {
             }
             Act::MarkedBy(rule) => registers.marked_by = Some(rule),
         }
+    }
+}
+
+/// What comes of a missing fact: the decision of both ways, if they agree; a way that gave up says that nothing can be said.
+pub(super) fn either(
+    held: &Decision,
+    failed: &Decision,
+    unknown: impl FnOnce() -> Decision,
+) -> Decision {
+    if held.gave_up() || held == failed {
+        held.clone()
+    } else if failed.gave_up() {
+        failed.clone()
+    } else {
+        unknown()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The program's whole answer for one packet, as a function of the number drawn.
 
 use super::Program;
-use super::evaluate::{Context, Halt, NO_RULE, Place, Registers, Run, unknown};
+use super::evaluate::{Context, Halt, NO_RULE, Place, Registers, Run, either, unknown};
 use super::node::Draw;
 use crate::header::Header;
 use kpclass_ruleset::RuleId;
@@ -159,11 +159,7 @@ fn merge(held: Vec<Piece>, failed: Vec<Piece>, unknown: &Decision) -> Vec<Piece>
     let (mut a, mut b) = (held.into_iter().peekable(), failed.into_iter().peekable());
     while let (Some(x), Some(y)) = (a.peek(), b.peek()) {
         let last = x.last.min(y.last);
-        let decision = if x.decision == y.decision {
-            x.decision.clone()
-        } else {
-            unknown.clone()
-        };
+        let decision = either(&x.decision, &y.decision, || unknown.clone());
         let (x_ends, y_ends) = (x.last == last, y.last == last);
         append(&mut merged, Piece { last, decision });
         if x_ends {

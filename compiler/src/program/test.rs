@@ -16,6 +16,21 @@ pub enum AddressOf {
     Known(u128),
 }
 
+/// The device whose addresses alone are LOCAL: `--limit-iface-in` means the arrival device, `--limit-iface-out` the departure device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Limit {
+    /// Every device's are.
+    None,
+    /// By which the packet came, as it says itself.
+    Arrival,
+    /// Here it is known which: [`Interface::none`] where there is none.
+    ArrivedBy(Interface),
+    /// By which this node sends the packet where it first was to go: `lo`, or one that is not known.
+    Departure,
+    /// Here it is known which, or that it is not.
+    LeavesBy(Option<Interface>),
+}
+
 /// A test of the packet as it came; everything that a rule rewrote is folded away before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Test {
@@ -57,9 +72,9 @@ pub enum Test {
     InInterface(InterfacePattern),
     /// The departure device fits; sent by this node?
     OutInterface(InterfacePattern, bool),
-    /// `addrtype` of an address: types, `--limit-iface-in`, `--limit-iface-out`.
-    AddressType(AddressOf, AddressTypes, bool, bool),
-    /// The destination is known to be this node's.
+    /// `addrtype` of an address.
+    AddressType(AddressOf, AddressTypes, Limit),
+    /// The destination is known to be this node's, and no group's.
     DestinationLocal,
     /// The destination is known not to be this node's.
     DestinationNotLocal,
@@ -93,8 +108,8 @@ impl Test {
             | Self::Ttl(..)
             | Self::Dscp(_)
             | Self::Set(_) => true,
-            Self::AddressType(_, types, limit_in, limit_out) => {
-                !local_known || limit_in || limit_out || types.0 & !0b10_1110 != 0
+            Self::AddressType(_, types, limit) => {
+                !local_known || limit != Limit::None || types.0 & !0b10_1110 != 0
             }
             _ => false,
         }

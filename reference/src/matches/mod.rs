@@ -139,6 +139,9 @@ fn length(state: &State<'_>, range: PortRange) -> Truth {
 
 /// Test `headers::ttl_is_one_less_behind_routing`.
 fn ttl(state: &State<'_>, test: TtlTest) -> Truth {
+    if matches!(test, TtlTest::Less(0) | TtlTest::Greater(255)) {
+        return Truth::False;
+    }
     let Some(arrived) = state.packet.ttl.filter(|_| !state.ttl_rewritten) else {
         return Truth::Unknown(Fact::Ttl);
     };

@@ -6,7 +6,7 @@ use super::spelling;
 use super::targets::{Finished, TargetSlot, UNREADABLE};
 use super::values::{self, Reason};
 use super::words::{Cursor, Word};
-use super::{ReadError, names};
+use super::{ReadError, names, text};
 use crate::ids::Strings;
 use crate::matches::{Match, MatchKind};
 use crate::ruleset::Counters;
@@ -195,7 +195,7 @@ impl<'t> Draft<'t> {
             "the name of a module",
         )?;
         let name = options.cursor.raw(word);
-        if name.starts_with('-') || word.quoted {
+        if word.quoted || text::not_a_chain(name).is_some() {
             return Err(options.cursor.fail(word, "`-m` needs the name of a module"));
         }
         if self.slots.len() == MAX_MODULES {
@@ -226,6 +226,9 @@ impl<'t> Draft<'t> {
             return Err(options.cursor.fail(word, message));
         }
         let slot = TargetSlot::new(name, word, options.family);
+        if let Some(reason) = text::not_a_chain(name) {
+            return Err(options.cursor.fail(word, reason));
+        }
         if goto && slot.is_extension() {
             return Err(options
                 .cursor

@@ -73,19 +73,32 @@ pub(crate) fn write(strings: &Strings, family: Family, condition: &Match, text: 
 pub(crate) const LISTED: &str = "--listed";
 
 fn write_kept(module: &str, options: &str, text: &mut String) {
-    text.push_str(" -m ");
-    text.push_str(&module.replace(' ', "-"));
-    if options.is_empty() {
-        return;
+    let _ = write!(text, " -m {module}");
+    if is_options(options) {
+        let _ = write!(text, " {options}");
+    } else if !options.is_empty() {
+        write_listed(options, text);
     }
-    text.push(' ');
-    if options.starts_with("--") || options.starts_with("! --") {
-        text.push_str(options);
-        return;
+}
+
+fn write_listed(said: &str, text: &mut String) {
+    let _ = write!(text, " {LISTED} ");
+    quote(said, text);
+}
+
+/// Whether a match's text is options, and not what a listing says.
+fn is_options(text: &str) -> bool {
+    text.starts_with("--") || text.starts_with("! --")
+}
+
+/// What a listing says of a match as the text that is kept of it: itself, unless it could be taken for options.
+pub(crate) fn listed(said: &str) -> String {
+    if !is_options(said) {
+        return said.to_owned();
     }
-    text.push_str(LISTED);
-    text.push(' ');
-    quote(options, text);
+    let mut text = String::new();
+    write_listed(said, &mut text);
+    text.split_off(1)
 }
 
 fn write_ports(kind: &MatchKind, text: &mut String) -> std::fmt::Result {
@@ -123,7 +136,8 @@ fn write_tcp(tcp: &TcpMatch, text: &mut String) -> std::fmt::Result {
             tcp.option
         )?;
     }
-    if tcp.flags_mask != 0 || tcp.flags_inverted {
+    // iptables leaves `--tcp-flags NONE SYN` out, which no packet fulfils.
+    if tcp.flags_mask != 0 || tcp.flags_value != 0 || tcp.flags_inverted {
         write!(text, " {}--tcp-flags ", not(tcp.flags_inverted))?;
         write_flags(tcp.flags_mask, text);
         text.push(' ');

@@ -70,12 +70,14 @@ impl<'t> Slot<'t> {
         name: &str,
         options: &mut Options<'_, '_>,
     ) -> Result<bool, ReadError> {
-        if name == crate::save::LISTED && matches!(self.kind, Kind::Typed(_)) {
-            (self.needs, self.kind) = ("", Kind::Kept(String::new()));
+        if name == crate::save::LISTED {
+            let said = options.text("what a listing says")?;
+            (self.needs, self.kind) = ("", Kind::Kept(crate::save::listed(&said)));
+            return Ok(true);
         }
         let known = match &mut self.kind {
             Kind::Kept(kept) => {
-                let known = name == crate::save::LISTED || kept::knows(self.name, name);
+                let known = kept::knows(self.name, name);
                 if known {
                     options.keep(kept);
                 }
