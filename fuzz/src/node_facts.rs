@@ -33,6 +33,9 @@ fn ipsets(choices: &mut Choices<'_>, family: Family) -> IpSets {
         ("ips", vec![Dimension::Ip]),
         ("ports", vec![Dimension::Ip, Dimension::Port]),
         ("nets", vec![Dimension::Net, Dimension::Port, Dimension::Net]),
+        ("devices", vec![Dimension::Net, Dimension::Iface]),
+        ("macs", vec![Dimension::Ip, Dimension::Mac]),
+        ("marks", vec![Dimension::Ip, Dimension::Mark]),
     ] {
         if choices.once_in(4) {
             continue;
@@ -45,6 +48,9 @@ fn ipsets(choices: &mut Choices<'_>, family: Family) -> IpSets {
         let set = IpSet { dimensions, entries, members: Vec::new() };
         sets.insert(name.to_owned(), set);
     }
+    let members = ["ips", "devices", "absent"].map(str::to_owned);
+    let list = IpSet { dimensions: Vec::new(), entries: Vec::new(), members: members[choices.below(3)..].to_vec() };
+    sets.insert("list".to_owned(), list);
     sets
 }
 
@@ -54,8 +60,11 @@ fn value(choices: &mut Choices<'_>, dimension: Dimension, family: Family) -> Val
     match dimension {
         Dimension::Port => {
             let (a, b) = (port(choices), port(choices));
-            Value::Port(choices.one(&[Some(6), Some(17), Some(1), None]), a.min(b), a.max(b))
+            Value::Port(choices.one(&[Some(6), Some(17), Some(1), Some(33), None]), a.min(b), a.max(b))
         }
+        Dimension::Iface => Value::Iface(choices.one(&["eth0", "lo", "eth1"]).to_owned()),
+        Dimension::Mac => Value::Mac([2, 0, 0, 0, 0, choices.one(&[0, 1, 3])]),
+        Dimension::Mark => Value::Mark(choices.one(&[0, 0x4000])),
         _ if choices.once_in(2) => Value::Addresses(first, last),
         _ => Value::Addresses(a, a),
     }

@@ -187,7 +187,7 @@ fn recent(choices: C<'_, '_>, _: &Place<'_>, text: &mut String) {
 }
 
 fn set(choices: C<'_, '_>, _: &Place<'_>, text: &mut String) {
-    let name = choices.one(&["ips", "ports", "nets", "absent"]);
+    let name = choices.one(&["ips", "ports", "nets", "devices", "macs", "marks", "list", "absent"]);
     let directions = choices.one(&["src", "dst", "dst,dst", "src,dst", "dst,dst,src"]);
     let _ = write!(text, " -m set {}--match-set {name} {directions}", not(choices));
     if choices.once_in(8) {

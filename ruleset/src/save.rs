@@ -94,6 +94,18 @@ pub(crate) fn quote(text: &str, out: &mut String) {
     out.push('"');
 }
 
+/// Appends `text` as a name stands in a rule: bare, as iptables prints it, unless it would then not be read back as this one word.
+pub(crate) fn word(text: &str, out: &mut String) {
+    let misread = text.is_empty()
+        || text.starts_with(['\'', '#', '!'])
+        || text.contains(|c: char| c == '"' || c == '\\' || c.is_whitespace());
+    if misread {
+        quote(text, out);
+    } else {
+        out.push_str(text);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

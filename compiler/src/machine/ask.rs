@@ -5,7 +5,7 @@ use super::state::{
     Address, Class, DSCP_REWRITTEN, Leg, Mark, NONE, SETS_CHANGED, State, TTL_REWRITTEN,
 };
 use crate::graph::{Ask, MaskedAddress, RecentAsk};
-use crate::program::test::{AddressOf, Limit, Test};
+use crate::program::test::{AddressOf, Device, Test};
 use crate::program::{SetTest, addresses};
 use kpclass_ruleset::Hook;
 use kpclass_ruleset::decision::Fact;
@@ -180,14 +180,14 @@ impl Machine<'_> {
         limit_out: bool,
     ) -> Answer {
         let limit = match (limit_in, limit_out) {
-            (true, _) => arrival(state),
-            (_, true) => self.departure(state),
-            _ => Limit::None,
+            (true, _) => Some(arrival(state)),
+            (_, true) => Some(self.departure(state)),
+            _ => None,
         };
         let of = match (address, limit) {
             (Address::Original, _) if is_source => AddressOf::Source,
             (Address::Original, _) => AddressOf::Destination,
-            (Address::Known(a), Limit::None) => {
+            (Address::Known(a), None) => {
                 let family = self.graph.family;
                 return known(addresses::type_matches(self.locals, family, a, types));
             }
@@ -198,31 +198,31 @@ impl Machine<'_> {
     }
 
     /// `addrtype` of an address of this node of which no more is known. Which device holds it is then not known either.
-    fn type_of_this_node(&self, types: AddressTypes, limit: Limit) -> Answer {
+    fn type_of_this_node(&self, types: AddressTypes, limit: Option<Device>) -> Answer {
         let nature = addresses::Nature {
             kind: addresses::Kind::Unicast,
-            local: (limit == Limit::None).then_some(true),
+            local: limit.is_none().then_some(true),
         };
         let answer = addresses::type_of_matches(self.graph.family, nature, types);
         known(answer.map_err(|missing| match (missing, limit) {
-            (Fact::LocalAddresses, Limit::Departure | Limit::LeavesBy(_)) => Fact::OutInterface,
+            (Fact::LocalAddresses, Some(device)) => device.fact(),
             _ => missing,
         }))
     }
 
-    /// The device that `--limit-iface-out` means.
-    fn departure(&self, state: &State) -> Limit {
+    /// The device by which the packet leaves.
+    fn departure(&self, state: &State) -> Device {
         let hook = state.place().map(|(_, hook)| hook);
         if matches!(hook, Some(Hook::Prerouting | Hook::Input) | None) {
-            return Limit::LeavesBy(Some(Interface::none()));
+            return Device::LeavesBy(Some(Interface::none()));
         }
         let by_lo = match state.destination {
             _ if state.leg != Leg::Send => false,
             Address::Known(a) => self.locals.leads_to_lo(a),
             Address::SomeLocal => true,
-            Address::Original => return Limit::Departure,
+            Address::Original => return Device::Departure,
         };
-        Limit::LeavesBy(by_lo.then(Interface::lo))
+        Device::LeavesBy(by_lo.then(Interface::lo))
     }
 
     fn set(&mut self, state: &State, id: u32) -> Answer {
@@ -230,30 +230,15 @@ impl Machine<'_> {
         if state.rewritten & SETS_CHANGED != 0 {
             return Answer::Test(Test::Unknown(Fact::IpSet(ask.name)));
         }
-        let known = |address: Address| match address {
-            Address::Known(a) => Ok(Some(a)),
-            Address::Original => Ok(None),
-            Address::SomeLocal => Err(()),
-        };
-        let (Ok(source), Ok(destination)) = (known(state.source), known(state.destination)) else {
-            return UNKNOWN_LOCAL;
-        };
-        let (_, hook) = state
-            .place()
-            .unwrap_or((kpclass_ruleset::TableId::Filter, Hook::Forward));
         let test = SetTest {
             ask,
             id,
-            source,
-            destination,
+            source: state.source,
+            destination: state.destination,
             destination_port: state.destination_port,
             mark: state.mark,
-            leg_in: match state.leg {
-                Leg::Send => Some(Interface::none()),
-                Leg::Lo => Some(Interface::lo()),
-                _ => None,
-            },
-            leg_out: matches!(hook, Hook::Prerouting | Hook::Input).then(Interface::none),
+            arrival: arrival(state),
+            departure: self.departure(state),
         };
         Answer::Test(Test::Set(self.set_test(test)))
     }
@@ -350,12 +335,12 @@ pub(super) fn has_connection(state: &State) -> bool {
     !matches!(state.ctstate, CtState::Invalid | CtState::Untracked)
 }
 
-/// The device that `--limit-iface-in` means.
-fn arrival(state: &State) -> Limit {
+/// The device by which the packet came.
+fn arrival(state: &State) -> Device {
     match state.leg {
-        Leg::Send => Limit::ArrivedBy(Interface::none()),
-        Leg::Lo => Limit::ArrivedBy(Interface::lo()),
-        _ => Limit::Arrival,
+        Leg::Send => Device::ArrivedBy(Interface::none()),
+        Leg::Lo => Device::ArrivedBy(Interface::lo()),
+        _ => Device::Arrival,
     }
 }
 

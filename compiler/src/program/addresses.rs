@@ -354,14 +354,13 @@ fn type6(nature: Nature, types: AddressTypes) -> Result<bool, Fact> {
     }
 }
 
-/// The same where only the addresses of `device` are LOCAL; `None`: it is not known, which is `fact`.
+/// The same where only the addresses of a device are LOCAL; `None`: it is not known, which is the fact beside it.
 pub(crate) fn limited_type_matches(
     (locals, node): (&Locals, &NodeFacts),
     family: Family,
     address: u128,
     types: AddressTypes,
-    device: Option<Interface>,
-    fact: Fact,
+    (device, fact): (Option<Interface>, Fact),
 ) -> Result<bool, Fact> {
     let mut nature = nature(locals, family, address);
     if nature.local != Some(true) {

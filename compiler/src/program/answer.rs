@@ -1,7 +1,7 @@
 //! A packet's answer to a test.
 
 use super::evaluate::Context;
-use super::test::{AddressOf, Limit, Test};
+use super::test::{AddressOf, Device, Test};
 use super::{Program, SetTest, addresses, sets};
 use crate::header::{Header, known};
 use kpclass_ruleset::decision::Fact;
@@ -114,7 +114,7 @@ impl Asked<'_> {
         &self,
         of: AddressOf,
         types: AddressTypes,
-        limit: Limit,
+        limit: Option<Device>,
     ) -> Result<bool, Fact> {
         let address = match of {
             AddressOf::Source => self.header.source,
@@ -122,22 +122,29 @@ impl Asked<'_> {
             AddressOf::Known(a) => a,
         };
         let (rules, family) = (&self.program.rules, self.program.family);
-        let facts = (&rules.locals, &rules.node);
-        let (device, fact) = match limit {
-            Limit::None => return addresses::type_matches(&rules.locals, family, address, types),
-            Limit::Arrival => (self.context.in_interface, Fact::LocalAddresses),
-            Limit::ArrivedBy(device) => (Some(device), Fact::LocalAddresses),
-            Limit::Departure => {
-                let by_lo = rules.locals.leads_to_lo(self.header.destination);
-                (by_lo.then(Interface::lo), Fact::OutInterface)
-            }
-            Limit::LeavesBy(device) => (device, Fact::OutInterface),
+        let Some(limit) = limit else {
+            return addresses::type_matches(&rules.locals, family, address, types);
         };
-        addresses::limited_type_matches(facts, family, address, types, device, fact)
+        let facts = (&rules.locals, &rules.node);
+        let limit = (self.device(limit), limit.fact());
+        addresses::limited_type_matches(facts, family, address, types, limit)
+    }
+
+    /// The device; `None`: not known, but not `lo`.
+    pub(super) fn device(&self, device: Device) -> Option<Interface> {
+        match device {
+            Device::Arrival => self.context.in_interface,
+            Device::ArrivedBy(device) => Some(device),
+            Device::Departure => {
+                let locals = &self.program.rules.locals;
+                locals.leads_to_lo(self.header.destination).then(Interface::lo)
+            }
+            Device::LeavesBy(device) => device,
+        }
     }
 
     fn in_set(&self, at: u32) -> Result<bool, Fact> {
         let test = &self.set_tests[at as usize];
-        sets::contains(self.program, test, self.header, self.context)
+        sets::contains(self, test)
     }
 }

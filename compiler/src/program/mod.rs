@@ -21,12 +21,12 @@ pub use verify::Broken;
 
 use crate::config::Config;
 use crate::machine::Rules;
-use crate::machine::state::{Class, Mark};
+use crate::machine::state::{Address, Class, Mark};
 use kpclass_ruleset::Hook;
 use kpclass_ruleset::matches::SetMatch;
-use kpclass_ruleset::value::{CtState, Family, Interface};
+use kpclass_ruleset::value::{CtState, Family};
 use node::{Act, Draw, End, Node, NodeId};
-use test::Test;
+use test::{Device, Test};
 
 /// A `set` condition with what was rewritten before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,15 +34,13 @@ pub(crate) struct SetTest {
     pub(crate) ask: SetMatch,
     /// The condition, by position in the graph's.
     pub(crate) id: u32,
+    pub(crate) source: Address,
+    pub(crate) destination: Address,
     /// `None`: the packet's own.
-    pub(crate) source: Option<u128>,
-    pub(crate) destination: Option<u128>,
     pub(crate) destination_port: Option<u16>,
     pub(crate) mark: Mark,
-    /// The in-interface, where the way tells it.
-    pub(crate) leg_in: Option<Interface>,
-    /// The out-interface, where the way tells it.
-    pub(crate) leg_out: Option<Interface>,
+    pub(crate) arrival: Device,
+    pub(crate) departure: Device,
 }
 
 /// Ruleset and node facts, compiled. Immutable; shared by all workers.

@@ -1,28 +1,17 @@
 //! Membership of ipsets (WALK.md 6, set).
 
-use super::evaluate::Context;
-use super::{Program, SetTest, addresses};
+use super::SetTest;
+use super::answer::Asked;
 use crate::header::{Header, known};
+use crate::machine::state::Address;
 use kpclass_ruleset::decision::Fact;
 use kpclass_ruleset::node::ipset::{Dimension, Entry, IpSet, Value};
 use kpclass_ruleset::value::{address_number, protocol};
 use std::net::IpAddr;
 
-/// What one dimension of the packet is.
-struct Element<'a> {
-    address: u128,
-    port: Option<u16>,
-    is_source: bool,
-    test: &'a SetTest,
-}
-
 /// Whether the packet is in the set.
-pub(super) fn contains(
-    program: &Program,
-    test: &SetTest,
-    header: &Header,
-    context: &Context,
-) -> Result<bool, Fact> {
+pub(super) fn contains(asked: &Asked<'_>, test: &SetTest) -> Result<bool, Fact> {
+    let program = asked.program;
     let missing = Fact::IpSet(test.ask.name);
     let sets = program.rules.node.ipsets.as_ref().ok_or(missing)?;
     let name = &program.rules.graph.set_names[test.id as usize];
@@ -32,7 +21,7 @@ pub(super) fn contains(
         for member in &set.members {
             match sets
                 .get(member.as_str())
-                .map(|set| in_one(set, test, header, context))
+                .map(|set| in_one(set, test, asked))
             {
                 Some(Ok(true)) => return Ok(true),
                 Some(Ok(false)) => {}
@@ -42,17 +31,17 @@ pub(super) fn contains(
         }
         return doubt.map_or(Ok(false), Err);
     }
-    in_one(set, test, header, context)
+    in_one(set, test, asked)
 }
 
 /// Of the entries that hold the packet the most specific decides; where a fact is missing, only if it could change that.
-fn in_one(set: &IpSet, test: &SetTest, header: &Header, context: &Context) -> Result<bool, Fact> {
+fn in_one(set: &IpSet, test: &SetTest, asked: &Asked<'_>) -> Result<bool, Fact> {
     if usize::from(test.ask.dimensions) < set.dimensions.len() {
         return Ok(false);
     }
     let mut candidates: Vec<(Vec<u128>, bool, Result<(), Fact>)> = Vec::new();
     for entry in &set.entries {
-        match holds(set, entry, test, header, context) {
+        match holds(set, entry, test, asked) {
             Ok(false) => {}
             Ok(true) => candidates.push((sizes(entry), !entry.nomatch, Ok(()))),
             Err(fact) => candidates.push((sizes(entry), !entry.nomatch, Err(fact))),
@@ -89,18 +78,11 @@ fn sizes(entry: &Entry) -> Vec<u128> {
 }
 
 /// Whether an entry holds the packet: false if one dimension is false, else unknown if one is.
-fn holds(
-    set: &IpSet,
-    entry: &Entry,
-    test: &SetTest,
-    header: &Header,
-    context: &Context,
-) -> Result<bool, Fact> {
+fn holds(set: &IpSet, entry: &Entry, test: &SetTest, asked: &Asked<'_>) -> Result<bool, Fact> {
     let mut doubt = None;
     for (at, (dimension, value)) in set.dimensions.iter().zip(&entry.values).enumerate() {
         let is_source = !test.ask.destination.get(at).copied().unwrap_or_default();
-        let element = element(test, header, is_source);
-        match dimension_holds(*dimension, value, &element, header, context) {
+        match dimension_holds(*dimension, value, is_source, test, asked) {
             Ok(true) => {}
             Ok(false) => return Ok(false),
             Err(fact) => doubt = doubt.or(Some(fact)),
@@ -109,30 +91,17 @@ fn holds(
     doubt.map_or(Ok(true), Err)
 }
 
-fn element<'a>(test: &'a SetTest, header: &Header, is_source: bool) -> Element<'a> {
-    let address = if is_source {
-        test.source.unwrap_or(header.source)
-    } else {
-        test.destination.unwrap_or(header.destination)
-    };
-    Element {
-        address,
-        port: port(test, header, is_source),
-        is_source,
-        test,
-    }
-}
-
-/// The number that a port dimension compares.
+/// The number that a port dimension compares. (The kernel's `ip_set_get_ip_port` does not read DCCP's ports.)
 fn port(test: &SetTest, header: &Header, is_source: bool) -> Option<u16> {
+    use protocol::{ICMP, ICMPV6, SCTP, TCP, UDP, UDPLITE};
     let ports = header.known & known::PORTS != 0;
     match header.protocol {
-        p if addresses::has_port_field(p) && !ports => None,
-        p if addresses::has_port_field(p) && is_source => Some(header.source_port),
-        p if addresses::has_port_field(p) => {
+        TCP | UDP | SCTP | UDPLITE if !ports => None,
+        TCP | UDP | SCTP | UDPLITE if is_source => Some(header.source_port),
+        TCP | UDP | SCTP | UDPLITE => {
             Some(test.destination_port.unwrap_or(header.destination_port))
         }
-        protocol::ICMP | protocol::ICMPV6 => (header.known & known::ICMP != 0)
+        ICMP | ICMPV6 => (header.known & known::ICMP != 0)
             .then(|| u16::from(header.icmp_type) << 8 | u16::from(header.icmp_code)),
         _ => Some(0),
     }
@@ -141,42 +110,51 @@ fn port(test: &SetTest, header: &Header, is_source: bool) -> Option<u16> {
 fn dimension_holds(
     dimension: Dimension,
     value: &Value,
-    element: &Element<'_>,
-    header: &Header,
-    context: &Context,
+    is_source: bool,
+    test: &SetTest,
+    asked: &Asked<'_>,
 ) -> Result<bool, Fact> {
+    let header = asked.header;
     Ok(match (dimension, value) {
         (Dimension::Ip | Dimension::Net, Value::Addresses(first, last)) => {
+            let address = match (is_source, test.source, test.destination) {
+                (true, Address::SomeLocal, _) | (false, _, Address::SomeLocal) => {
+                    return Err(Fact::LocalAddresses);
+                }
+                (true, Address::Known(a), _) | (false, _, Address::Known(a)) => a,
+                (true, Address::Original, _) => header.source,
+                (false, _, Address::Original) => header.destination,
+            };
             same_family(*first, header)
-                && address_number(*first) <= element.address
-                && element.address <= address_number(*last)
+                && address_number(*first) <= address
+                && address <= address_number(*last)
         }
         (Dimension::Port, Value::Port(number, first, last)) => {
             let fits = match number {
                 Some(number) => *number == header.protocol,
                 None => matches!(header.protocol, protocol::TCP | protocol::UDP),
             };
-            fits && element.port.is_some_and(|p| *first <= p && p <= *last)
+            fits && port(test, header, is_source).is_some_and(|p| *first <= p && p <= *last)
         }
         (Dimension::Mac, Value::Mac(mac)) => {
-            if header.known & known::MAC == 0 {
+            if !is_source || header.known & known::MAC == 0 {
                 return Err(Fact::Mac);
             }
             header.source_mac == *mac
         }
         (Dimension::Iface, Value::Iface(name)) => {
-            let device = if element.is_source {
-                element
-                    .test
-                    .leg_in
-                    .or(context.in_interface)
-                    .ok_or(Fact::InInterface)?
-            } else {
-                element.test.leg_out.ok_or(Fact::OutInterface)?
+            let (device, fact) = match is_source {
+                true => (test.arrival, Fact::InInterface),
+                false => (test.departure, Fact::OutInterface),
             };
-            device.name() == name
+            match asked.device(device) {
+                Some(device) => device.name() == name,
+                // Without a known device it is at least not lo.
+                None if name == "lo" => false,
+                None => return Err(fact),
+            }
         }
-        (Dimension::Mark, Value::Mark(mark)) => element.test.mark.of(context.mark) == *mark,
+        (Dimension::Mark, Value::Mark(mark)) => test.mark.of(asked.context.mark) == *mark,
         _ => false,
     })
 }

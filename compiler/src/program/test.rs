@@ -16,19 +16,27 @@ pub enum AddressOf {
     Known(u128),
 }
 
-/// The device whose addresses alone are LOCAL: `--limit-iface-in` means the arrival device, `--limit-iface-out` the departure device.
+/// A device of the packet, as far as its way tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Limit {
-    /// Every device's are.
-    None,
-    /// By which the packet came, as it says itself.
+pub enum Device {
+    /// That of its arrival, as the packet says itself.
     Arrival,
-    /// Here it is known which: [`Interface::none`] where there is none.
+    /// That of its arrival, which is this one; [`Interface::none`] where there is none.
     ArrivedBy(Interface),
-    /// By which this node sends the packet where it first was to go: `lo`, or one that is not known.
+    /// That by which this node sends it where it first was to go: `lo`, or one that is not known.
     Departure,
-    /// Here it is known which, or that it is not.
+    /// That of its departure, which is this one, or not known.
     LeavesBy(Option<Interface>),
+}
+
+impl Device {
+    /// What is missing where it is not known and `addrtype` asks.
+    pub fn fact(self) -> Fact {
+        match self {
+            Self::Arrival | Self::ArrivedBy(_) => Fact::LocalAddresses,
+            Self::Departure | Self::LeavesBy(_) => Fact::OutInterface,
+        }
+    }
 }
 
 /// A test of the packet as it came; everything that a rule rewrote is folded away before.
@@ -72,8 +80,8 @@ pub enum Test {
     InInterface(InterfacePattern),
     /// The departure device fits; sent by this node?
     OutInterface(InterfacePattern, bool),
-    /// `addrtype` of an address.
-    AddressType(AddressOf, AddressTypes, Limit),
+    /// `addrtype` of an address, perhaps of this device's alone.
+    AddressType(AddressOf, AddressTypes, Option<Device>),
     /// The destination is known to be this node's, and no group's.
     DestinationLocal,
     /// The destination is known not to be this node's.
@@ -109,7 +117,7 @@ impl Test {
             | Self::Dscp(_)
             | Self::Set(_) => true,
             Self::AddressType(_, types, limit) => {
-                !local_known || limit != Limit::None || types.0 & !0b10_1110 != 0
+                !local_known || limit.is_some() || types.0 & !0b10_1110 != 0
             }
             _ => false,
         }

@@ -5,7 +5,7 @@ use super::options::Options;
 use super::spelling;
 use super::targets::{Finished, TargetSlot, UNREADABLE};
 use super::values::{self, Reason};
-use super::words::{Cursor, Word};
+use super::words::{Cursor, Word, is_option};
 use super::{ReadError, names, text};
 use crate::ids::Strings;
 use crate::matches::{Match, MatchKind};
@@ -301,7 +301,7 @@ impl<'t> Draft<'t> {
             }
             options.cursor = before;
         }
-        if !name.starts_with('-') || name.len() <= 2 {
+        if !is_option(name) || name.len() <= 2 || options.option.quoted {
             return self.unexpected(name, options);
         }
         self.unknown(name, options)

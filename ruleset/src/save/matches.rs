@@ -1,6 +1,6 @@
 //! The matches of a rule as `iptables-save` prints them.
 
-use super::quote;
+use super::{quote, word};
 use crate::ids::Strings;
 use crate::matches::{
     AddressTypes, Addrtype, Conntrack, IcmpType, Iprange, MarkTest, Match, MatchKind, Multiport,
@@ -21,8 +21,8 @@ pub(crate) fn write(strings: &Strings, family: Family, condition: &Match, text: 
     let _ = match &condition.kind {
         MatchKind::Source(prefix) => write!(text, " {not}-s {prefix}"),
         MatchKind::Destination(prefix) => write!(text, " {not}-d {prefix}"),
-        MatchKind::InInterface(pattern) => write!(text, " {not}-i {pattern}"),
-        MatchKind::OutInterface(pattern) => write!(text, " {not}-o {pattern}"),
+        MatchKind::InInterface(pattern) => write_named(&format!("{not}-i"), &pattern.to_string(), text),
+        MatchKind::OutInterface(pattern) => write_named(&format!("{not}-o"), &pattern.to_string(), text),
         MatchKind::Protocol(number) => match protocol::name(*number) {
             Some(name) => write!(text, " {not}-p {name}"),
             None => write!(text, " {not}-p {number}"),
@@ -64,9 +64,15 @@ pub(crate) fn write(strings: &Strings, family: Family, condition: &Match, text: 
         }
         // Two blanks: iptables prints them.
         MatchKind::Nfacct(name) => {
-            write!(text, " -m nfacct --nfacct-name  {}", &strings[*name])
+            write_named("-m nfacct --nfacct-name ", &strings[*name], text)
         }
     };
+}
+
+fn write_named(option: &str, name: &str, text: &mut String) -> std::fmt::Result {
+    write!(text, " {option} ")?;
+    word(name, text);
+    Ok(())
 }
 
 /// The option that stands for what a listing says of a match in words of its own.
@@ -348,15 +354,14 @@ fn write_recent(
     } else {
         "--rsource"
     };
-    write!(
-        text,
-        " --name {} --mask {} {side}",
-        &strings[recent.name], recent.mask
-    )
+    write_named("--name", &strings[recent.name], text)?;
+    write!(text, " --mask {} {side}", recent.mask)
 }
 
 fn write_set(strings: &Strings, set: &SetMatch, not: &str, text: &mut String) -> std::fmt::Result {
-    write!(text, " -m set {not}--match-set {} ", &strings[set.name])?;
+    let option = format!("-m set {not}--match-set");
+    write_named(&option, &strings[set.name], text)?;
+    text.push(' ');
     let directions = set.destination.iter().take(usize::from(set.dimensions));
     for (i, destination) in directions.enumerate() {
         let direction = if *destination { "dst" } else { "src" };
