@@ -43,19 +43,41 @@ fn agreed(rules: &str, node: &NodeFacts, packet: &str) -> Decision {
 #[test]
 fn d() {
     for (i, (post, svc)) in [
-        ("-p udp -m udp ! --dport 443 --sport 8080", "-d 127.0.0.1/32 -m recent --set --name D --rsource"),
-        ("-p udp -m udp --sport 8080", "-d 127.0.0.1/32 -m recent --set --name D --rsource"),
+        (
+            "-p udp -m udp ! --dport 443 --sport 8080",
+            "-d 127.0.0.1/32 -m recent --set --name D --rsource",
+        ),
+        (
+            "-p udp -m udp --sport 8080",
+            "-d 127.0.0.1/32 -m recent --set --name D --rsource",
+        ),
         ("-p udp -m udp --sport 8080", "-d 127.0.0.1/32"),
-        ("-p udp -m udp ! --dport 443 --sport 8080", "-d 127.0.0.1/32"),
+        (
+            "-p udp -m udp ! --dport 443 --sport 8080",
+            "-d 127.0.0.1/32",
+        ),
         ("-p udp -m udp ! --dport 443", "-d 127.0.0.1/32"),
-        ("-p udp", "-d 127.0.0.1/32 -m recent --set --name D --rsource"),
-        ("-p udp -m udp --sport 8080", "-m recent --set --name D --rsource"),
-    ].iter().enumerate() {
-        let r = std::panic::catch_unwind(|| agreed(
-            &format!("*nat\n-A OUTPUT -p udp -j KUBE-SVC-A\n-A POSTROUTING {post} -j KUBE-SVC-A\n-A KUBE-SVC-A {svc} -j DNAT --to-destination 10.0.0.1\nCOMMIT\n"),
-            &node(&["127.0.0.1"]),
-            "udp 127.0.0.1:40522 > 127.0.0.1:442 hook=output",
-        ));
+        (
+            "-p udp",
+            "-d 127.0.0.1/32 -m recent --set --name D --rsource",
+        ),
+        (
+            "-p udp -m udp --sport 8080",
+            "-m recent --set --name D --rsource",
+        ),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let r = std::panic::catch_unwind(|| {
+            agreed(
+                &format!(
+                    "*nat\n-A OUTPUT -p udp -j KUBE-SVC-A\n-A POSTROUTING {post} -j KUBE-SVC-A\n-A KUBE-SVC-A {svc} -j DNAT --to-destination 10.0.0.1\nCOMMIT\n"
+                ),
+                &node(&["127.0.0.1"]),
+                "udp 127.0.0.1:40522 > 127.0.0.1:442 hook=output",
+            )
+        });
         println!("VARIANT {i} {}", r.is_ok());
     }
 }

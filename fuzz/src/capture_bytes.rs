@@ -59,7 +59,10 @@ fn rules() -> Rules<'static> {
 pub fn check(bytes: &[u8]) {
     let Ok(Some(frames)) = frames(open(bytes, usize::MAX)) else {
         // Refused as a whole: so it is in small pieces.
-        assert!(!matches!(frames(open(bytes, 7)), Ok(Some(_))), "read only in small pieces");
+        assert!(
+            !matches!(frames(open(bytes, 7)), Ok(Some(_))),
+            "read only in small pieces"
+        );
         return;
     };
     let sum = sum(bytes);
@@ -67,8 +70,14 @@ pub fn check(bytes: &[u8]) {
     let (one, verdicts) = report(bytes, usize::MAX, 1, true);
     // Without verdicts, packets are looked up in batches.
     let (three, same) = report(bytes, piece, 3, sum.is_multiple_of(3));
-    assert_eq!(one, three, "one worker, then three; pieces of {piece} bytes");
-    assert!(same.is_empty() || same == verdicts, "one worker, then three; pieces of {piece} bytes");
+    assert_eq!(
+        one, three,
+        "one worker, then three; pieces of {piece} bytes"
+    );
+    assert!(
+        same.is_empty() || same == verdicts,
+        "one worker, then three; pieces of {piece} bytes"
+    );
     assert_eq!(verdicts.len(), frames.len());
     cut(&bytes[..sum / 2 % bytes.len().max(1)], &frames);
 }
@@ -111,14 +120,22 @@ fn frames(opened: Result<Capture, CaptureError>) -> Result<Option<Frames>, Captu
         frames.extend(chunk.frames().map(of));
     }
     assert_eq!(frames.len() as u64, capture.frames());
-    assert!(frames.iter().zip(1..).all(|(frame, number)| frame.0 == number));
+    assert!(
+        frames
+            .iter()
+            .zip(1..)
+            .all(|(frame, number)| frame.0 == number)
+    );
     Ok(Some(frames))
 }
 
 /// The replay's report without its timing, and each verdict if they are asked for.
 fn report(bytes: &[u8], piece: usize, threads: usize, wanted: bool) -> (String, Vec<String>) {
     let capture = open(bytes, piece).expect("it was opened before");
-    let settings = Settings { threads, ..Settings::default() };
+    let settings = Settings {
+        threads,
+        ..Settings::default()
+    };
     let mut verdicts = Vec::new();
     let push = |verdict: FrameVerdict<'_>| verdicts.push(format!("{verdict:?}"));
     let listeners = Listeners {
@@ -126,7 +143,8 @@ fn report(bytes: &[u8], piece: usize, threads: usize, wanted: bool) -> (String, 
         verdicts: if wanted { Some(Box::new(push)) } else { None },
     };
     let source = Source::Open(Box::new(capture));
-    let mut report = replay(vec![source], &RULES, &settings, listeners).expect("it was read before");
+    let mut report =
+        replay(vec![source], &RULES, &settings, listeners).expect("it was read before");
     report.timing = Default::default();
     account(&report);
     (format!("{report:#?}"), verdicts)

@@ -53,7 +53,9 @@ fn report(text: &str, node: &NodeFacts, config: &Config, packet: &Packet) -> ! {
     let difference = |text: &str| {
         let rules = read(&[Input::new("grown", text)]).ok()?;
         let both = rules.v4.iter().chain(&rules.v6);
-        let ruleset = both.into_iter().find(|ruleset| ruleset.family() == packet.family())?;
+        let ruleset = both
+            .into_iter()
+            .find(|ruleset| ruleset.family() == packet.family())?;
         let judged = judge(ruleset, node, config, std::slice::from_ref(packet));
         judged.err().map(|(_, difference)| difference)
     };
@@ -81,8 +83,16 @@ fn config(choices: &mut Choices<'_>) -> Config {
     };
     let few = choices.once_in(4);
     Config {
-        class_nodes: if few { choices.one(&[0, 1, 4, 32]) } else { any.class_nodes },
-        total_nodes: if few { choices.one(&[0, 16, 1 << 24]) } else { any.total_nodes },
+        class_nodes: if few {
+            choices.one(&[0, 1, 4, 32])
+        } else {
+            any.class_nodes
+        },
+        total_nodes: if few {
+            choices.one(&[0, 16, 1 << 24])
+        } else {
+            any.total_nodes
+        },
         passes,
         ..any
     }
@@ -102,14 +112,22 @@ fn packet(choices: &mut Choices<'_>, family: Family) -> Packet {
     if fragment {
         (packet.tcp_flags, packet.icmp) = (None, None);
     }
-    packet.tcp_flags = packet.tcp_flags.map(|syn| choices.one(&[syn, 0x12, 0x10, 0, 0x3f, 0xff]));
-    packet.icmp = packet.icmp.map(|echo| choices.one(&[echo, (3, 4), (0, 0), (255, 0), (1, 1)]));
+    packet.tcp_flags = packet
+        .tcp_flags
+        .map(|syn| choices.one(&[syn, 0x12, 0x10, 0, 0x3f, 0xff]));
+    packet.icmp = packet
+        .icmp
+        .map(|echo| choices.one(&[echo, (3, 4), (0, 0), (255, 0), (1, 1)]));
     if hook == Hook::Prerouting {
         let devices = ["eth0", "lo", "eth1", "cali12345678901"].map(Interface::new);
         packet.in_interface = choices.one(&[None, devices[0], devices[1], devices[2], devices[3]]);
     }
     packet.mark = choices.one(&[0, 0, 0x4000, 0x8000, u32::MAX]);
-    packet.ctstate = if choices.once_in(2) { choices.one(&CtState::ALL) } else { packet.first_ctstate() };
+    packet.ctstate = if choices.once_in(2) {
+        choices.one(&CtState::ALL)
+    } else {
+        packet.first_ctstate()
+    };
     let known = choices.any::<u8>();
     packet.length = (known & 1 != 0).then(|| port(choices));
     packet.ttl = (known & 2 != 0).then(|| choices.one(&[64, 1, 0, 255]));
@@ -120,7 +138,11 @@ fn packet(choices: &mut Choices<'_>, family: Family) -> Packet {
 
 /// Packets on the edges of the rules.
 fn edges(ruleset: &Ruleset, node: &NodeFacts, seed: u64) -> Vec<Packet> {
-    let mut locals: Vec<IpAddr> = node.local.iter().flat_map(|l| l.addresses.iter().copied()).collect();
+    let mut locals: Vec<IpAddr> = node
+        .local
+        .iter()
+        .flat_map(|l| l.addresses.iter().copied())
+        .collect();
     locals.sort();
     let mut edges = Edges::new(ruleset, &locals, seed);
     let mut packets = Vec::new();
@@ -146,13 +168,17 @@ fn judge(
 ) -> Result<(), (Packet, String)> {
     let both = Program::compile(ruleset, node, config).map_err(|error| error.to_string());
     let both = both.and_then(|program| {
-        program.verify().map_err(|broken| format!("does not verify: {broken}"))?;
+        program
+            .verify()
+            .map_err(|broken| format!("does not verify: {broken}"))?;
         let walk = Walk::new(ruleset, node).map_err(|error| error.to_string())?;
         Ok((program, walk))
     });
     packets.iter().try_for_each(|packet| {
         let judged = both.as_ref().map_err(Clone::clone);
-        judged.and_then(|(program, walk)| one(walk, program, packet)).map_err(|difference| (packet.clone(), difference))
+        judged
+            .and_then(|(program, walk)| one(walk, program, packet))
+            .map_err(|difference| (packet.clone(), difference))
     })
 }
 
@@ -168,22 +194,44 @@ fn one(walk: &Walk<'_>, program: &Program, packet: &Packet) -> Result<(), String
         return Ok(());
     }
     if let Some((draw, reference, program)) = first_difference(&reference, &pieces) {
-        return Err(format!("{}\n number {draw}\n reference {reference:#?}\n program {program:#?}", spec()));
+        return Err(format!(
+            "{}\n number {draw}\n reference {reference:#?}\n program {program:#?}",
+            spec()
+        ));
     }
     for piece in &pieces {
         let decided = program.decide(&header, &context, piece.last);
         if decided.as_ref() != Some(&piece.decision) {
-            return Err(format!("{}\n number {} alone: {decided:#?}\n of all: {:#?}", spec(), piece.last, piece.decision));
+            return Err(format!(
+                "{}\n number {} alone: {decided:#?}\n of all: {:#?}",
+                spec(),
+                piece.last,
+                piece.decision
+            ));
         }
-        short_way(program, &header, &context, piece.last, &piece.decision)
-            .map_err(|short| format!("{}\n number {}\n short way: {short}\n decided: {:#?}", spec(), piece.last, piece.decision))?;
+        short_way(program, &header, &context, piece.last, &piece.decision).map_err(|short| {
+            format!(
+                "{}\n number {}\n short way: {short}\n decided: {:#?}",
+                spec(),
+                piece.last,
+                piece.decision
+            )
+        })?;
     }
     Ok(())
 }
 
 /// Steps to an end. What it says of the packet must be what is decided; a packet that takes the long way says nothing.
-fn short_way(program: &Program, header: &Header, context: &Context, draw: u64, decided: &Decision) -> Result<(), String> {
-    let root = program.root_index(context.hook, context.ctstate).ok_or("no root")?;
+fn short_way(
+    program: &Program,
+    header: &Header,
+    context: &Context,
+    draw: u64,
+    decided: &Decision,
+) -> Result<(), String> {
+    let root = program
+        .root_index(context.hook, context.ctstate)
+        .ok_or("no root")?;
     let mut cursor = program.cursor(program.class(header), root);
     // No node comes twice.
     for _ in 0..=program.len() {
@@ -193,16 +241,22 @@ fn short_way(program: &Program, header: &Header, context: &Context, draw: u64, d
             Step::Done(outcome) => outcome,
         };
         let end = program.end(outcome.end);
-        let dnat = outcome.dnat.map(|act| match program.acts()[act.0 as usize] {
-            Act::Dnat(dnat) => Some(dnat.rule),
-            _ => None,
-        });
+        let dnat = outcome
+            .dnat
+            .map(|act| match program.acts()[act.0 as usize] {
+                Act::Dnat(dnat) => Some(dnat.rule),
+                _ => None,
+            });
         let masqueraded = matches!(decided.snat, Some((Snat::Masquerade, _)));
         let agrees = end.disposition == decided.disposition
             && end.decided_by == decided.decided_by
             && (decided.is_unknown() || dnat == decided.dnat.map(|(_, rule)| Some(rule)))
             && (decided.is_unknown() || outcome.masqueraded == masqueraded);
-        return if agrees { Ok(()) } else { Err(format!("{outcome:?} {end:?} {dnat:?}")) };
+        return if agrees {
+            Ok(())
+        } else {
+            Err(format!("{outcome:?} {end:?} {dnat:?}"))
+        };
     }
     Err("it does not end".into())
 }

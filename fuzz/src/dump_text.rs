@@ -34,9 +34,16 @@ pub fn round_trip(rules: &Rules) {
             kpclass_ruleset::value::Family::V4 => (&again.v4, &again.v6),
             kpclass_ruleset::value::Family::V6 => (&again.v6, &again.v4),
         };
-        assert!(other.is_none(), "read back with a family that it has not:\n{text}");
+        assert!(
+            other.is_none(),
+            "read back with a family that it has not:\n{text}"
+        );
         assert_equal(ruleset, same.as_ref(), &text);
-        assert_eq!(same.as_ref().map(save).as_deref(), Some(&*text), "saved otherwise the second time");
+        assert_eq!(
+            same.as_ref().map(save).as_deref(),
+            Some(&*text),
+            "saved otherwise the second time"
+        );
         all += &text;
     }
     if let (Some(v4), Some(v6)) = (&rules.v4, &rules.v6) {

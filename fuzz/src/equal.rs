@@ -45,7 +45,9 @@ fn head(r: &Ruleset, chain: &Chain) -> String {
 
 fn chain_difference(a: (&Ruleset, ChainId), b: (&Ruleset, ChainId)) -> Option<String> {
     let rules = |(r, chain): (&Ruleset, ChainId)| -> Vec<String> {
-        r.chain_rules(chain).map(|(_, rule)| spell(r, rule)).collect()
+        r.chain_rules(chain)
+            .map(|(_, rule)| spell(r, rule))
+            .collect()
     };
     let (x, y) = (rules(a), rules(b));
     let name = a.0.chain_name(a.1);
@@ -61,7 +63,10 @@ fn spell(r: &Ruleset, rule: &Rule) -> String {
     let mut spelt = String::new();
     for condition in r.matches(rule) {
         let mut blank = condition.clone();
-        let strings: Vec<&str> = take_strings(&mut blank).iter().map(|id| r.text(*id)).collect();
+        let strings: Vec<&str> = take_strings(&mut blank)
+            .iter()
+            .map(|id| r.text(*id))
+            .collect();
         spelt += &format!("{blank:?} {strings:?}; ");
     }
     let mut target = rule.target.clone();
@@ -94,14 +99,18 @@ fn take_names(r: &Ruleset, target: &mut Target) -> Vec<String> {
     match target {
         Target::Jump(id) | Target::Goto(id) => {
             let chain = r.chain(std::mem::replace(id, ChainId(0)));
-            vec![format!("{:?} {}", chain.table, r.text(chain.name)), chain.declared.to_string()]
+            vec![
+                format!("{:?} {}", chain.table, r.text(chain.name)),
+                chain.declared.to_string(),
+            ]
         }
         Target::Transparent(kept)
         | Target::Rewrite(kept)
         | Target::SetChange(kept)
         | Target::Undecided(kept) => {
             let ids = [&mut kept.name, &mut kept.options];
-            ids.map(|id| r.text(std::mem::replace(id, StrId(0))).to_owned()).to_vec()
+            ids.map(|id| r.text(std::mem::replace(id, StrId(0))).to_owned())
+                .to_vec()
         }
         _ => Vec::new(),
     }

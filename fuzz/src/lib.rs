@@ -12,6 +12,7 @@ pub mod equal;
 pub mod listing_text;
 pub mod node_facts;
 pub mod packet_bytes;
+pub mod replay;
 pub mod rule_lines;
 pub mod rule_matches;
 pub mod rule_targets;

@@ -6,7 +6,8 @@ use kpclass_ruleset::readers::{Input, read};
 use kpclass_ruleset::value::Family;
 
 /// A heading to put where the text has none, so that the fuzzer need not find one.
-const HEADING: &str = "Chain INPUT (policy ACCEPT)\ntarget     prot opt source               destination         \n";
+const HEADING: &str =
+    "Chain INPUT (policy ACCEPT)\ntarget     prot opt source               destination         \n";
 
 /// Holds the bytes to what the module says. Text that begins no chain is read below a heading.
 ///

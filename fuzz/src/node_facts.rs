@@ -17,7 +17,9 @@ pub fn grow(choices: &mut Choices<'_>, family: Family) -> NodeFacts {
 }
 
 fn local(choices: &mut Choices<'_>, family: Family) -> LocalAddresses {
-    let addresses: Vec<_> = (0..1 + choices.below(3)).map(|_| address(choices, family)).collect();
+    let addresses: Vec<_> = (0..1 + choices.below(3))
+        .map(|_| address(choices, family))
+        .collect();
     let mut local = LocalAddresses::new(addresses.iter().copied());
     let device = |name| Interface::new(name).map(|device| (device, addresses[0]));
     if choices.once_in(2) {
@@ -32,7 +34,10 @@ fn ipsets(choices: &mut Choices<'_>, family: Family) -> IpSets {
     for (name, dimensions) in [
         ("ips", vec![Dimension::Ip]),
         ("ports", vec![Dimension::Ip, Dimension::Port]),
-        ("nets", vec![Dimension::Net, Dimension::Port, Dimension::Net]),
+        (
+            "nets",
+            vec![Dimension::Net, Dimension::Port, Dimension::Net],
+        ),
         ("devices", vec![Dimension::Net, Dimension::Iface]),
         ("macs", vec![Dimension::Ip, Dimension::Mac]),
         ("marks", vec![Dimension::Ip, Dimension::Mark]),
@@ -41,26 +46,45 @@ fn ipsets(choices: &mut Choices<'_>, family: Family) -> IpSets {
             continue;
         }
         let mut entry = |choices: &mut Choices<'_>| Entry {
-            values: dimensions.iter().map(|d| value(choices, *d, family)).collect(),
+            values: dimensions
+                .iter()
+                .map(|d| value(choices, *d, family))
+                .collect(),
             nomatch: choices.once_in(4),
         };
         let entries = (0..choices.below(4)).map(|_| entry(choices)).collect();
-        let set = IpSet { dimensions, entries, members: Vec::new() };
+        let set = IpSet {
+            dimensions,
+            entries,
+            members: Vec::new(),
+        };
         sets.insert(name.to_owned(), set);
     }
     let members = ["ips", "devices", "absent"].map(str::to_owned);
-    let list = IpSet { dimensions: Vec::new(), entries: Vec::new(), members: members[choices.below(3)..].to_vec() };
+    let list = IpSet {
+        dimensions: Vec::new(),
+        entries: Vec::new(),
+        members: members[choices.below(3)..].to_vec(),
+    };
     sets.insert("list".to_owned(), list);
     sets
 }
 
 fn value(choices: &mut Choices<'_>, dimension: Dimension, family: Family) -> Value {
     let (a, b) = (address(choices, family), address(choices, family));
-    let (first, last) = if address_number(a) <= address_number(b) { (a, b) } else { (b, a) };
+    let (first, last) = if address_number(a) <= address_number(b) {
+        (a, b)
+    } else {
+        (b, a)
+    };
     match dimension {
         Dimension::Port => {
             let (a, b) = (port(choices), port(choices));
-            Value::Port(choices.one(&[Some(6), Some(17), Some(1), Some(33), None]), a.min(b), a.max(b))
+            Value::Port(
+                choices.one(&[Some(6), Some(17), Some(1), Some(33), None]),
+                a.min(b),
+                a.max(b),
+            )
         }
         Dimension::Iface => Value::Iface(choices.one(&["eth0", "lo", "eth1"]).to_owned()),
         Dimension::Mac => Value::Mac([2, 0, 0, 0, 0, choices.one(&[0, 1, 3])]),

@@ -36,9 +36,22 @@ fn table(choices: &mut Choices<'_>, family: Family, table: TableId, text: &mut S
     let mut chains: Vec<&str> = Vec::new();
     let _ = writeln!(text, "*{}", table.name());
     for hook in table.hooks() {
-        let policy = if table != TableId::Nat && choices.once_in(8) { "DROP" } else { "ACCEPT" };
-        let counters = if choices.once_in(8) { choices.any() } else { 0_u32 };
-        let _ = writeln!(text, ":{} {policy} [{counters}:{}]", hook.chain(), counters / 7);
+        let policy = if table != TableId::Nat && choices.once_in(8) {
+            "DROP"
+        } else {
+            "ACCEPT"
+        };
+        let counters = if choices.once_in(8) {
+            choices.any()
+        } else {
+            0_u32
+        };
+        let _ = writeln!(
+            text,
+            ":{} {policy} [{counters}:{}]",
+            hook.chain(),
+            counters / 7
+        );
         chains.push(hook.chain());
     }
     let users = choices.below(USERS.len() + 1);
@@ -48,7 +61,12 @@ fn table(choices: &mut Choices<'_>, family: Family, table: TableId, text: &mut S
     }
     for at in 0..chains.len() {
         for _ in 0..choices.below(MOST_RULES + 1) {
-            let place = Place { family, table, chain: chains[at], below: &chains[at + 1..] };
+            let place = Place {
+                family,
+                table,
+                chain: chains[at],
+                below: &chains[at + 1..],
+            };
             rule(choices, &place, text);
         }
     }
@@ -118,7 +136,10 @@ pub fn prefix(choices: &mut Choices<'_>, family: Family) -> String {
     let len = choices.one(&[32, 8, 24, 31, 1, 0]) * family.bits() / 32;
     match choices.below(4) {
         0 => address.to_string(),
-        1 if family == Family::V4 => format!("{address}/{}", choices.one(&["255.255.0.255", "255.255.255.0"])),
+        1 if family == Family::V4 => format!(
+            "{address}/{}",
+            choices.one(&["255.255.0.255", "255.255.255.0"])
+        ),
         _ => format!("{address}/{len}"),
     }
 }

@@ -18,7 +18,10 @@ pub fn header(choices: C<'_, '_>, place: &Place<'_>, text: &mut String) {
     }
     for option in ["-i", "-o"] {
         if choices.once_in(8) {
-            let (not, device) = (not(choices), choices.one(&["eth0", "lo", "eth+", "cali12345678901"]));
+            let (not, device) = (
+                not(choices),
+                choices.one(&["eth0", "lo", "eth+", "cali12345678901"]),
+            );
             let _ = write!(text, " {not}{option} {device}");
         }
     }
@@ -51,7 +54,14 @@ fn transport(choices: C<'_, '_>, text: &mut String) {
         }
     }
     if protocol == "tcp" && choices.once_in(4) {
-        let flags = ["SYN", "SYN,ACK", "FIN,SYN,RST,ACK", "ALL", "NONE", "URG,PSH"];
+        let flags = [
+            "SYN",
+            "SYN,ACK",
+            "FIN,SYN,RST,ACK",
+            "ALL",
+            "NONE",
+            "URG,PSH",
+        ];
         let (not, mask, value) = (not(choices), choices.one(&flags), choices.one(&flags));
         let _ = match choices.below(3) {
             0 => write!(text, " {not}--syn"),
@@ -68,7 +78,15 @@ fn icmp(choices: C<'_, '_>, family: Family, text: &mut String) {
     };
     let _ = write!(text, " -p {protocol}");
     if choices.once_in(2) {
-        let kind = choices.one(&["8", "3/4", "echo-request", "128", "255", "0/0", "destination-unreachable"]);
+        let kind = choices.one(&[
+            "8",
+            "3/4",
+            "echo-request",
+            "128",
+            "255",
+            "0/0",
+            "destination-unreachable",
+        ]);
         let _ = write!(text, " -m {module} {}{option} {kind}", not(choices));
     }
 }
@@ -76,7 +94,8 @@ fn icmp(choices: C<'_, '_>, family: Family, text: &mut String) {
 /// `-m NAME` with options.
 pub fn module(choices: C<'_, '_>, place: &Place<'_>, text: &mut String) {
     let modules: [fn(C<'_, '_>, &Place<'_>, &mut String); 12] = [
-        marks, conntrack, addrtype, statistic, comment, multiport, iprange, recent, set, field, undecided, state,
+        marks, conntrack, addrtype, statistic, comment, multiport, iprange, recent, set, field,
+        undecided, state,
     ];
     choices.one(&modules)(choices, place, text);
 }
@@ -89,15 +108,38 @@ fn marks(choices: C<'_, '_>, _: &Place<'_>, text: &mut String) {
 
 fn conntrack(choices: C<'_, '_>, place: &Place<'_>, text: &mut String) {
     text.push_str(" -m conntrack");
-    let (not, prefix, range) = (not(choices), prefix(choices, place.family), ports(choices, ':'));
+    let (not, prefix, range) = (
+        not(choices),
+        prefix(choices, place.family),
+        ports(choices, ':'),
+    );
     let _ = match choices.below(7) {
         0 | 1 => {
-            let states = ["NEW", "RELATED,ESTABLISHED", "INVALID", "DNAT", "SNAT,NEW", "UNTRACKED"];
+            let states = [
+                "NEW",
+                "RELATED,ESTABLISHED",
+                "INVALID",
+                "DNAT",
+                "SNAT,NEW",
+                "UNTRACKED",
+            ];
             write!(text, " {not}--ctstate {}", choices.one(&states))
         }
-        2 => write!(text, " {not}--ctproto {}", choices.one(&["tcp", "17", "132"])),
-        3 => write!(text, " {not}--{} {prefix}", choices.one(&["ctorigdst", "ctorigsrc"])),
-        4 => write!(text, " {not}--{} {range}", choices.one(&["ctorigdstport", "ctorigsrcport"])),
+        2 => write!(
+            text,
+            " {not}--ctproto {}",
+            choices.one(&["tcp", "17", "132"])
+        ),
+        3 => write!(
+            text,
+            " {not}--{} {prefix}",
+            choices.one(&["ctorigdst", "ctorigsrc"])
+        ),
+        4 => write!(
+            text,
+            " {not}--{} {range}",
+            choices.one(&["ctorigdstport", "ctorigsrcport"])
+        ),
         5 => write!(text, " --ctdir {}", choices.one(&["ORIGINAL", "REPLY"])),
         _ => write!(text, " {not}--ctreplsrc {prefix} --ctstate NEW"),
     };
@@ -130,16 +172,34 @@ fn statistic(choices: C<'_, '_>, _: &Place<'_>, text: &mut String) {
     if choices.once_in(3) {
         let every = choices.one(&[2, 3, 1, 1000, u32::MAX]);
         let packet = choices.any::<u32>() % every;
-        let _ = write!(text, " -m statistic --mode nth {not}--every {every} --packet {packet}");
+        let _ = write!(
+            text,
+            " -m statistic --mode nth {not}--every {every} --packet {packet}"
+        );
         return;
     }
-    let some = ["0.50000000000", "0.33333333349", "0", "1", "0.1", "0.00000000047", "0.99999999953"];
+    let some = [
+        "0.50000000000",
+        "0.33333333349",
+        "0",
+        "1",
+        "0.1",
+        "0.00000000047",
+        "0.99999999953",
+    ];
     let _ = match choices.once_in(4) {
         true => {
             let probability = f64::from(choices.any::<u32>()) / f64::from(u32::MAX);
-            write!(text, " -m statistic --mode random {not}--probability {probability:.11}")
+            write!(
+                text,
+                " -m statistic --mode random {not}--probability {probability:.11}"
+            )
         }
-        false => write!(text, " -m statistic --mode random {not}--probability {}", choices.one(&some)),
+        false => write!(
+            text,
+            " -m statistic --mode random {not}--probability {}",
+            choices.one(&some)
+        ),
     };
 }
 
@@ -158,14 +218,28 @@ fn comment(choices: C<'_, '_>, _: &Place<'_>, text: &mut String) {
 
 fn multiport(choices: C<'_, '_>, _: &Place<'_>, text: &mut String) {
     let option = choices.one(&["--dports", "--sports", "--ports"]);
-    let list: Vec<String> = (0..1 + choices.below(7)).map(|_| ports(choices, ':')).collect();
+    let list: Vec<String> = (0..1 + choices.below(7))
+        .map(|_| ports(choices, ':'))
+        .collect();
     let protocol = if text.contains(" -p ") { "" } else { " -p tcp" };
-    let _ = write!(text, "{protocol} -m multiport {}{option} {}", not(choices), list.join(","));
+    let _ = write!(
+        text,
+        "{protocol} -m multiport {}{option} {}",
+        not(choices),
+        list.join(",")
+    );
 }
 
 fn iprange(choices: C<'_, '_>, place: &Place<'_>, text: &mut String) {
-    let (a, b) = (address(choices, place.family), address(choices, place.family));
-    let (first, last) = if address_number(a) <= address_number(b) { (a, b) } else { (b, a) };
+    let (a, b) = (
+        address(choices, place.family),
+        address(choices, place.family),
+    );
+    let (first, last) = if address_number(a) <= address_number(b) {
+        (a, b)
+    } else {
+        (b, a)
+    };
     let option = choices.one(&["--src-range", "--dst-range"]);
     let _ = write!(text, " -m iprange {}{option} {first}-{last}", not(choices));
 }
@@ -183,13 +257,23 @@ fn recent(choices: C<'_, '_>, _: &Place<'_>, text: &mut String) {
             let _ = write!(text, " --hitcount {}", choices.one(&[1, 2, 3]));
         }
     }
-    let _ = write!(text, " --name {name} {}", choices.one(&["--rsource", "--rdest"]));
+    let _ = write!(
+        text,
+        " --name {name} {}",
+        choices.one(&["--rsource", "--rdest"])
+    );
 }
 
 fn set(choices: C<'_, '_>, _: &Place<'_>, text: &mut String) {
-    let name = choices.one(&["ips", "ports", "nets", "devices", "macs", "marks", "list", "absent"]);
+    let name = choices.one(&[
+        "ips", "ports", "nets", "devices", "macs", "marks", "list", "absent",
+    ]);
     let directions = choices.one(&["src", "dst", "dst,dst", "src,dst", "dst,dst,src"]);
-    let _ = write!(text, " -m set {}--match-set {name} {directions}", not(choices));
+    let _ = write!(
+        text,
+        " -m set {}--match-set {name} {directions}",
+        not(choices)
+    );
     if choices.once_in(8) {
         text.push_str(" --return-nomatch");
     }
@@ -203,14 +287,26 @@ fn field(choices: C<'_, '_>, place: &Place<'_>, text: &mut String) {
         Family::V6 => "hl",
     };
     let _ = match choices.below(5) {
-        0 => write!(text, " -m mac {not}--mac-source 02:00:00:00:00:0{}", choices.below(3)),
+        0 => write!(
+            text,
+            " -m mac {not}--mac-source 02:00:00:00:00:0{}",
+            choices.below(3)
+        ),
         1 => write!(text, " -m length {not}--length {}", ports(choices, ':')),
         2 => {
             let comparison = choices.one(&["eq", "lt", "gt"]);
-            write!(text, " -m {ttl} {not}--{ttl}-{comparison} {}", choices.one(&[64, 1, 0, 255]))
+            write!(
+                text,
+                " -m {ttl} {not}--{ttl}-{comparison} {}",
+                choices.one(&[64, 1, 0, 255])
+            )
         }
         3 => write!(text, " -m dscp {not}--dscp {:#04x}", choices.below(64)),
-        _ => write!(text, " -m dscp {not}--dscp-class {}", choices.one(&["EF", "AF21", "CS0"])),
+        _ => write!(
+            text,
+            " -m dscp {not}--dscp-class {}",
+            choices.one(&["EF", "AF21", "CS0"])
+        ),
     };
 }
 

@@ -8,11 +8,19 @@ use std::fmt::Write;
 
 /// `-j` or `-g` with what follows, or nothing.
 pub fn target(choices: &mut Choices<'_>, place: &Place<'_>, text: &mut String) {
-    let users = place.below.iter().filter(|name| Hook::from_chain(name).is_none());
+    let users = place
+        .below
+        .iter()
+        .filter(|name| Hook::from_chain(name).is_none());
     let users: Vec<&str> = users.copied().collect();
     match choices.below(10) {
         0..=2 if !users.is_empty() => {
-            let _ = write!(text, " {} {}", choices.one(&["-j", "-j", "-g"]), choices.one(&users));
+            let _ = write!(
+                text,
+                " {} {}",
+                choices.one(&["-j", "-j", "-g"]),
+                choices.one(&users)
+            );
         }
         3 => marks(choices, text),
         4 => {
@@ -52,7 +60,11 @@ fn marks(choices: &mut Choices<'_>, text: &mut String) {
         3 => write!(text, " --and-mark {number}"),
         4 if target == "CONNMARK" => {
             let option = choices.one(&["--save-mark", "--restore-mark"]);
-            write!(text, " {option}{}", choices.one(&["", " --mask 0xff", " --nfmask 0xf0 --ctmask 0xff00"]))
+            write!(
+                text,
+                " {option}{}",
+                choices.one(&["", " --mask 0xff", " --nfmask 0xf0 --ctmask 0xff00"])
+            )
         }
         _ => write!(text, " --xor-mark {number}"),
     };
@@ -62,7 +74,9 @@ fn nat(choices: &mut Choices<'_>, place: &Place<'_>, text: &mut String) {
     let sources = [Hook::Input.chain(), Hook::Postrouting.chain()];
     let target = match sources.contains(&place.chain) {
         true => choices.one(&["SNAT", "MASQUERADE", "NETMAP"]),
-        false if Hook::from_chain(place.chain).is_some() => choices.one(&["DNAT", "DNAT", "REDIRECT", "NETMAP"]),
+        false if Hook::from_chain(place.chain).is_some() => {
+            choices.one(&["DNAT", "DNAT", "REDIRECT", "NETMAP"])
+        }
         false => choices.one(&["DNAT", "DNAT", "REDIRECT", "NETMAP", "SNAT", "MASQUERADE"]),
     };
     let _ = write!(text, " -j {target}");
@@ -87,8 +101,16 @@ fn nat(choices: &mut Choices<'_>, place: &Place<'_>, text: &mut String) {
 /// `10.0.0.1`, `10.0.0.1-10.0.0.9:80-90`, `:53`, `[fd00::1]:80`, `10.0.0.1:5000-5009/6000`.
 fn nat_range(choices: &mut Choices<'_>, family: Family) -> String {
     let (a, b) = (address(choices, family), address(choices, family));
-    let (first, last) = if address_number(a) <= address_number(b) { (a, b) } else { (b, a) };
-    let addresses = if choices.once_in(4) { format!("{first}-{last}") } else { a.to_string() };
+    let (first, last) = if address_number(a) <= address_number(b) {
+        (a, b)
+    } else {
+        (b, a)
+    };
+    let addresses = if choices.once_in(4) {
+        format!("{first}-{last}")
+    } else {
+        a.to_string()
+    };
     let ports = ports(choices, '-');
     let bracketed = match family {
         Family::V4 => addresses.clone(),

@@ -14,7 +14,10 @@ use std::fmt::Write;
 pub fn check(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let one = parse(&text).into_iter();
-    let many = parse_file(&text).into_iter().flatten().map(|(_, spec)| spec);
+    let many = parse_file(&text)
+        .into_iter()
+        .flatten()
+        .map(|(_, spec)| spec);
     for spec in one.chain(many) {
         let printed = spec.to_string();
         assert_eq!(parse(&printed).as_ref(), Ok(&spec), "{printed}");
@@ -49,7 +52,10 @@ fn addresses(text: &str) {
         Err(error) => panic!("{list}: {error}"),
     }
     for (device, address) in &found.devices {
-        assert!(found.addresses.contains(address), "{address} is of {device:?} alone");
+        assert!(
+            found.addresses.contains(address),
+            "{address} is of {device:?} alone"
+        );
         assert!(!device.name().is_empty());
     }
 }
@@ -60,12 +66,18 @@ fn ipsets(text: &str) {
         return;
     };
     for (name, _, _) in &saved.left_out {
-        assert!(!saved.sets.contains_key(name), "{name} is left out and there");
+        assert!(
+            !saved.sets.contains_key(name),
+            "{name} is left out and there"
+        );
     }
     let mut printed = String::new();
     for (name, set) in &saved.sets {
         for member in &set.members {
-            let list = saved.sets.get(member).is_some_and(|set| !set.members.is_empty());
+            let list = saved
+                .sets
+                .get(member)
+                .is_some_and(|set| !set.members.is_empty());
             assert!(!list, "{name} holds the list {member}");
         }
         print_set(name, set, &mut printed);
@@ -88,14 +100,23 @@ fn print_set(name: &str, set: &IpSet, printed: &mut String) {
         assert_eq!(values.len(), set.dimensions.len());
         let values: Vec<String> = values.iter().map(value).collect();
         let nomatch = if *nomatch { " nomatch" } else { "" };
-        print(format!("add {} {}{nomatch}", word(name), word(&values.join(","))));
+        print(format!(
+            "add {} {}{nomatch}",
+            word(name),
+            word(&values.join(","))
+        ));
     }
 }
 
 /// A word that a quoted one can have been.
 fn word(text: &str) -> String {
-    let plain = !text.is_empty() && !text.contains(char::is_whitespace) && !text.starts_with(['#', '"']);
-    if plain { text.to_owned() } else { format!("\"{text}\"") }
+    let plain =
+        !text.is_empty() && !text.contains(char::is_whitespace) && !text.starts_with(['#', '"']);
+    if plain {
+        text.to_owned()
+    } else {
+        format!("\"{text}\"")
+    }
 }
 
 /// The set's type and family.
@@ -110,7 +131,11 @@ fn kind(set: &IpSet) -> String {
     let names: Vec<&str> = set.dimensions.iter().map(|d| dimension(*d)).collect();
     let values = set.entries.iter().flat_map(|entry| &entry.values);
     let v6 = |value: &Value| matches!(value, Value::Addresses(first, _) if Family::of(*first) == Family::V6);
-    let family = if values.clone().any(v6) { "inet6" } else { "inet" };
+    let family = if values.clone().any(v6) {
+        "inet6"
+    } else {
+        "inet"
+    };
     format!("hash:{} family {family}", names.join(","))
 }
 
@@ -130,7 +155,9 @@ fn value(value: &Value) -> String {
         Value::Addresses(first, last) => format!("{first}-{last}"),
         Value::Port(Some(protocol), first, last) => format!("{protocol}:{first}-{last}"),
         Value::Port(None, first, last) => format!("{first}-{last}"),
-        Value::Mac([a, b, c, d, e, f]) => format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}"),
+        Value::Mac([a, b, c, d, e, f]) => {
+            format!("{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}")
+        }
         Value::Iface(name) => name.clone(),
         Value::Mark(mark) => format!("{mark:#x}"),
     }

@@ -114,7 +114,9 @@ impl Walk<'_> {
         let matched = self.follow(state, share.clone(), draws_left);
         let passed = self.follow(passed, share, draws_left);
         lay_over(matched, passed, |matched, passed| {
-            let gave_up = [matched, passed].into_iter().find(|way| way.decision.gave_up());
+            let gave_up = [matched, passed]
+                .into_iter()
+                .find(|way| way.decision.gave_up());
             match gave_up {
                 Some(way) => (way.decision.clone(), way.path.clone()),
                 None if matched.decision == passed.decision => {

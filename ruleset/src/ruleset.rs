@@ -478,7 +478,8 @@ impl RulesetBuilder {
         let PendingChain {
             table, name: old, ..
         } = self.chains[chain.index()];
-        let builtin = Hook::from_chain(&self.strings[name]).is_some_and(|h| table.hooks().contains(&h));
+        let builtin =
+            Hook::from_chain(&self.strings[name]).is_some_and(|h| table.hooks().contains(&h));
         if builtin || self.is_builtin(chain) || self.slot(table, name).is_some() {
             return false;
         }

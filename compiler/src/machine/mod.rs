@@ -21,6 +21,7 @@ use kpclass_ruleset::decision::Disposition;
 use kpclass_ruleset::node::NodeFacts;
 use kpclass_ruleset::value::{CtState, Family};
 use kpclass_ruleset::{Policy, RuleId, StrId, TableId};
+use ops::Implied;
 use state::{Address, Leg, NONE, State};
 
 /// Why the machine stopped.
@@ -141,13 +142,13 @@ impl<'a> Machine<'a> {
             self.leave_stage(state);
             return None;
         }
-        let entry = self.graph.entry(table, hook);
-        match entry {
-            Some(chain) => state.enter(self.graph, chain),
-            None => {
-                self.implied_masquerade(state, acts);
-                self.leave_stage(state);
-            }
+        match self.implied_masquerade(state, acts) {
+            Some(Implied::Asked(stop)) => return Some(stop),
+            Some(Implied::Masqueraded) => self.leave_stage(state),
+            None => match self.graph.entry(table, hook) {
+                Some(chain) => state.enter(self.graph, chain),
+                None => self.leave_stage(state),
+            },
         }
         None
     }
@@ -240,7 +241,7 @@ impl<'a> Machine<'a> {
         if state.condition == 0 && state.choice == 0 {
             match self.index.next(self.graph, state) {
                 Some(rule) => state.rule = rule,
-                None => return self.end_of_chain(state, acts),
+                None => return self.end_of_chain(state),
             }
         }
         let rule = &self.graph.rules[state.rule as usize];
@@ -280,7 +281,7 @@ impl<'a> Machine<'a> {
     }
 
     /// Back behind the jump, or the policy of a built-in chain.
-    fn end_of_chain(&mut self, state: &mut State, acts: &mut Vec<Act>) -> Option<Stop> {
+    fn end_of_chain(&mut self, state: &mut State) -> Option<Stop> {
         if state.stack != NONE {
             let frame = self.frames[state.stack as usize];
             state.chain = frame.chain;
@@ -304,7 +305,6 @@ impl<'a> Machine<'a> {
                 mark: state.mark,
             }));
         }
-        self.implied_masquerade(state, acts);
         self.leave_stage(state);
         None
     }

@@ -55,7 +55,7 @@ impl Machine<'_> {
             Op::Reject(with) => return end(state, Disposition::Reject(with)),
             Op::Unknown(fact) => return unknown(state, id, fact),
             Op::Accept => self.leave_stage(state),
-            Op::Return => return self.end_of_chain(state, acts),
+            Op::Return => return self.end_of_chain(state),
             Op::Jump(to) => self.jump(state, to),
             Op::Goto(to) => self.go_to(state, to),
             Op::Dnat(_) | Op::Redirect(_) | Op::Snat(_) | Op::Netmap(_) => {
@@ -71,13 +71,7 @@ impl Machine<'_> {
     }
 
     /// A rewrite, at a hook at which the kernel takes it (WALK.md 1.6).
-    fn nat(
-        &mut self,
-        state: &mut State,
-        id: RuleId,
-        op: Op,
-        acts: &mut Vec<Act>,
-    ) -> Option<Stop> {
+    fn nat(&mut self, state: &mut State, id: RuleId, op: Op, acts: &mut Vec<Act>) -> Option<Stop> {
         let rewrites = nat_hook(state);
         match (op, rewrites) {
             (Op::Dnat(range), Some(Rewrites::Destination)) => self.dnat(state, id, range, acts),
@@ -212,27 +206,38 @@ impl Machine<'_> {
         self.nat(state, id, Op::Snat(Snat::Masquerade), acts)
     }
 
-    /// The same where all of nat POSTROUTING is missing: what a rule marked is masqueraded on that rule's account.
-    pub(super) fn implied_masquerade(&mut self, state: &mut State, acts: &mut Vec<Act>) {
+    /// The same where all of nat POSTROUTING is missing: what a rule marked is masqueraded on that rule's account. `None`: it is not.
+    pub(super) fn implied_masquerade(
+        &mut self,
+        state: &mut State,
+        acts: &mut Vec<Act>,
+    ) -> Option<Implied> {
         let here = state.place() == Some((TableId::Nat, Hook::Postrouting));
-        let marked = state.mark.masked(MASQ_BIT);
-        if !here || !self.graph.implied_masquerade || !state.marked {
-            return;
+        let answered = std::mem::take(&mut state.choice);
+        if !here || !self.graph.implied_masquerade || !state.marked || answered == UNCHANGED {
+            return None;
         }
-        // Once marked by KUBE-MARK-MASQ the bit is known; a mark set otherwise may leave it to the packet,
-        // and then it is not this body's concern.
-        if marked.keep == 0 && marked.xor != 0 {
-            state.mark = apply(
-                MarkSet {
-                    value: MASQ_BIT,
-                    mask: 0,
-                },
-                state.mark,
-            );
-            state.snat_done = true;
-            state.source = Address::SomeLocal;
-            acts.push(Act::MasqueradeByMarker);
+        let bit = state.mark.masked(MASQ_BIT);
+        match (answered, bit.keep, bit.xor) {
+            (CHOSEN, ..) => {}
+            (_, 0, 0) => return None,
+            (_, 0, _) => {}
+            // No rule has set it or cleared it: the packet tells.
+            _ => {
+                let test = Test::Mark(MASQ_BIT, MASQ_BIT ^ bit.xor);
+                let stop = ask(state, RuleId(NONE), test, [CHOSEN, UNCHANGED]);
+                return Some(Implied::Asked(stop));
+            }
         }
+        let flip = MarkSet {
+            value: MASQ_BIT,
+            mask: 0,
+        };
+        state.mark = apply(flip, state.mark);
+        state.snat_done = true;
+        state.source = Address::SomeLocal;
+        acts.push(Act::MasqueradeByMarker);
+        Some(Implied::Masqueraded)
     }
 
     fn dnat(
@@ -490,6 +495,14 @@ fn connmark(state: &mut State, op: ConnmarkOp) {
                 .plus(state.connmark.masked(ctmask));
         }
     }
+}
+
+/// What a nat POSTROUTING that the dump lacks does.
+pub(super) enum Implied {
+    /// It masquerades: nat is done.
+    Masqueraded,
+    /// It asks for the mark.
+    Asked(Stop),
 }
 
 /// What a hook of nat rewrites.

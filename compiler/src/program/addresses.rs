@@ -383,7 +383,9 @@ fn is_held(node: &NodeFacts, kind: Kind, address: u128, device: Option<Interface
     }
     let device = device?;
     let devices = node.local.iter().flat_map(|local| &local.devices);
-    let mut holding = devices.filter(|(_, a)| address_number(*a) == address).peekable();
+    let mut holding = devices
+        .filter(|(_, a)| address_number(*a) == address)
+        .peekable();
     holding.peek()?;
     Some(holding.any(|(d, _)| *d == device))
 }

@@ -101,7 +101,13 @@ impl Asked<'_> {
     }
 
     fn out_interface(&self, pattern: InterfacePattern, sent: bool) -> Result<bool, Fact> {
-        if sent && self.program.rules.locals.leads_to_lo(self.header.destination) {
+        if sent
+            && self
+                .program
+                .rules
+                .locals
+                .leads_to_lo(self.header.destination)
+        {
             return Ok(pattern.matches(Interface::lo()));
         }
         if !pattern.prefix && pattern.name == Interface::lo() {
@@ -137,7 +143,9 @@ impl Asked<'_> {
             Device::ArrivedBy(device) => Some(device),
             Device::Departure => {
                 let locals = &self.program.rules.locals;
-                locals.leads_to_lo(self.header.destination).then(Interface::lo)
+                locals
+                    .leads_to_lo(self.header.destination)
+                    .then(Interface::lo)
             }
             Device::LeavesBy(device) => device,
         }

@@ -272,7 +272,10 @@ pub(crate) fn append(
     let target = resolve(read.target, &cursor, builder, place.table)?;
     let mut keep = |(module, text): &(&str, &str)| {
         let text = crate::save::listed(text);
-        let (module, options) = (builder.strings.intern(module), builder.strings.intern(&text));
+        let (module, options) = (
+            builder.strings.intern(module),
+            builder.strings.intern(&text),
+        );
         Match {
             inverted: false,
             kind: MatchKind::Undecided(Undecided { module, options }),

@@ -21,8 +21,12 @@ pub(crate) fn write(strings: &Strings, family: Family, condition: &Match, text: 
     let _ = match &condition.kind {
         MatchKind::Source(prefix) => write!(text, " {not}-s {prefix}"),
         MatchKind::Destination(prefix) => write!(text, " {not}-d {prefix}"),
-        MatchKind::InInterface(pattern) => write_named(&format!("{not}-i"), &pattern.to_string(), text),
-        MatchKind::OutInterface(pattern) => write_named(&format!("{not}-o"), &pattern.to_string(), text),
+        MatchKind::InInterface(pattern) => {
+            write_named(&format!("{not}-i"), &pattern.to_string(), text)
+        }
+        MatchKind::OutInterface(pattern) => {
+            write_named(&format!("{not}-o"), &pattern.to_string(), text)
+        }
         MatchKind::Protocol(number) => match protocol::name(*number) {
             Some(name) => write!(text, " {not}-p {name}"),
             None => write!(text, " {not}-p {number}"),
@@ -63,9 +67,7 @@ pub(crate) fn write(strings: &Strings, family: Family, condition: &Match, text: 
             Ok(())
         }
         // Two blanks: iptables prints them.
-        MatchKind::Nfacct(name) => {
-            write_named("-m nfacct --nfacct-name ", &strings[*name], text)
-        }
+        MatchKind::Nfacct(name) => write_named("-m nfacct --nfacct-name ", &strings[*name], text),
     };
 }
 
