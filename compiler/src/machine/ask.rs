@@ -4,12 +4,12 @@ use super::Machine;
 use super::state::{
     Address, Class, DSCP_REWRITTEN, Leg, Mark, NONE, SETS_CHANGED, State, TTL_REWRITTEN,
 };
-use crate::graph::{Ask, MaskedAddress, RecentAsk};
+use crate::graph::{Ask, Graph, MaskedAddress, Op};
 use crate::program::test::{AddressOf, Device, Test};
 use crate::program::{SetTest, addresses};
 use kpclass_ruleset::Hook;
 use kpclass_ruleset::decision::Fact;
-use kpclass_ruleset::matches::{AddressTypes, PortSide, RecentOperation};
+use kpclass_ruleset::matches::{AddressTypes, PortSide};
 use kpclass_ruleset::value::{CtState, CtStates, Interface, InterfacePattern, PortRange};
 
 /// The answer to a condition.
@@ -19,11 +19,13 @@ pub(super) enum Answer {
     Known(bool),
     /// The packet's own fields tell.
     Test(Test),
+    /// The packet's own fields tell whether this entry of a list is meant; the condition is then asked again.
+    Ask(Test, u16),
     /// Drawn with probability n/d.
     Chance(u32, u32),
 }
 
-const UNKNOWN_LOCAL: Answer = Answer::Test(Test::Unknown(Fact::LocalAddresses));
+pub(super) const UNKNOWN_LOCAL: Answer = Answer::Test(Test::Unknown(Fact::LocalAddresses));
 
 impl Machine<'_> {
     /// Answers `ask` in `state`. `recent` conditions may change the state's entries.
@@ -32,11 +34,12 @@ impl Machine<'_> {
             Ask::True => Answer::Known(true),
             Ask::False => Answer::Known(false),
             Ask::Unknown(fact) => Answer::Test(Test::Unknown(fact)),
-            Ask::Source(prefix) => source(state, prefix),
-            Ask::SourceRange(first, last) => match state.source {
-                Address::Known(a) => Answer::Known(first <= a && a <= last),
-                Address::Original => Answer::Test(Test::SourceRange(first, last)),
-                Address::SomeLocal => UNKNOWN_LOCAL,
+            Ask::Source(prefix) => source(self.graph, state, prefix),
+            Ask::SourceRange(first, last) => match source_of(self.graph, state) {
+                Some(AddressOf::Known(a)) => Answer::Known(first <= a && a <= last),
+                Some(AddressOf::Mapped(to)) => Answer::Test(Test::MappedRange(to, first, last)),
+                Some(_) => Answer::Test(Test::SourceRange(first, last)),
+                None => UNKNOWN_LOCAL,
             },
             Ask::Destination(prefix) => self.destination(state, prefix),
             Ask::DestinationRange(first, last) => match state.destination {
@@ -104,10 +107,11 @@ impl Machine<'_> {
                 _ => Answer::Test(Test::DestinationPort(range)),
             },
             Ask::SourceType(types, limit_in, limit_out) => {
-                self.address_type(state, state.source, true, types, limit_in, limit_out)
+                let of = source_of(self.graph, state);
+                self.address_type(state, of, types, limit_in, limit_out)
             }
             Ask::DestinationType(types, limit_in, limit_out) => {
-                self.address_type(state, state.destination, false, types, limit_in, limit_out)
+                self.address_type(state, destination_of(state), types, limit_in, limit_out)
             }
             Ask::Chance(n, d) => Answer::Chance(n, d),
             Ask::Recent(id) => self.recent(state, self.graph.recents[id as usize], inverted),
@@ -173,8 +177,7 @@ impl Machine<'_> {
     fn address_type(
         &self,
         state: &State,
-        address: Address,
-        is_source: bool,
+        of: Option<AddressOf>,
         types: AddressTypes,
         limit_in: bool,
         limit_out: bool,
@@ -184,16 +187,13 @@ impl Machine<'_> {
             (_, true) => Some(self.departure(state)),
             _ => None,
         };
-        let of = match (address, limit) {
-            (Address::Original, _) if is_source => AddressOf::Source,
-            (Address::Original, _) => AddressOf::Destination,
-            (Address::Known(a), None) => {
-                let family = self.graph.family;
-                return known(addresses::type_matches(self.locals, family, a, types));
-            }
-            (Address::Known(a), _) => AddressOf::Known(a),
-            (Address::SomeLocal, _) => return self.type_of_this_node(types, limit),
+        let Some(of) = of else {
+            return self.type_of_this_node(types, limit);
         };
+        if let (AddressOf::Known(a), None) = (of, limit) {
+            let family = self.graph.family;
+            return known(addresses::type_matches(self.locals, family, a, types));
+        }
         Answer::Test(Test::AddressType(of, types, limit))
     }
 
@@ -233,8 +233,8 @@ impl Machine<'_> {
         let test = SetTest {
             ask,
             id,
-            source: state.source,
-            destination: state.destination,
+            source: source_of(self.graph, state),
+            destination: destination_of(state),
             destination_port: state.destination_port,
             mark: state.mark,
             arrival: arrival(state),
@@ -242,50 +242,51 @@ impl Machine<'_> {
         };
         Answer::Test(Test::Set(self.set_test(test)))
     }
+}
 
-    /// WALK.md, recent: only what this walk itself put into the lists is there.
-    fn recent(&mut self, state: &mut State, ask: RecentAsk, inverted: bool) -> Answer {
-        let address = if ask.by_destination {
-            state.destination
-        } else {
-            state.source
-        };
-        if address == Address::SomeLocal {
-            return UNKNOWN_LOCAL;
-        }
-        let key = (ask.list, ask.by_destination, address, ask.mask);
-        let mut entries = match state.recent {
-            NONE => Vec::new(),
-            id => self.recents[id as usize].clone(),
-        };
-        let at = entries.iter().position(|(k, _)| *k == key);
-        let count = at.map_or(0, |at| entries[at].1);
-        let hit = match ask.operation {
-            RecentOperation::Set => true,
-            RecentOperation::Remove => at.is_some(),
-            RecentOperation::Check | RecentOperation::Update => {
-                at.is_some() && (ask.hitcount == 0 || count >= ask.hitcount)
-            }
-        };
-        match (ask.operation, at) {
-            (RecentOperation::Set, None) => entries.push((key, 1)),
-            (RecentOperation::Set, Some(at)) => entries[at].1 += 1,
-            (RecentOperation::Update, Some(at)) if hit != inverted => entries[at].1 += 1,
-            (RecentOperation::Remove, Some(at)) => {
-                entries.remove(at);
-            }
-            _ => return Answer::Known(hit),
-        }
-        state.recent = self.recent_entries(entries);
-        Answer::Known(hit)
+fn source(graph: &Graph, state: &State, prefix: MaskedAddress) -> Answer {
+    match source_of(graph, state) {
+        Some(AddressOf::Known(a)) => Answer::Known(prefix.contains(a)),
+        Some(AddressOf::Mapped(to)) => mapped_source(to, prefix),
+        Some(_) => Answer::Test(Test::Source(prefix)),
+        None => UNKNOWN_LOCAL,
     }
 }
 
-fn source(state: &State, prefix: MaskedAddress) -> Answer {
-    match state.source {
-        Address::Known(a) => Answer::Known(prefix.contains(a)),
-        Address::Original => Answer::Test(Test::Source(prefix)),
-        Address::SomeLocal => UNKNOWN_LOCAL,
+/// Of a source whose network part a NETMAP has replaced, only the rest is left to the packet.
+fn mapped_source(to: MaskedAddress, prefix: MaskedAddress) -> Answer {
+    let rest = prefix.mask & !to.mask;
+    if (to.address ^ prefix.address) & prefix.mask & to.mask != 0 {
+        return Answer::Known(false);
+    }
+    if rest == 0 {
+        return Answer::Known(true);
+    }
+    Answer::Test(Test::Source(MaskedAddress {
+        address: prefix.address & rest,
+        mask: rest,
+    }))
+}
+
+/// The present source; `None`: some address of this node.
+pub(super) fn source_of(graph: &Graph, state: &State) -> Option<AddressOf> {
+    match (state.source, state.netmap) {
+        (Address::Known(a), _) => Some(AddressOf::Known(a)),
+        (Address::SomeLocal, _) => None,
+        (Address::Original, NONE) => Some(AddressOf::Source),
+        (Address::Original, rule) => match graph.rules[rule as usize].op {
+            Op::Netmap(to) => Some(AddressOf::Mapped(to)),
+            _ => Some(AddressOf::Source),
+        },
+    }
+}
+
+/// The present destination; `None`: some address of this node.
+pub(super) fn destination_of(state: &State) -> Option<AddressOf> {
+    match state.destination {
+        Address::Known(a) => Some(AddressOf::Known(a)),
+        Address::SomeLocal => None,
+        Address::Original => Some(AddressOf::Destination),
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod ask;
 mod ops;
+mod recent;
 pub(crate) use ops::POSITION;
 pub(crate) mod state;
 
@@ -20,8 +21,9 @@ use ask::Answer;
 use kpclass_ruleset::decision::Disposition;
 use kpclass_ruleset::node::NodeFacts;
 use kpclass_ruleset::value::{CtState, Family};
-use kpclass_ruleset::{Policy, RuleId, StrId, TableId};
-use ops::Implied;
+use kpclass_ruleset::{Policy, RuleId, TableId};
+use ops::{CHOSEN, Implied};
+use recent::Remembered;
 use state::{Address, Leg, NONE, State};
 
 /// Why the machine stopped.
@@ -55,7 +57,6 @@ pub(crate) enum Stop {
 }
 
 /// What identifies an entry of a `recent` list: list, by destination?, address, mask.
-type RecentKey = (StrId, bool, Address, u128);
 
 /// The lowered rules, the index of their chains, and the facts of the node.
 #[derive(Clone, Debug)]
@@ -88,7 +89,7 @@ pub(crate) struct Machine<'a> {
     settled: bool,
     frames: Vec<Frame>,
     frame_ids: AHashMap<Frame, u32>,
-    recents: Vec<Vec<(RecentKey, u32)>>,
+    recents: Vec<Vec<Remembered>>,
     pub(crate) set_tests: Vec<SetTest>,
 }
 
@@ -164,7 +165,7 @@ impl<'a> Machine<'a> {
             .is_some_and(|(table, _)| table == TableId::Nat)
             && matches!(state.leg, Leg::Arrive | Leg::Send);
         state.next_stage();
-        if after_nat && state.source == Address::Original {
+        if after_nat && !state.snat_done {
             self.tail.forget(self.graph, self.locals, state);
             self.settled = true;
         }
@@ -262,6 +263,19 @@ impl<'a> Machine<'a> {
             Answer::Known(answer) => *state = if answer != inverted { yes } else { no },
             Answer::Chance(n, d) if inverted => return draw(state, n, d, no, yes),
             Answer::Chance(n, d) => return draw(state, n, d, yes, no),
+            Answer::Ask(test, at) => {
+                let (mut same, mut other) = (*state, *state);
+                same.choice = at | CHOSEN;
+                other.choice = at + 1;
+                return Some(Stop::Test {
+                    test,
+                    inverted: false,
+                    again: false,
+                    rule: RuleId(NONE),
+                    yes: same,
+                    no: other,
+                });
+            }
             Answer::Test(test) => {
                 if let (Test::Protocol(number), false) = (test, inverted) {
                     yes.protocol = Some(number);
@@ -321,7 +335,7 @@ impl<'a> Machine<'a> {
         })
     }
 
-    fn recent_entries(&mut self, entries: Vec<(RecentKey, u32)>) -> u32 {
+    fn recent_entries(&mut self, entries: Vec<Remembered>) -> u32 {
         let known = self.recents.iter().position(|known| *known == entries);
         known.unwrap_or_else(|| {
             self.recents.push(entries);

@@ -17,7 +17,7 @@ use kpclass_ruleset::value::{
 use kpclass_ruleset::{Hook, RuleId, TableId};
 
 /// [`State::choice`]: this address of the range is the one.
-const CHOSEN: u16 = 1 << 15;
+pub(super) const CHOSEN: u16 = 1 << 15;
 /// The packet has ports.
 const WITH_PORTS: u16 = 1 << 14;
 /// It has none.
@@ -81,7 +81,7 @@ impl Machine<'_> {
             (Op::Netmap(to), Some(Rewrites::Destination)) => self.netmap(state, id, to, acts),
             (Op::Netmap(to), Some(Rewrites::Source)) => {
                 acts.push(Act::NetmapSource(to, id));
-                state.source = Address::SomeLocal;
+                state.netmap = state.rule;
                 state.snat_done = true;
                 self.leave_stage(state);
                 None

@@ -190,6 +190,8 @@ pub(crate) struct State {
     pub(crate) dnat_changed: Option<bool>,
     /// The source was rewritten.
     pub(crate) snat_done: bool,
+    /// The NETMAP that rewrote the network part of the packet's own source, or [`NONE`].
+    pub(crate) netmap: u32,
     /// Some rule set the mark.
     pub(crate) marked: bool,
     /// Bits: ttl, dscp, sets.
@@ -267,6 +269,7 @@ impl State {
             ctstate,
             dnat_changed: Some(false),
             snat_done: false,
+            netmap: NONE,
             marked: false,
             rewritten: 0,
             recent: NONE,

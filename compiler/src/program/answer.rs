@@ -32,6 +32,10 @@ impl Asked<'_> {
             Test::SourceRange(first, last) => first <= h.source && h.source <= last,
             Test::Destination(prefix) => prefix.contains(h.destination),
             Test::DestinationRange(first, last) => first <= h.destination && h.destination <= last,
+            Test::MappedRange(to, first, last) => {
+                (first..=last).contains(&self.address(AddressOf::Mapped(to)))
+            }
+            Test::SameAddress((a, m), (b, n)) => self.address(a) & m == self.address(b) & n,
             Test::DestinationIs(address, port) => {
                 h.destination == address && has(known::PORTS) && h.destination_port == port
             }
@@ -122,11 +126,7 @@ impl Asked<'_> {
         types: AddressTypes,
         limit: Option<Device>,
     ) -> Result<bool, Fact> {
-        let address = match of {
-            AddressOf::Source => self.header.source,
-            AddressOf::Destination => self.header.destination,
-            AddressOf::Known(a) => a,
-        };
+        let address = self.address(of);
         let (rules, family) = (&self.program.rules, self.program.family);
         let Some(limit) = limit else {
             return addresses::type_matches(&rules.locals, family, address, types);
@@ -134,6 +134,15 @@ impl Asked<'_> {
         let facts = (&rules.locals, &rules.node);
         let limit = (self.device(limit), limit.fact());
         addresses::limited_type_matches(facts, family, address, types, limit)
+    }
+
+    pub(super) fn address(&self, of: AddressOf) -> u128 {
+        match of {
+            AddressOf::Source => self.header.source,
+            AddressOf::Destination => self.header.destination,
+            AddressOf::Known(a) => a,
+            AddressOf::Mapped(to) => to.address | self.header.source & !to.mask,
+        }
     }
 
     /// The device; `None`: not known, but not `lo`.

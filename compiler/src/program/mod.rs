@@ -21,12 +21,12 @@ pub use verify::Broken;
 
 use crate::config::Config;
 use crate::machine::Rules;
-use crate::machine::state::{Address, Class, Mark};
+use crate::machine::state::{Class, Mark};
 use kpclass_ruleset::Hook;
 use kpclass_ruleset::matches::SetMatch;
 use kpclass_ruleset::value::{CtState, Family};
 use node::{Act, Draw, End, Node, NodeId};
-use test::{Device, Test};
+use test::{AddressOf, Device, Test};
 
 /// A `set` condition with what was rewritten before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +34,9 @@ pub(crate) struct SetTest {
     pub(crate) ask: SetMatch,
     /// The condition, by position in the graph's.
     pub(crate) id: u32,
-    pub(crate) source: Address,
-    pub(crate) destination: Address,
+    /// `None`: some address of this node.
+    pub(crate) source: Option<AddressOf>,
+    pub(crate) destination: Option<AddressOf>,
     /// `None`: the packet's own.
     pub(crate) destination_port: Option<u16>,
     pub(crate) mark: Mark,

@@ -3,7 +3,6 @@
 use super::SetTest;
 use super::answer::Asked;
 use crate::header::{Header, known};
-use crate::machine::state::Address;
 use kpclass_ruleset::decision::Fact;
 use kpclass_ruleset::node::ipset::{Dimension, Entry, IpSet, Value};
 use kpclass_ruleset::value::{address_number, protocol};
@@ -117,14 +116,8 @@ fn dimension_holds(
     let header = asked.header;
     Ok(match (dimension, value) {
         (Dimension::Ip | Dimension::Net, Value::Addresses(first, last)) => {
-            let address = match (is_source, test.source, test.destination) {
-                (true, Address::SomeLocal, _) | (false, _, Address::SomeLocal) => {
-                    return Err(Fact::LocalAddresses);
-                }
-                (true, Address::Known(a), _) | (false, _, Address::Known(a)) => a,
-                (true, Address::Original, _) => header.source,
-                (false, _, Address::Original) => header.destination,
-            };
+            let of = if is_source { test.source } else { test.destination };
+            let address = asked.address(of.ok_or(Fact::LocalAddresses)?);
             same_family(*first, header)
                 && address_number(*first) <= address
                 && address <= address_number(*last)

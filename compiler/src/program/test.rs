@@ -14,6 +14,8 @@ pub enum AddressOf {
     Destination,
     /// This one, after a rewrite.
     Known(u128),
+    /// Its source with this network part.
+    Mapped(MaskedAddress),
 }
 
 /// A device of the packet, as far as its way tells.
@@ -54,6 +56,10 @@ pub enum Test {
     DestinationRange(u128, u128),
     /// The destination is this address and port.
     DestinationIs(u128, u16),
+    /// The source with this network part is from first to last.
+    MappedRange(MaskedAddress, u128, u128),
+    /// Two addresses, each under a mask, are one.
+    SameAddress((AddressOf, u128), (AddressOf, u128)),
     /// The protocol.
     Protocol(u8),
     /// TCP, UDP, UDP-Lite, SCTP or DCCP.
