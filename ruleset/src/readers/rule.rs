@@ -314,8 +314,11 @@ impl<'t> Draft<'t> {
         {
             return Ok(true);
         }
+        // Behind a target that is not known either, an option is the target's.
+        let behind = self.target.as_ref().filter(|target| !target.is_extension());
+        let behind = behind.map_or(0, |target| target.word.start);
         for slot in self.slots.iter_mut().rev() {
-            if slot.take(name, options)? {
+            if !(slot.takes_all() && slot.word.start < behind) && slot.take(name, options)? {
                 return Ok(true);
             }
         }

@@ -23,7 +23,7 @@ use crate::value::{CtStates, protocol};
 pub(crate) struct Slot<'t> {
     name: &'t str,
     /// Where it was named: for errors.
-    word: Word,
+    pub(crate) word: Word,
     inverted: bool,
     kind: Kind,
     /// What the module needs before it says something; empty once it was given.
@@ -62,6 +62,11 @@ impl<'t> Slot<'t> {
     /// Whether the module has what it needs.
     pub(crate) fn is_complete(&self) -> bool {
         self.needs.is_empty()
+    }
+
+    /// Whether its options are not known, so that each may be one.
+    pub(crate) fn takes_all(&self) -> bool {
+        matches!(self.kind, Kind::Kept(_)) && !kept::is_known(self.name)
     }
 
     /// Reads the option if it is one of the module's; `false` if it is not.
