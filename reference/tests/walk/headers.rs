@@ -188,6 +188,14 @@ fn ttl_is_one_less_behind_routing() {
     );
 }
 
+/// Found by fuzzing: the reference took it for unknown, the program for false.
+#[test]
+fn no_ttl_is_below_0_or_above_255() {
+    for test in ["--ttl-lt 0", "--ttl-gt 255"] {
+        assert_eq!(holds_at("FORWARD", &format!("-m ttl {test}"), TCP), "no");
+    }
+}
+
 #[test]
 fn a_rewritten_header_is_not_known() {
     let rules = rules(
