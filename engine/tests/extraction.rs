@@ -2,87 +2,20 @@
 //! at all, on third-party captures and on a million frames made up or damaged. Where the engine may skip what the reference reads is
 //! a list of names; there is nothing that it reads and the reference does not, or otherwise.
 
-use kpclass_compiler::header::{Header, known};
+#[path = "../../fuzz/src/packet_bytes.rs"]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "a fuzz target's file, of which this test uses a part"
+)]
+mod packet_bytes;
+
 use kpclass_engine::capture::Capture;
-use kpclass_engine::extract::{Skip, extract};
+use kpclass_engine::extract::extract;
 use kpclass_engine::link::LinkType;
-use kpclass_reference::packet::{FramePacket, SkipReason, read_frame};
-use kpclass_ruleset::value::{Family, number_address};
+use packet_bytes::{Difference, compare};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-
-/// The header as the reference would say it.
-fn as_packet(header: &Header) -> FramePacket {
-    let knows = |bit: u16| header.known & bit != 0;
-    let family = if knows(known::V6) {
-        Family::V6
-    } else {
-        Family::V4
-    };
-    FramePacket {
-        source: number_address(family, header.source),
-        destination: number_address(family, header.destination),
-        protocol: header.protocol,
-        ports: knows(known::PORTS).then_some((header.source_port, header.destination_port)),
-        tcp_flags: knows(known::TCP_FLAGS).then_some(header.tcp_flags),
-        icmp: knows(known::ICMP).then_some((header.icmp_type, header.icmp_code)),
-        fragment: knows(known::FRAGMENT),
-        length: knows(known::LENGTH).then_some(header.length),
-        ttl: header.ttl,
-        dscp: header.dscp,
-        source_mac: knows(known::MAC).then_some(header.source_mac),
-    }
-}
-
-/// Why the engine skips a frame that the reference reads, or skips it for another reason.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Difference {
-    /// The frame was shorter on the wire than its packet says: the kernel drops it; the reference is not told its length.
-    ShorterThanItsPacket,
-    /// More tags or extension headers than the engine walks over.
-    TooDeep,
-    /// A cooked header of a device on which the protocol field is no EtherType.
-    DeviceWithoutEtherType,
-}
-
-fn difference(
-    link: LinkType,
-    captured: &[u8],
-    ours: &Result<Header, Skip>,
-    theirs: &Result<FramePacket, SkipReason>,
-) -> Option<Difference> {
-    use Difference::*;
-    let device_type = match link {
-        LinkType::LINUX_SLL => captured.get(2..4),
-        LinkType::LINUX_SLL2 => captured.get(8..10),
-        _ => None,
-    };
-    let device_type = device_type.map(|bytes| u16::from_be_bytes([bytes[0], bytes[1]]));
-    match (ours, theirs) {
-        (Err(Skip::TooDeep), _) => Some(TooDeep),
-        (Err(Skip::NotIp), _) if matches!(device_type, Some(770 | 803 | 824)) => {
-            Some(DeviceWithoutEtherType)
-        }
-        (Err(Skip::Malformed), Ok(_)) => Some(ShorterThanItsPacket),
-        _ => None,
-    }
-}
-
-/// Whether two reasons to skip a frame are the same one, in each reader's words.
-fn is_same_reason(ours: Skip, theirs: SkipReason) -> bool {
-    match ours {
-        Skip::Arp | Skip::NotIp => theirs == SkipReason::NotIp,
-        Skip::LinkType => matches!(theirs, SkipReason::LinkType(_)),
-        Skip::Truncated | Skip::Malformed => matches!(
-            theirs,
-            SkipReason::CutLink
-                | SkipReason::CutNetwork
-                | SkipReason::CutTransport
-                | SkipReason::MalformedNetwork
-        ),
-        Skip::TooDeep => false,
-    }
-}
 
 #[derive(Default)]
 struct Tally {
@@ -93,24 +26,13 @@ struct Tally {
 
 impl Tally {
     fn compare(&mut self, link: LinkType, captured: &[u8], original_len: u32) {
-        let ours = extract(link, captured, original_len);
-        let theirs = read_frame(link.0, captured);
         self.frames += 1;
-        self.read += u64::from(ours.is_ok());
-        let agree = match (&ours, &theirs) {
-            (Ok(ours), Ok(theirs)) => as_packet(ours) == *theirs,
-            (Err(ours), Err(theirs)) => is_same_reason(*ours, *theirs),
-            _ => false,
-        };
-        if agree {
-            return;
+        self.read += u64::from(extract(link, captured, original_len).is_ok());
+        match compare(link, captured, original_len) {
+            Ok(None) => {}
+            Ok(Some(difference)) => *self.differences.entry(difference).or_default() += 1,
+            Err(difference) => panic!("{difference}"),
         }
-        let Some(difference) = difference(link, captured, &ours, &theirs) else {
-            panic!(
-                "{link}, {original_len} bytes, {captured:02x?}:\n engine    {ours:?}\n reference {theirs:?}"
-            );
-        };
-        *self.differences.entry(difference).or_default() += 1;
     }
 }
 

@@ -38,6 +38,17 @@ impl Decision {
         }
     }
 
+    /// Whether more facts are missing than are followed up, so that it says nothing.
+    pub fn gave_up(&self) -> bool {
+        matches!(
+            self.disposition,
+            Disposition::Unknown(Unknown {
+                fact: Fact::TooMany,
+                ..
+            })
+        )
+    }
+
     /// Whether it is unknown.
     pub fn is_unknown(&self) -> bool {
         matches!(self.disposition, Disposition::Unknown(_))

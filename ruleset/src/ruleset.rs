@@ -325,6 +325,11 @@ impl RulesetBuilder {
         self.present[table as usize]
     }
 
+    /// Whether no input holds any table.
+    pub fn is_empty(&self) -> bool {
+        self.present == [false; 5]
+    }
+
     /// The chain of that name, if it was named before.
     pub fn find(&self, table: TableId, name: &str) -> Option<ChainId> {
         let name = self.strings.find(name)?;
@@ -467,13 +472,15 @@ impl RulesetBuilder {
         chain.declared = false;
     }
 
-    /// Renames a chain (`-E`), jumps to it included; false if the name is taken.
+    /// Renames a chain (`-E`), jumps to it included; false if the name is taken, or either is a built-in chain's.
     pub fn rename(&mut self, chain: ChainId, name: &str) -> bool {
         let name = self.strings.intern(name);
         let PendingChain {
             table, name: old, ..
         } = self.chains[chain.index()];
-        if self.slot(table, name).is_some() {
+        let builtin =
+            Hook::from_chain(&self.strings[name]).is_some_and(|h| table.hooks().contains(&h));
+        if builtin || self.is_builtin(chain) || self.slot(table, name).is_some() {
             return false;
         }
         *self.slot(table, old) = None;

@@ -3,7 +3,7 @@
 mod matches;
 mod targets;
 
-pub(crate) use matches::{LISTED, write as write_match};
+pub(crate) use matches::{LISTED, listed, write as write_match};
 
 use crate::ids::RuleId;
 use crate::ruleset::{Chain, Counters, Policy, Rule, Ruleset, TableId};
@@ -76,10 +76,11 @@ fn write_rule(ruleset: &Ruleset, rule: &Rule, text: &mut String) {
     targets::write(ruleset, &rule.target, text);
 }
 
-/// Appends `text` as iptables prints a string: bare where no character needs a quote (`xtables_save_string`).
+/// Appends `text` as iptables prints a string: bare where no character needs a quote (`xtables_save_string`). What begins like an option is
+/// quoted as well, so that it is taken for none.
 pub(crate) fn quote(text: &str, out: &mut String) {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
-    if !text.is_empty() && text.bytes().all(plain) {
+    if !text.is_empty() && !text.starts_with('-') && text.bytes().all(plain) {
         out.push_str(text);
         return;
     }
@@ -91,6 +92,18 @@ pub(crate) fn quote(text: &str, out: &mut String) {
         out.push(c);
     }
     out.push('"');
+}
+
+/// Appends `text` as a name stands in a rule: bare, as iptables prints it, unless it would then not be read back as this one word.
+pub(crate) fn word(text: &str, out: &mut String) {
+    let misread = text.is_empty()
+        || text.starts_with(['\'', '#', '!'])
+        || text.contains(|c: char| c == '"' || c == '\\' || c.is_whitespace());
+    if misread {
+        quote(text, out);
+    } else {
+        out.push_str(text);
+    }
 }
 
 #[cfg(test)]

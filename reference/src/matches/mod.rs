@@ -141,6 +141,9 @@ fn length(state: &State<'_>, range: PortRange) -> Truth {
 
 /// Corpus `ttl-is-one-less-behind-routing`.
 fn ttl(state: &State<'_>, test: TtlTest) -> Truth {
+    if matches!(test, TtlTest::Less(0) | TtlTest::Greater(255)) {
+        return Truth::False;
+    }
     let Some(arrived) = state.packet.ttl.filter(|_| !state.ttl_rewritten) else {
         return Truth::Unknown(Fact::Ttl);
     };

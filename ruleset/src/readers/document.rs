@@ -3,7 +3,7 @@
 use super::echo::Echo;
 use super::list::Listings;
 use super::sections::{Origin, TextLine};
-use super::shape::Shape;
+use super::shape::{Shape, begins_rule};
 use super::unwrap::unwrap;
 use super::{Builders, Input, Line, ReadError, WarningKind, open, text};
 
@@ -20,6 +20,7 @@ pub(crate) fn read(input: &Input, builders: &mut Builders) -> Result<(), ReadErr
         echo: None,
         first: None,
         rules: false,
+        in_table: false,
         skipped: Vec::new(),
     };
     for line in unwrapped.lines() {
@@ -47,13 +48,24 @@ struct Document<'t> {
     first: Option<Line<'t>>,
     /// Whether any of `lines` is a rule, chain or table.
     rules: bool,
+    /// Whether the line stands between `*table` and `COMMIT`.
+    in_table: bool,
     skipped: Vec<Line<'t>>,
 }
 
 impl<'t> Document<'t> {
     #[inline]
     fn take(&mut self, line: Line<'t>) {
-        let shape = Shape::of(line.text);
+        let shape = match Shape::of(line.text) {
+            // A chain may have any name, and nobody writes prose here.
+            Shape::Other if self.in_table && begins_rule(line.text) => Shape::Bare,
+            shape => shape,
+        };
+        match shape {
+            Shape::Table => self.in_table = true,
+            Shape::Commit => self.in_table = false,
+            _ => {}
+        }
         match shape {
             Shape::Blank => {
                 self.listings.take(line);

@@ -85,13 +85,18 @@ pub fn read(inputs: &[Input]) -> Result<Rules, ReadError> {
     }
     let (v4, v6, mut warnings, files) = builders.into_parts();
     let mut finish = |builder: Option<RulesetBuilder>| match builder {
-        None => Ok(None),
-        Some(builder) => {
+        Some(builder) if !builder.is_empty() => {
             let ruleset = builder.finish(files.clone());
             check::check(&ruleset, &mut warnings).map(|()| Some(ruleset))
         }
+        _ => Ok(None),
     };
     let (v4, v6) = (finish(v4)?, finish(v6)?);
+    if v4.is_none() && v6.is_none() && !inputs.is_empty() {
+        return Err(ReadError::new(
+            "no iptables rule, chain or table is left: all commands were refused, or took nothing but away",
+        ));
+    }
     for warning in &mut warnings {
         if let Some(file) = warning.file_id() {
             warning.file = files.get(file.index()).cloned().unwrap_or_default();

@@ -69,8 +69,10 @@ impl<'t> Options<'_, 't> {
             kept.push(' ');
             if word.quoted || option.ends_with("prefix") || option == "--string" {
                 crate::save::quote(&self.cursor.text(word), kept);
+            } else if self.cursor.raw(word) == "!" {
+                kept.push('!');
             } else {
-                kept.push_str(self.cursor.raw(word));
+                crate::save::word(self.cursor.raw(word), kept);
             }
         }
     }

@@ -5,8 +5,8 @@ use super::options::Options;
 use super::spelling;
 use super::targets::{Finished, TargetSlot, UNREADABLE};
 use super::values::{self, Reason};
-use super::words::{Cursor, Word};
-use super::{ReadError, names};
+use super::words::{Cursor, Word, is_option};
+use super::{ReadError, names, text};
 use crate::ids::Strings;
 use crate::matches::{Match, MatchKind};
 use crate::ruleset::Counters;
@@ -195,7 +195,7 @@ impl<'t> Draft<'t> {
             "the name of a module",
         )?;
         let name = options.cursor.raw(word);
-        if name.starts_with('-') || word.quoted {
+        if word.quoted || text::not_a_chain(name).is_some() {
             return Err(options.cursor.fail(word, "`-m` needs the name of a module"));
         }
         if self.slots.len() == MAX_MODULES {
@@ -226,6 +226,9 @@ impl<'t> Draft<'t> {
             return Err(options.cursor.fail(word, message));
         }
         let slot = TargetSlot::new(name, word, options.family);
+        if let Some(reason) = text::not_a_chain(name) {
+            return Err(options.cursor.fail(word, reason));
+        }
         if goto && slot.is_extension() {
             return Err(options
                 .cursor
@@ -298,7 +301,7 @@ impl<'t> Draft<'t> {
             }
             options.cursor = before;
         }
-        if !name.starts_with('-') || name.len() <= 2 {
+        if !is_option(name) || name.len() <= 2 || options.option.quoted {
             return self.unexpected(name, options);
         }
         self.unknown(name, options)
@@ -311,8 +314,11 @@ impl<'t> Draft<'t> {
         {
             return Ok(true);
         }
+        // Behind a target that is not known either, an option is the target's.
+        let behind = self.target.as_ref().filter(|target| !target.is_extension());
+        let behind = behind.map_or(0, |target| target.word.start);
         for slot in self.slots.iter_mut().rev() {
-            if slot.take(name, options)? {
+            if !(slot.takes_all() && slot.word.start < behind) && slot.take(name, options)? {
                 return Ok(true);
             }
         }

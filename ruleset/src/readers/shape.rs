@@ -77,15 +77,23 @@ const FIRST: &[&str] = &[
 ];
 
 fn bare(text: &str) -> Shape {
-    let mut words = text.split_ascii_whitespace();
-    let first = words.next().unwrap_or("");
     // A sentence about an option, not the option.
-    let prose = words.next().is_some_and(|word| !word.is_ascii());
-    if FIRST.contains(&first) && !prose {
+    let prose = text
+        .split_ascii_whitespace()
+        .nth(1)
+        .is_some_and(|word| !word.is_ascii());
+    if begins_rule(text) && !prose {
         Shape::Bare
     } else {
         Shape::Other
     }
+}
+
+/// Whether the first word, perhaps after `[12:345]`, is one that can begin a bare line.
+pub(crate) fn begins_rule(text: &str) -> bool {
+    let text = after_counters(text.trim_start()).unwrap_or(text);
+    let first = text.split_ascii_whitespace().next().unwrap_or("");
+    FIRST.contains(&first)
 }
 
 fn chain(text: &str) -> Shape {

@@ -405,6 +405,9 @@ pub(crate) fn nat_range(text: &str, family: Family) -> Result<NatRange, Reason> 
         )?),
     };
     let (ports, base_port) = ports.map_or(Ok((None, None)), nat_ports)?;
+    if addresses.is_none() && ports.is_none() {
+        return Err(format!("`{text}` is neither an address nor a port"));
+    }
     Ok(NatRange {
         addresses,
         ports,

@@ -15,7 +15,7 @@ use crate::value::Family;
 use ahash::AHashMap;
 
 /// Longest name of a chain, in bytes (`XT_EXTENSION_MAXNAMELEN` less its terminator).
-pub(crate) const MAX_CHAIN_NAME: usize = 28;
+const MAX_CHAIN_NAME: usize = 28;
 
 /// Reads lines of rule text.
 ///
@@ -271,7 +271,11 @@ pub(crate) fn append(
     let read = draft.read(cursor, &mut builder.strings, place.family)?;
     let target = resolve(read.target, &cursor, builder, place.table)?;
     let mut keep = |(module, text): &(&str, &str)| {
-        let (module, options) = (builder.strings.intern(module), builder.strings.intern(text));
+        let text = crate::save::listed(text);
+        let (module, options) = (
+            builder.strings.intern(module),
+            builder.strings.intern(&text),
+        );
         Match {
             inverted: false,
             kind: MatchKind::Undecided(Undecided { module, options }),
@@ -288,21 +292,34 @@ pub(crate) fn append(
     Ok(())
 }
 
-/// The name of a chain.
+/// The name of a chain; quotes around the whole of it are the shell's.
 fn chain_name<'t>(cursor: &Cursor<'_, 't>, word: Word) -> Result<&'t str, ReadError> {
-    let name = cursor.raw(word);
-    let reason = match name.as_bytes() {
-        [] => "the name of a chain is empty".to_owned(),
-        [b'-' | b'!', ..] => format!("`{name}` is not the name of a chain"),
-        bytes if bytes.len() > MAX_CHAIN_NAME => {
-            format!(
-                "a chain's name has at most {MAX_CHAIN_NAME} bytes, this one {}",
-                bytes.len()
-            )
-        }
-        _ => return Ok(name),
-    };
-    Err(cursor.fail(word, reason))
+    let raw = cursor.raw(word);
+    let unquoted = ['"', '\''].iter().find_map(|quote| {
+        raw.strip_prefix(*quote)?
+            .strip_suffix(*quote)
+            .filter(|_| word.quoted)
+    });
+    let name = unquoted.unwrap_or(raw);
+    match not_a_chain(name) {
+        None => Ok(name),
+        Some(reason) => Err(cursor.fail(word, reason)),
+    }
+}
+
+/// Why no chain can have this name: iptables refuses it, or cannot read back what it prints.
+pub(crate) fn not_a_chain(name: &str) -> Option<String> {
+    let unreadable = name.starts_with(['-', '!', '#', '\''])
+        || name.ends_with('\\')
+        || name.contains(|c: char| c == '"' || c.is_whitespace());
+    match name.len() {
+        0 => Some("the name of a chain is empty".to_owned()),
+        _ if unreadable => Some(format!("`{name}` is not the name of a chain")),
+        len if len > MAX_CHAIN_NAME => Some(format!(
+            "a chain's name has at most {MAX_CHAIN_NAME} bytes, this one {len}"
+        )),
+        _ => None,
+    }
 }
 
 fn set_policy(

@@ -178,14 +178,8 @@ impl<'a, 't> Cursor<'a, 't> {
     /// Whether an option, or a `!` before one, stands at the next word, or the line ends there.
     pub(crate) fn at_option(&self) -> bool {
         let option = |at: usize| {
-            let Some(word) = self.words.get(at) else {
-                return false;
-            };
-            let raw = self.raw(*word).as_bytes();
-            raw.first() == Some(&b'-')
-                && raw
-                    .get(1)
-                    .is_some_and(|b| b.is_ascii_alphabetic() || *b == b'-')
+            let word = self.words.get(at);
+            word.is_some_and(|word| is_option(self.raw(*word)))
         };
         match self.peek() {
             None => true,
@@ -222,6 +216,11 @@ impl<'a, 't> Cursor<'a, 't> {
             .label("ends here")
             .note("was the line cut off?")
     }
+}
+
+/// Whether a word looks like an option.
+pub(crate) fn is_option(raw: &str) -> bool {
+    matches!(raw.as_bytes(), [b'-', second, ..] if second.is_ascii_alphabetic() || *second == b'-')
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The matches of a rule as `iptables-save` prints them.
 
-use super::quote;
+use super::{quote, word};
 use crate::ids::Strings;
 use crate::matches::{
     AddressTypes, Addrtype, Conntrack, IcmpType, Iprange, MarkTest, Match, MatchKind, Multiport,
@@ -21,8 +21,12 @@ pub(crate) fn write(strings: &Strings, family: Family, condition: &Match, text: 
     let _ = match &condition.kind {
         MatchKind::Source(prefix) => write!(text, " {not}-s {prefix}"),
         MatchKind::Destination(prefix) => write!(text, " {not}-d {prefix}"),
-        MatchKind::InInterface(pattern) => write!(text, " {not}-i {pattern}"),
-        MatchKind::OutInterface(pattern) => write!(text, " {not}-o {pattern}"),
+        MatchKind::InInterface(pattern) => {
+            write_named(&format!("{not}-i"), &pattern.to_string(), text)
+        }
+        MatchKind::OutInterface(pattern) => {
+            write_named(&format!("{not}-o"), &pattern.to_string(), text)
+        }
         MatchKind::Protocol(number) => match protocol::name(*number) {
             Some(name) => write!(text, " {not}-p {name}"),
             None => write!(text, " {not}-p {number}"),
@@ -63,29 +67,46 @@ pub(crate) fn write(strings: &Strings, family: Family, condition: &Match, text: 
             Ok(())
         }
         // Two blanks: iptables prints them.
-        MatchKind::Nfacct(name) => {
-            write!(text, " -m nfacct --nfacct-name  {}", &strings[*name])
-        }
+        MatchKind::Nfacct(name) => write_named("-m nfacct --nfacct-name ", &strings[*name], text),
     };
+}
+
+fn write_named(option: &str, name: &str, text: &mut String) -> std::fmt::Result {
+    write!(text, " {option} ")?;
+    word(name, text);
+    Ok(())
 }
 
 /// The option that stands for what a listing says of a match in words of its own.
 pub(crate) const LISTED: &str = "--listed";
 
 fn write_kept(module: &str, options: &str, text: &mut String) {
-    text.push_str(" -m ");
-    text.push_str(&module.replace(' ', "-"));
-    if options.is_empty() {
-        return;
+    let _ = write!(text, " -m {module}");
+    if is_options(options) {
+        let _ = write!(text, " {options}");
+    } else if !options.is_empty() {
+        write_listed(options, text);
     }
-    text.push(' ');
-    if options.starts_with("--") || options.starts_with("! --") {
-        text.push_str(options);
-        return;
+}
+
+fn write_listed(said: &str, text: &mut String) {
+    let _ = write!(text, " {LISTED} ");
+    quote(said, text);
+}
+
+/// Whether a match's text is options, and not what a listing says.
+fn is_options(text: &str) -> bool {
+    text.starts_with("--") || text.starts_with("! --")
+}
+
+/// What a listing says of a match as the text that is kept of it: itself, unless it could be taken for options.
+pub(crate) fn listed(said: &str) -> String {
+    if !is_options(said) {
+        return said.to_owned();
     }
-    text.push_str(LISTED);
-    text.push(' ');
-    quote(options, text);
+    let mut text = String::new();
+    write_listed(said, &mut text);
+    text.split_off(1)
 }
 
 fn write_ports(kind: &MatchKind, text: &mut String) -> std::fmt::Result {
@@ -123,7 +144,8 @@ fn write_tcp(tcp: &TcpMatch, text: &mut String) -> std::fmt::Result {
             tcp.option
         )?;
     }
-    if tcp.flags_mask != 0 || tcp.flags_inverted {
+    // iptables leaves `--tcp-flags NONE SYN` out, which no packet fulfils.
+    if tcp.flags_mask != 0 || tcp.flags_value != 0 || tcp.flags_inverted {
         write!(text, " {}--tcp-flags ", not(tcp.flags_inverted))?;
         write_flags(tcp.flags_mask, text);
         text.push(' ');
@@ -334,15 +356,14 @@ fn write_recent(
     } else {
         "--rsource"
     };
-    write!(
-        text,
-        " --name {} --mask {} {side}",
-        &strings[recent.name], recent.mask
-    )
+    write_named("--name", &strings[recent.name], text)?;
+    write!(text, " --mask {} {side}", recent.mask)
 }
 
 fn write_set(strings: &Strings, set: &SetMatch, not: &str, text: &mut String) -> std::fmt::Result {
-    write!(text, " -m set {not}--match-set {} ", &strings[set.name])?;
+    let option = format!("-m set {not}--match-set");
+    write_named(&option, &strings[set.name], text)?;
+    text.push(' ');
     let directions = set.destination.iter().take(usize::from(set.dimensions));
     for (i, destination) in directions.enumerate() {
         let direction = if *destination { "dst" } else { "src" };

@@ -4,7 +4,7 @@ use super::collect::{Listed, Listing, span};
 use super::columns::Row;
 use super::{names, spell, table};
 use crate::ids::ChainId;
-use crate::readers::text::{self, MAX_CHAIN_NAME, Place, Spelt};
+use crate::readers::text::{self, Place, Spelt};
 use crate::readers::{Builders, Line, ReadError, WarningKind};
 use crate::ruleset::{Policy, TableId};
 use crate::value::Family;
@@ -144,12 +144,8 @@ impl Reading<'_> {
 
     fn chain(&mut self, listed: &Listed<'_>, place: Place) -> Result<(), ReadError> {
         let name = listed.heading.name;
-        if name.len() > MAX_CHAIN_NAME {
-            let message = format!(
-                "a chain's name has at most {MAX_CHAIN_NAME} bytes, this one {}",
-                name.len()
-            );
-            return Err(ReadError::line(&listed.line, message));
+        if let Some(reason) = text::not_a_chain(name) {
+            return Err(ReadError::line(&listed.line, reason));
         }
         let builder = self.builders.of(place.family);
         let chain = builder.chain(place.table, name);

@@ -3,6 +3,7 @@
 use super::columns::Row;
 use super::text::Text;
 use super::{matches, names, targets};
+use crate::readers::text::not_a_chain;
 use crate::value::Family;
 
 /// A rule as a command would give it.
@@ -193,11 +194,18 @@ fn unread(target: &str, text: &mut Text<'_>) -> Unread {
         .iter()
         .find(|(head, _)| first.starts_with(head))
         .map(|(_, module)| *module);
-    let module = module.unwrap_or_else(|| first.trim_end_matches(':'));
+    let first = first.trim_end_matches(':');
+    let module = module.unwrap_or(if is_name(first) { first } else { "unread" });
     Unread {
         module: module.to_owned(),
         text: said.to_owned(),
     }
+}
+
+/// Whether a module can be called so.
+fn is_name(word: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-');
+    !word.starts_with('-') && not_a_chain(word).is_none() && word.bytes().all(plain)
 }
 
 /// Modules by what their text begins with.

@@ -106,6 +106,11 @@ const OPTIONS: &[(&str, &[&str])] = &[
     ("u32", &["--u32"]),
 ];
 
+/// Whether the module's options are known.
+pub(super) fn is_known(module: &str) -> bool {
+    OPTIONS.iter().any(|(name, _)| *name == module)
+}
+
 /// Whether `option` may belong to `module`.
 pub(super) fn knows(module: &str, option: &str) -> bool {
     match OPTIONS.iter().find(|(name, _)| *name == module) {

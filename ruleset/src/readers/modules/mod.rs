@@ -23,7 +23,7 @@ use crate::value::{CtStates, protocol};
 pub(crate) struct Slot<'t> {
     name: &'t str,
     /// Where it was named: for errors.
-    word: Word,
+    pub(crate) word: Word,
     inverted: bool,
     kind: Kind,
     /// What the module needs before it says something; empty once it was given.
@@ -64,18 +64,25 @@ impl<'t> Slot<'t> {
         self.needs.is_empty()
     }
 
+    /// Whether its options are not known, so that each may be one.
+    pub(crate) fn takes_all(&self) -> bool {
+        matches!(self.kind, Kind::Kept(_)) && !kept::is_known(self.name)
+    }
+
     /// Reads the option if it is one of the module's; `false` if it is not.
     pub(crate) fn take(
         &mut self,
         name: &str,
         options: &mut Options<'_, '_>,
     ) -> Result<bool, ReadError> {
-        if name == crate::save::LISTED && matches!(self.kind, Kind::Typed(_)) {
-            (self.needs, self.kind) = ("", Kind::Kept(String::new()));
+        if name == crate::save::LISTED {
+            let said = options.text("what a listing says")?;
+            (self.needs, self.kind) = ("", Kind::Kept(crate::save::listed(&said)));
+            return Ok(true);
         }
         let known = match &mut self.kind {
             Kind::Kept(kept) => {
-                let known = name == crate::save::LISTED || kept::knows(self.name, name);
+                let known = kept::knows(self.name, name);
                 if known {
                     options.keep(kept);
                 }

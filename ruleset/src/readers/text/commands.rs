@@ -1,5 +1,6 @@
 //! Commands that change rules: `-A`, `-I`, `-D`, `-P`, … with their arguments.
 
+use super::super::targets::TargetSlot;
 use super::super::words::{Cursor, Word};
 use super::super::{Line, ReadError, WarningKind, names};
 use super::{Place, TextReader, chain_name, resolve, set_policy};
@@ -277,6 +278,9 @@ impl<'t> TextReader<'_, 't> {
             return Err(cursor.ends(verb, "a new name after the old"));
         };
         let name = chain_name(&cursor, word)?;
+        if TargetSlot::new(name, word, place.family).is_extension() {
+            return Err(cursor.fail(word, format!("`{name}` is the name of a target")));
+        }
         self.last = None;
         if self.builders.of(place.family).rename(chain, name) {
             return Ok(());
