@@ -163,12 +163,10 @@ pub enum Op {
     Dnat(NatRange),
     /// The destination becomes this node's.
     Redirect(NatRange),
-    /// The destination's network part is rewritten.
-    NetmapDestination(MaskedAddress),
+    /// The network part is rewritten: the destination's or the source's, by the hook.
+    Netmap(MaskedAddress),
     /// The source is rewritten.
     Snat(Snat),
-    /// The source's network part is rewritten.
-    NetmapSource(MaskedAddress),
     /// ctstate UNTRACKED.
     Notrack,
     /// Later matches on the field are unknown.

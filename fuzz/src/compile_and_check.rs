@@ -8,7 +8,6 @@ use kpclass_compiler::header::Header;
 use kpclass_compiler::program::Step;
 use kpclass_compiler::program::node::Act;
 use kpclass_compiler::{Config, Context, Passes, Program};
-use kpclass_workload::edges::Edges;
 use kpclass_engine::judge::first_difference;
 use kpclass_reference::Walk;
 use kpclass_ruleset::decision::{Decision, Snat};
@@ -17,6 +16,7 @@ use kpclass_ruleset::packet::Packet;
 use kpclass_ruleset::readers::{Input, read};
 use kpclass_ruleset::value::{CtState, Family, Interface, protocol};
 use kpclass_ruleset::{Hook, Ruleset};
+use kpclass_workload::edges::Edges;
 use std::net::IpAddr;
 
 /// Packets of one run, at most: what bounds its time.

@@ -81,7 +81,7 @@ impl Lowering<'_> {
                 self.lower_match(m);
             }
             self.conditions_in_order(first);
-            let op = self.lower_target(rule, self.hooks_of[id.index()]);
+            let op = self.lower_target(rule);
             if self.matters(first, op) {
                 let conditions = first as u32..self.conditions.len() as u32;
                 self.rules.push(LoweredRule {

@@ -1,21 +1,15 @@
-//! One target → the operation that it is, at the hooks from which its chain is reached.
+//! One target → the operation that it is.
 
 use crate::graph::{MaskedAddress, Op};
 use crate::lower::Lowering;
 use kpclass_ruleset::decision::{Fact, Snat};
 use kpclass_ruleset::node::MissingChains;
 use kpclass_ruleset::target::{Extension, NatRange, Target};
-use kpclass_ruleset::{ChainId, Hook, Rule, TableId};
-
-const DESTINATION_HOOKS: u8 = 1 << Hook::Prerouting as u8 | 1 << Hook::Output as u8;
-const SOURCE_HOOKS: u8 = 1 << Hook::Postrouting as u8 | 1 << Hook::Input as u8;
+use kpclass_ruleset::{ChainId, Rule, TableId};
 
 impl Lowering<'_> {
-    /// The operation of a rule in a chain that is reached from `hooks`.
-    pub(super) fn lower_target(&mut self, rule: &Rule, hooks: u8) -> Op {
-        let in_nat = self.ruleset.chain(rule.chain).table == TableId::Nat;
-        let destination = in_nat && hooks & !DESTINATION_HOOKS == 0;
-        let source = in_nat && hooks & !SOURCE_HOOKS == 0;
+    /// The operation of a rule.
+    pub(super) fn lower_target(&mut self, rule: &Rule) -> Op {
         match &rule.target {
             Target::None | Target::Transparent(_) => Op::Next,
             Target::Accept => Op::Accept,
@@ -26,18 +20,11 @@ impl Lowering<'_> {
             Target::Goto(to) => self.jump(*to, Op::Goto(to.0)),
             Target::Mark(set) => Op::Mark(*set),
             Target::Connmark(op) => Op::Connmark(*op),
-            Target::Dnat(range) if destination => Op::Dnat(*range),
-            Target::Redirect(range) if destination => Op::Redirect(*range),
-            Target::Netmap(to) if destination => Op::NetmapDestination(MaskedAddress::new(*to)),
-            Target::Netmap(to) if source => Op::NetmapSource(MaskedAddress::new(*to)),
-            Target::Snat(range) if source => Op::Snat(snat(*range)),
-            Target::Masquerade(_) if source => Op::Snat(Snat::Masquerade),
-            // The kernel refuses them elsewhere (WALK.md 1.6).
-            Target::Dnat(_)
-            | Target::Redirect(_)
-            | Target::Netmap(_)
-            | Target::Snat(_)
-            | Target::Masquerade(_) => Op::Unknown(Fact::NatHook),
+            Target::Dnat(range) => Op::Dnat(*range),
+            Target::Redirect(range) => Op::Redirect(*range),
+            Target::Netmap(to) => Op::Netmap(MaskedAddress::new(*to)),
+            Target::Snat(range) => Op::Snat(snat(*range)),
+            Target::Masquerade(_) => Op::Snat(Snat::Masquerade),
             Target::Notrack => Op::Notrack,
             Target::Rewrite(extension) => self.rewrite(*extension),
             Target::SetChange(_) => Op::ChangeSets,

@@ -22,6 +22,7 @@ use kpclass_ruleset::decision::Disposition;
 use kpclass_ruleset::node::NodeFacts;
 use kpclass_ruleset::value::{CtState, Family};
 use kpclass_ruleset::{Policy, RuleId, TableId};
+use ops::{CHOSEN, Implied, UNCHANGED};
 use state::{Address, Leg, NONE, State};
 
 /// Why the machine stopped.
@@ -139,13 +140,15 @@ impl<'a> Machine<'a> {
             self.leave_stage(state);
             return None;
         }
-        let entry = self.graph.entry(table, hook);
-        match entry {
-            Some(chain) => state.enter(self.graph, chain),
-            None => {
-                self.implied_masquerade(state, acts);
-                self.leave_stage(state);
-            }
+        let implied = self.implied(state);
+        if let Implied::Asks(test) = implied {
+            return Some(ops::ask(state, RuleId(NONE), test, [CHOSEN, UNCHANGED]));
+        }
+        state.choice = 0;
+        match (implied, self.graph.entry(table, hook)) {
+            (Implied::Masquerade, _) => self.masquerade(state, acts),
+            (_, Some(chain)) => state.enter(self.graph, chain),
+            (_, None) => self.leave_stage(state),
         }
         None
     }
@@ -264,7 +267,7 @@ impl<'a> Machine<'a> {
         if state.condition == 0 && state.choice == 0 {
             match self.index.next(self.graph, state) {
                 Some(rule) => state.rule = rule,
-                None => return self.end_of_chain(state, acts),
+                None => return self.end_of_chain(state),
             }
         }
         let rule = &self.graph.rules[state.rule as usize];
@@ -315,7 +318,7 @@ impl<'a> Machine<'a> {
     }
 
     /// Back behind the jump, or the policy of a built-in chain.
-    fn end_of_chain(&mut self, state: &mut State, acts: &mut Vec<Act>) -> Option<Stop> {
+    fn end_of_chain(&mut self, state: &mut State) -> Option<Stop> {
         if state.stack != NONE {
             let frame = self.frames[state.stack as usize];
             state.chain = frame.chain;
@@ -339,7 +342,6 @@ impl<'a> Machine<'a> {
                 mark: state.mark,
             }));
         }
-        self.implied_masquerade(state, acts);
         self.leave_stage(state);
         None
     }

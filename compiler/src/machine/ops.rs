@@ -18,7 +18,7 @@ use kpclass_ruleset::value::{
 use kpclass_ruleset::{Hook, RuleId, TableId};
 
 /// [`State::choice`]: this address of the range is the one.
-const CHOSEN: u32 = 1 << 15;
+pub(super) const CHOSEN: u32 = 1 << 15;
 /// The packet has ports.
 const WITH_PORTS: u32 = 1 << 14;
 /// It has none.
@@ -26,7 +26,7 @@ const WITHOUT_PORTS: u32 = 1 << 13;
 /// The rewrite changes address or port.
 const CHANGED: u32 = 1 << 12;
 /// It does not.
-const UNCHANGED: u32 = 1 << 11;
+pub(super) const UNCHANGED: u32 = 1 << 11;
 /// Nobody can tell.
 const MAYBE_CHANGED: u32 = 1 << 10;
 /// The position in the range, or among the devices.
@@ -42,6 +42,14 @@ const OFF_LINK: u32 = 1 << 19;
 
 /// `KUBE-MARK-MASQ`'s bit.
 const MASQ_BIT: u32 = 0x4000;
+
+/// What a missing POSTROUTING implies.
+pub(super) enum Implied {
+    Nothing,
+    Masquerade,
+    /// It depends on what the packet came with.
+    Asks(Test),
+}
 
 impl Machine<'_> {
     /// Executes the target of rule `id`, whose conditions hold.
@@ -64,24 +72,41 @@ impl Machine<'_> {
             Op::Reject(with) => return end(state, Disposition::Reject(with)),
             Op::Unknown(fact) => return unknown(state, id, fact),
             Op::Accept => self.leave_stage(state),
-            Op::Return => return self.end_of_chain(state, acts),
+            Op::Return => return self.end_of_chain(state),
             Op::Jump(to) => self.jump(state, to),
             Op::Goto(to) => self.go_to(state, to),
-            Op::Dnat(range) => return self.dnat(state, id, range, acts),
-            Op::Redirect(range) => return self.redirect(state, id, range, acts),
-            Op::NetmapDestination(to) => return self.netmap(state, id, to, acts),
-            Op::Snat(snat) => self.snat(state, id, snat, acts),
-            Op::NetmapSource(to) => {
-                acts.push(Act::NetmapSource(to, id));
-                state.source = Address::SomeLocal;
-                self.note_snat(state, state.rule);
-                self.leave_stage(state);
+            Op::Dnat(_) | Op::Redirect(_) | Op::Snat(_) | Op::Netmap(_) => {
+                return self.nat(state, id, op, acts);
             }
             Op::KubePostrouting => return self.kube_postrouting(state, id, acts),
             _ => {
                 self.note(state, id, op, acts);
                 *state = state.skip_rule();
             }
+        }
+        None
+    }
+
+    /// A rewrite, at a hook at which the kernel takes it (WALK.md 1.6).
+    fn nat(&mut self, state: &mut State, id: RuleId, op: Op, acts: &mut Vec<Act>) -> Option<Stop> {
+        use Hook::{Input, Output, Postrouting, Prerouting};
+        let of_destination = match state.place() {
+            Some((TableId::Nat, Prerouting | Output)) => true,
+            Some((TableId::Nat, Postrouting | Input)) => false,
+            _ => return unknown(state, id, Fact::NatHook),
+        };
+        match (op, of_destination) {
+            (Op::Dnat(range), true) => return self.dnat(state, id, range, acts),
+            (Op::Redirect(range), true) => return self.redirect(state, id, range, acts),
+            (Op::Netmap(to), true) => return self.netmap(state, id, to, acts),
+            (Op::Netmap(to), false) => {
+                acts.push(Act::NetmapSource(to, id));
+                state.source = Address::SomeLocal;
+                self.note_snat(state, state.rule);
+                self.leave_stage(state);
+            }
+            (Op::Snat(snat), false) => self.snat(state, id, snat, acts),
+            _ => return unknown(state, id, Fact::NatHook),
         }
         None
     }
@@ -160,7 +185,7 @@ impl Machine<'_> {
         let rule = self.graph.rules.get(state.snat as usize);
         match rule.map(|rule| rule.op) {
             Some(Op::Snat(snat)) => Some(Rewrite::To(snat)),
-            Some(Op::NetmapSource(to)) => Some(Rewrite::Netmap(to)),
+            Some(Op::Netmap(to)) => Some(Rewrite::Netmap(to)),
             _ if state.snat == NONE => None,
             // A body of KUBE-POSTROUTING.
             _ => Some(Rewrite::To(Snat::Masquerade)),
@@ -215,31 +240,33 @@ impl Machine<'_> {
             },
             state.mark,
         );
-        self.snat(state, id, Snat::Masquerade, acts);
-        None
+        self.nat(state, id, Op::Snat(Snat::Masquerade), acts)
     }
 
-    /// The same where all of nat POSTROUTING is missing: what a rule marked is masqueraded on that rule's account.
-    pub(super) fn implied_masquerade(&mut self, state: &mut State, acts: &mut Vec<Act>) {
+    /// The same where all of nat POSTROUTING is missing: whether what a rule marked is masqueraded on that rule's account. The packet is asked
+    /// for a bit that no rule has set or cleared; [`State::choice`] notes the answer.
+    pub(super) fn implied(&self, state: &State) -> Implied {
         let here = state.place() == Some((TableId::Nat, Hook::Postrouting));
-        let marked = state.mark.masked(MASQ_BIT);
-        if !here || !self.graph.implied_masquerade || !state.marked {
-            return;
+        let bit = state.mark.masked(MASQ_BIT);
+        match (state.choice, bit.keep, bit.xor) {
+            _ if !here || !self.graph.implied_masquerade || !state.marked => Implied::Nothing,
+            (UNCHANGED, ..) | (0, 0, 0) => Implied::Nothing,
+            (CHOSEN, ..) | (0, 0, _) => Implied::Masquerade,
+            _ => Implied::Asks(Test::Mark(MASQ_BIT, MASQ_BIT ^ bit.xor)),
         }
-        // Once marked by KUBE-MARK-MASQ the bit is known; a mark set otherwise may leave it to the packet,
-        // and then it is not this body's concern.
-        if marked.keep == 0 && marked.xor != 0 {
-            state.mark = apply(
-                MarkSet {
-                    value: MASQ_BIT,
-                    mask: 0,
-                },
-                state.mark,
-            );
-            self.note_snat(state, IMPLIED);
-            state.source = Address::SomeLocal;
-            acts.push(Act::MasqueradeByMarker);
-        }
+    }
+
+    /// Does what is implied.
+    pub(super) fn masquerade(&mut self, state: &mut State, acts: &mut Vec<Act>) {
+        let flip = MarkSet {
+            value: MASQ_BIT,
+            mask: 0,
+        };
+        state.mark = apply(flip, state.mark);
+        self.note_snat(state, IMPLIED);
+        state.source = Address::SomeLocal;
+        acts.push(Act::MasqueradeByMarker);
+        self.leave_stage(state);
     }
 
     fn dnat(
@@ -351,12 +378,12 @@ impl Machine<'_> {
         range: NatRange,
         acts: &mut Vec<Act>,
     ) -> Option<Stop> {
-        if range.random && range.ports.is_some_and(|p| p.first != p.last) {
-            return unknown(state, id, Fact::NatAddress);
-        }
         let Some(has_ports) = has_ports(state) else {
             return Some(ask(state, id, Test::HasPorts, [WITH_PORTS, WITHOUT_PORTS]));
         };
+        if has_ports && is_port_drawn(range) {
+            return unknown(state, id, Fact::NatAddress);
+        }
         let port = match (range.ports.filter(|_| has_ports), state.destination_port) {
             (None, present) => present,
             (Some(ports), Some(present)) => Some(rewrite_port(ports, range.base_port, present)),
@@ -502,7 +529,7 @@ fn arrived_by(state: &State, rule: RuleId, device: Interface) -> Stop {
 }
 
 /// Stops at this rule to ask; the answer is noted in [`State::choice`].
-fn ask(state: &State, rule: RuleId, test: Test, notes: [u32; 2]) -> Stop {
+pub(super) fn ask(state: &State, rule: RuleId, test: Test, notes: [u32; 2]) -> Stop {
     let (mut yes, mut no) = (*state, *state);
     yes.choice |= notes[0];
     no.choice |= notes[1];
@@ -514,6 +541,12 @@ fn ask(state: &State, rule: RuleId, test: Test, notes: [u32; 2]) -> Stop {
         yes,
         no,
     }
+}
+
+/// Whether the kernel draws one of several ports.
+fn is_port_drawn(range: NatRange) -> bool {
+    let several = range.ports.is_some_and(|ports| ports.first != ports.last);
+    several && range.base_port.is_none() && (range.random || range.random_fully)
 }
 
 /// The port after DNAT (`nf_nat_core.c`, `nf_nat_l4proto_unique_tuple`).
