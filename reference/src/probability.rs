@@ -191,6 +191,7 @@ mod tests {
             Probability::one()
         );
         assert_eq!(sixth.minus(&half), Probability::zero());
+        assert!(sixth.minus(&half).is_zero() && !sixth.is_zero());
         assert!(sixth < half);
     }
 

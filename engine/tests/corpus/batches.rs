@@ -26,14 +26,14 @@ fn services(count: usize) -> Ruleset {
     let mut rules = String::new();
     for i in 0..count {
         let vip = format!("10.96.{}.{}", i / 250, i % 250);
-        let _ = writeln!(chains, ":SVC{i} - [0:0]");
+        let _ = writeln!(chains, ":KUBE-SVC-{i} - [0:0]");
         let _ = writeln!(
             rules,
-            "-A PREROUTING -d {vip}/32 -p tcp -m tcp --dport 80 -j SVC{i}"
+            "-A PREROUTING -d {vip}/32 -p tcp -m tcp --dport 80 -j KUBE-SVC-{i}"
         );
         let _ = writeln!(
             rules,
-            "-A SVC{i} -s 10.1.0.0/17 -j MARK --set-xmark 0x4000/0x4000"
+            "-A KUBE-SVC-{i} -s 10.1.0.0/17 -m comment --comment \"shop/s{i}\" -j MARK --set-xmark 0x4000/0x4000"
         );
         for (k, chance) in ["0.33333333349", "0.50000000000", "1.00000000000"]
             .iter()
@@ -42,7 +42,7 @@ fn services(count: usize) -> Ruleset {
             let to = format!("10.{}.{}.{}", 2 + k, i / 250, i % 250);
             let _ = writeln!(
                 rules,
-                "-A SVC{i} -p tcp -m statistic --mode random --probability {chance} -j DNAT --to-destination {to}:8080"
+                "-A KUBE-SVC-{i} -p tcp -m statistic --mode random --probability {chance} -j DNAT --to-destination {to}:8080"
             );
         }
     }
@@ -104,12 +104,15 @@ fn every_batch_length_and_number_of_workers() {
         let frames = frames(&packets[length..2 * length], &walk);
         let report = report(&rules, &settings(1), &frames);
         frames.same_counts(&report, &format!("{length} frames"));
+        frames.same_credits(&rules, &report, &format!("{length} frames"));
     }
     // Several chunks, so that all workers have some.
     let many = frames(&packets, &walk);
     for threads in [1, 2, 3, 8] {
         let report = report(&rules, &settings(threads), &many);
         many.same_counts(&report, &format!("{threads} workers"));
+        many.same_credits(&rules, &report, &format!("{threads} workers"));
+        assert!(report.services.len() > 2000, "{}", report.services.len());
         assert_ne!(report.dispositions, Dispositions::default());
         let said = verdicts(&rules, &settings(threads), &many);
         assert!(said == many.decisions, "{threads} workers");

@@ -10,10 +10,10 @@ use kpclass_engine::verdicts::FrameVerdict;
 use kpclass_engine::{HookChoice, Listeners, Report, Rules, Settings, Source, draw, replay};
 use kpclass_reference::Walk;
 use kpclass_reference::packet::read_frame;
-use kpclass_ruleset::Hook;
-use kpclass_ruleset::decision::{Decision, Disposition, Snat};
+use kpclass_ruleset::decision::{Decision, Disposition, Nat, Snat};
 use kpclass_ruleset::packet::Packet;
 use kpclass_ruleset::value::{CtState, Family, Interface};
+use kpclass_ruleset::{Hook, RuleId};
 use kpclass_workload::corpus::Case;
 use kpclass_workload::frame::{Framer, Link, Origin};
 use std::collections::BTreeMap;
@@ -94,6 +94,7 @@ fn replay_group(case: &Case, (sent, in_interface, mark): Start, packets: &[&Pack
             case.name, report.check.shown
         );
         capture.same_counts(&report, &case.name);
+        capture.same_credits(&rules, &report, &case.name);
     }
 }
 
@@ -154,6 +155,39 @@ impl Frames {
         assert_eq!(report.dispositions, sum, "{name}");
         assert_eq!(report.masqueraded, masqueraded as u64, "{name}");
         assert_eq!(report.classified, self.decisions.len() as u64, "{name}");
+    }
+
+    /// Asserts that a report credits each endpoint, and each rule that refuses, with the packets that went there.
+    pub(crate) fn same_credits(&self, rules: &Rules<'_>, report: &Report, name: &str) {
+        let mut sent: BTreeMap<(&str, Nat), u64> = BTreeMap::new();
+        let mut refused: BTreeMap<(Disposition, Option<RuleId>), u64> = BTreeMap::new();
+        for decision in &self.decisions {
+            let service = |rule| {
+                rules
+                    .families()
+                    .find_map(|(_, of)| of.services.name_of_rule(rule))
+            };
+            if let Some((nat, rule)) = decision.dnat
+                && let Some(service) = service(rule)
+            {
+                *sent.entry((service, nat)).or_default() += 1;
+            }
+            if let Disposition::Drop | Disposition::Reject(_) = decision.disposition {
+                let by = (decision.disposition, decision.decided_by);
+                *refused.entry(by).or_default() += 1;
+            }
+        }
+        let mut credited: BTreeMap<(&str, Nat), u64> = BTreeMap::new();
+        for service in &report.services {
+            for endpoint in service.endpoints.iter().filter(|e| e.packets > 0) {
+                let to = (service.service.as_str(), endpoint.endpoint);
+                *credited.entry(to).or_default() += endpoint.packets;
+            }
+        }
+        let refusals = report.refusals.iter();
+        let refusals = refusals.map(|r| ((r.disposition, r.rule), r.packets));
+        assert_eq!(credited, sent, "{name}");
+        assert_eq!(refusals.collect::<BTreeMap<_, _>>(), refused, "{name}");
     }
 }
 
