@@ -23,6 +23,8 @@ pub enum Assumption {
     NthCounter,
     /// A `recent` asked for an address that the packet's own way had not put there.
     RecentEmpty,
+    /// A packet of this node goes from 127.0.0.0/8 to another host, and `route_localnet` was not given.
+    RouteLocalnet,
 }
 
 impl fmt::Display for Assumption {
@@ -45,6 +47,7 @@ impl fmt::Display for Assumption {
             Self::NatRange => "the address of a nat range is taken as equally likely",
             Self::NthCounter => "where the counter of a statistic --mode nth stands is taken as equally likely",
             Self::RecentEmpty => "recent lists are taken as empty at first",
+            Self::RouteLocalnet => "route_localnet is taken to be 1, as kube-proxy sets it",
         })
     }
 }

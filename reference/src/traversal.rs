@@ -194,7 +194,10 @@ impl Walk<'_> {
         match self.node.route_localnet {
             Some(true) => None,
             Some(false) => Some(state.decision(Disposition::Drop, None)),
-            None => Some(state.unknown(None, Fact::RouteLocalnet)),
+            None => {
+                state.assume(Assumption::RouteLocalnet);
+                None
+            }
         }
     }
 

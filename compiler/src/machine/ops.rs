@@ -419,9 +419,6 @@ impl Machine<'_> {
             port: port.filter(|_| has_ports),
             rule: id,
         };
-        if stranded && self.locals.route_localnet.is_none() {
-            return unknown_route(state);
-        }
         acts.push(Act::Dnat(act));
         if stranded {
             return dropped(state, None);
@@ -439,7 +436,7 @@ impl Machine<'_> {
         let Address::Known(to) = to else { return None };
         let asks = state.leg == Leg::Send
             && self.graph.family == Family::V4
-            && self.locals.route_localnet != Some(true)
+            && self.locals.route_localnet == Some(false)
             && !self.comes_back(to);
         match state.class {
             _ if !asks => None,
@@ -579,18 +576,6 @@ fn dropped(state: &State, decided_by: Option<RuleId>) -> Option<Stop> {
     Some(Stop::End(End {
         disposition: Disposition::Drop,
         decided_by,
-        mark: state.mark,
-    }))
-}
-
-fn unknown_route(state: &State) -> Option<Stop> {
-    let disposition = Disposition::Unknown(kpclass_ruleset::decision::Unknown {
-        rule: None,
-        fact: Fact::RouteLocalnet,
-    });
-    Some(Stop::End(End {
-        disposition,
-        decided_by: None,
         mark: state.mark,
     }))
 }
