@@ -15,7 +15,7 @@ pub struct Repeats {
     pub unaccounted: u64,
 }
 
-/// A test of chance that a sound kernel fails about once in 10^9 times: the standard normal's upper tail at [`LIMIT`].
+/// A test of chance that a sound kernel fails about once in 10^9 times: the standard normal's upper tail at `LIMIT`.
 pub const FALSE_ALARMS: f64 = 1e-9;
 
 const LIMIT: f64 = 6.0;
