@@ -140,6 +140,18 @@ fn an_unknown_option_belongs_to_what_stands_before_it() {
     );
 }
 
+/// Cause: a list or set that is not named yet was asked for its name, and the reader panicked.
+#[test]
+fn a_module_may_lack_its_name() {
+    let text = saved("*nat\n-A OUTPUT -m recent --rcheck --strange-thing 7\nCOMMIT\n");
+    assert!(
+        text.contains("--name DEFAULT --mask 255.255.255.255 --rsource --strange-thing 7"),
+        "{text}"
+    );
+    let said = refused("*nat\n-A OUTPUT -m set --return-nomatch -j RETURN\nCOMMIT\n");
+    assert!(said.contains("needs `--match-set`"), "{said}");
+}
+
 /// Cause: a word was taken for an option when met and for an argument when read back.
 #[test]
 fn an_option_looks_like_one() {

@@ -93,7 +93,10 @@ impl<'t> Slot<'t> {
         if !known {
             return self.demote(name, options);
         }
-        self.needs = "";
+        // Options of a set that is not named yet do not name it.
+        if !matches!(&self.kind, Kind::Typed(MatchKind::Set(set)) if set.dimensions == 0) {
+            self.needs = "";
+        }
         Ok(true)
     }
 
@@ -120,6 +123,9 @@ impl<'t> Slot<'t> {
         let mut text = match &mut self.kind {
             Kind::Kept(text) => std::mem::take(text),
             Kind::Typed(kind) => {
+                if let MatchKind::Recent(recent) = kind {
+                    sets::name_default(recent, options);
+                }
                 let so_far = Match {
                     inverted: self.inverted,
                     kind: kind.clone(),
