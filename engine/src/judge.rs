@@ -10,7 +10,7 @@ use kpclass_compiler::program::Step;
 use kpclass_compiler::program::node::Act;
 use kpclass_compiler::{Context, Piece, Program};
 use kpclass_reference::Walk;
-use kpclass_ruleset::decision::{Decision, Disposition, Fact, Snat, Unknown};
+use kpclass_ruleset::decision::{Decision, Disposition, Snat};
 use kpclass_ruleset::line::{describe, effect};
 use kpclass_ruleset::node::NodeFacts;
 use kpclass_ruleset::packet::Packet;
@@ -93,7 +93,7 @@ impl<'a> Judge<'a> {
     }
 
     /// Asks for the outcomes: the program's, with their shares of the numbers, must be the reference's, with their exact probabilities.
-    /// (Where the reference gives up, nothing is asked.)
+    /// (Where either gives up, nothing is asked.)
     ///
     /// # Errors
     /// If an outcome is missing on one side, or its share is another.
@@ -102,7 +102,7 @@ impl<'a> Judge<'a> {
         let outcomes = self.walk.outcomes(packet);
         let mut reference = BTreeMap::new();
         for outcome in &outcomes {
-            if is_too_many(&outcome.decision) {
+            if outcome.decision.gave_up() {
                 return Ok(());
             }
             let line = effect(self.ruleset, &outcome.decision);
@@ -111,6 +111,9 @@ impl<'a> Judge<'a> {
         let Some(pieces) = self.pieces(packet) else {
             return Err(self.not_compiled(packet, asked));
         };
+        if pieces.iter().any(|piece| piece.decision.gave_up()) {
+            return Ok(());
+        }
         let program = shares(self.ruleset, &pieces);
         let of = |shares: &BTreeMap<String, f64>, line: &str| shares.get(line).copied();
         let differs = |line: &&String| {
@@ -139,6 +142,9 @@ impl<'a> Judge<'a> {
     ) -> Result<(), Box<Difference>> {
         let (header, context) = (Header::from(packet), Context::from(packet));
         let decided = self.program.decide(&header, &context, number);
+        if decision.gave_up() || decided.as_ref().is_some_and(Decision::gave_up) {
+            return Ok(());
+        }
         let reference = || describe(self.ruleset, decision);
         if decided.as_ref() != Some(decision) {
             let program = match &decided {
@@ -223,11 +229,6 @@ impl Counted {
             masqueraded: matches!(decision.snat, Some((Snat::Masquerade, _))),
         }
     }
-}
-
-fn is_too_many(decision: &Decision) -> bool {
-    let fact = Fact::TooMany;
-    matches!(decision.disposition, Disposition::Unknown(Unknown { fact: f, .. }) if f == fact)
 }
 
 /// Each effect's share of all numbers.

@@ -114,12 +114,16 @@ impl Walk<'_> {
         let matched = self.follow(state, share.clone(), draws_left);
         let passed = self.follow(passed, share, draws_left);
         lay_over(matched, passed, |matched, passed| {
-            let (decision, path) = if matched.decision == passed.decision {
-                (passed.decision.clone(), passed.path.clone())
-            } else {
-                (Decision::unknown(unknown), until_here.clone())
-            };
-            (decision, path)
+            let gave_up = [matched, passed]
+                .into_iter()
+                .find(|way| way.decision.gave_up());
+            match gave_up {
+                Some(way) => (way.decision.clone(), way.path.clone()),
+                None if matched.decision == passed.decision => {
+                    (passed.decision.clone(), passed.path.clone())
+                }
+                None => (Decision::unknown(unknown), until_here.clone()),
+            }
         })
     }
 

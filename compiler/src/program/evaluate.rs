@@ -4,6 +4,7 @@ use super::Program;
 use super::addresses::{self, Route};
 use super::answer::Asked;
 use super::node::{Act, DnatAct, Draw, Node, NodeId, RouteTo};
+use super::partition::MAX_DRAWS;
 use crate::header::{Header, known};
 use crate::machine::state::{Class, Mark, NONE, State};
 use crate::machine::{Machine, Stop};
@@ -85,6 +86,8 @@ pub(super) struct Run<'p> {
     header: &'p Header,
     context: &'p Context,
     machine: Option<Machine<'p>>,
+    /// Draws that may still be followed both ways.
+    pub(super) draws_left: u32,
 }
 
 impl Program {
@@ -139,6 +142,7 @@ impl Program {
             header,
             context,
             machine: None,
+            draws_left: MAX_DRAWS,
         })
     }
 }
@@ -223,11 +227,7 @@ impl<'p> Run<'p> {
                 } => {
                     let held = self.decide(yes, registers, draw, forks + 1, rule);
                     let failed = self.decide(no, registers, draw, forks + 1, NO_RULE);
-                    return if held == failed {
-                        held
-                    } else {
-                        unknown(rule, fact)
-                    };
+                    return either(&held, &failed, || unknown(rule, fact));
                 }
             }
         }
@@ -457,6 +457,21 @@ impl<'p> Run<'p> {
             }
             Act::MarkedBy(rule) => registers.marked_by = Some(rule),
         }
+    }
+}
+
+/// What comes of a missing fact: the decision of both ways, if they agree; a way that gave up says that nothing can be said.
+pub(super) fn either(
+    held: &Decision,
+    failed: &Decision,
+    unknown: impl FnOnce() -> Decision,
+) -> Decision {
+    if held.gave_up() || held == failed {
+        held.clone()
+    } else if failed.gave_up() {
+        failed.clone()
+    } else {
+        unknown()
     }
 }
 

@@ -1,11 +1,14 @@
 //! The program's whole answer for one packet, as a function of the number drawn.
 
 use super::Program;
-use super::evaluate::{Context, Halt, NO_RULE, Place, Registers, Run, unknown};
+use super::evaluate::{Context, Halt, NO_RULE, Place, Registers, Run, either, unknown};
 use super::node::Draw;
 use crate::header::Header;
 use kpclass_ruleset::RuleId;
 use kpclass_ruleset::decision::{Decision, Fact, MAX_FORKS};
+
+/// Draws that one packet's partition may take; what is left behind them is not claimed to be known. (Rules can be written that draw ever again.)
+pub(super) const MAX_DRAWS: u32 = 1 << 17;
 
 /// The decision for the numbers after the piece before, up to `last`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,11 +55,16 @@ impl Run<'_> {
             let halt = self.advance(at, &mut registers, assumed);
             match halt {
                 Halt::End(decision) => append(&mut pieces, Piece { last, decision }),
+                Halt::Draw { .. } | Halt::Select { .. } if self.draws_left == 0 => {
+                    let decision = unknown(NO_RULE, Fact::TooMany);
+                    append(&mut pieces, Piece { last, decision });
+                }
                 Halt::Draw {
                     draw: Draw { below, .. },
                     yes,
                     no,
                 } => {
+                    self.draws_left -= 1;
                     if below <= last {
                         work.push(Stretch {
                             at: no,
@@ -78,6 +86,7 @@ impl Run<'_> {
                     count,
                     targets,
                 } => {
+                    self.draws_left = self.draws_left.saturating_sub(count);
                     self.select(&mut work, from, last, registers, (first, count, targets));
                     continue;
                 }
@@ -159,11 +168,7 @@ fn merge(held: Vec<Piece>, failed: Vec<Piece>, unknown: &Decision) -> Vec<Piece>
     let (mut a, mut b) = (held.into_iter().peekable(), failed.into_iter().peekable());
     while let (Some(x), Some(y)) = (a.peek(), b.peek()) {
         let last = x.last.min(y.last);
-        let decision = if x.decision == y.decision {
-            x.decision.clone()
-        } else {
-            unknown.clone()
-        };
+        let decision = either(&x.decision, &y.decision, || unknown.clone());
         let (x_ends, y_ends) = (x.last == last, y.last == last);
         append(&mut merged, Piece { last, decision });
         if x_ends {

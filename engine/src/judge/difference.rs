@@ -93,7 +93,7 @@ impl fmt::Display for Difference {
 impl std::error::Error for Difference {}
 
 /// The lowest number drawn (the end of its piece) for which the reference and the program decide otherwise, with what each says; `None`
-/// if there is none. Both cover all numbers.
+/// if there is none. Both cover all numbers. Where either gave up it claims nothing (WALK.md 4.3), and so there is nothing to differ.
 pub fn first_difference<'p>(
     reference: &'p [kpclass_reference::Piece],
     program: &'p [Piece],
@@ -102,7 +102,8 @@ pub fn first_difference<'p>(
     let (mut x, mut y) = (a.next()?, b.next()?);
     loop {
         let draw = x.last.min(y.last);
-        if x.decision != y.decision {
+        let gave_up = x.decision.gave_up() || y.decision.gave_up();
+        if x.decision != y.decision && !gave_up {
             return Some((draw, &x.decision, &y.decision));
         }
         if draw == u64::MAX {
