@@ -292,6 +292,14 @@ impl Graph {
         &self.conditions[rule.conditions.start as usize..rule.conditions.end as usize]
     }
 
+    /// A source as the NETMAP of a rule (by position) rewrites it.
+    pub fn mapped(&self, rule: u32, source: u128) -> u128 {
+        match self.rules[rule as usize].op {
+            Op::Netmap(to) => to.address | source & !to.mask,
+            _ => source,
+        }
+    }
+
     /// A built-in chain.
     pub fn entry(&self, table: TableId, hook: Hook) -> Option<u32> {
         self.entries[table as usize][hook as usize]

@@ -2,9 +2,9 @@
 
 use super::Machine;
 use super::state::{
-    Address, Class, DSCP_REWRITTEN, Leg, Mark, NOTRACKED, SETS_CHANGED, State, TTL_REWRITTEN,
+    Address, Class, DSCP_REWRITTEN, Leg, Mark, NONE, NOTRACKED, SETS_CHANGED, State, TTL_REWRITTEN,
 };
-use crate::graph::{Ask, MaskedAddress};
+use crate::graph::{Ask, Graph, MaskedAddress, Op};
 use crate::program::test::{AddressOf, Limit, Rewrite, Test};
 use crate::program::{Leaves, SetTest, addresses};
 use kpclass_ruleset::decision::Fact;
@@ -34,11 +34,12 @@ impl Machine<'_> {
             Ask::True => Answer::Known(true),
             Ask::False => Answer::Known(false),
             Ask::Unknown(fact) => Answer::Test(Test::Unknown(fact)),
-            Ask::Source(prefix) => source(state, prefix),
-            Ask::SourceRange(first, last) => match state.source {
-                Address::Known(a) => Answer::Known(first <= a && a <= last),
-                Address::Original => Answer::Test(Test::SourceRange(first, last)),
-                Address::SomeLocal => UNKNOWN_LOCAL,
+            Ask::Source(prefix) => source(self.graph, state, prefix),
+            Ask::SourceRange(first, last) => match source_of(state) {
+                Some(AddressOf::Known(a)) => Answer::Known(first <= a && a <= last),
+                Some(AddressOf::Mapped(rule)) => Answer::Test(Test::MappedRange(rule, first, last)),
+                Some(_) => Answer::Test(Test::SourceRange(first, last)),
+                None => UNKNOWN_LOCAL,
             },
             Ask::Destination(prefix) => self.destination(state, prefix),
             Ask::DestinationRange(first, last) => match state.destination {
@@ -110,11 +111,11 @@ impl Machine<'_> {
             },
             Ask::SourceType(types, limit_in, limit_out) => {
                 let limit = self.limit(state, limit_in, limit_out);
-                self.address_type(state.source, AddressOf::Source, types, limit)
+                self.address_type(source_of(state), types, limit)
             }
             Ask::DestinationType(types, limit_in, limit_out) => {
                 let limit = self.limit(state, limit_in, limit_out);
-                self.address_type(state.destination, AddressOf::Destination, types, limit)
+                self.address_type(destination_of(state), types, limit)
             }
             Ask::Chance(n, d) => Answer::Chance(n, d),
             Ask::Recent(id) => self.recent(state, self.graph.recents[id as usize], inverted),
@@ -181,24 +182,14 @@ impl Machine<'_> {
         addresses::comes_back(self.locals, self.graph.family, address)
     }
 
-    fn address_type(
-        &self,
-        address: Address,
-        original: AddressOf,
-        types: AddressTypes,
-        limit: Limit,
-    ) -> Answer {
-        let of = match address {
-            Address::Original => original,
-            Address::Known(a) => AddressOf::Known(a),
-            Address::SomeLocal => {
-                let family = self.graph.family;
-                let answer = addresses::own_type_matches(family, types, limit != Limit::None);
-                return known(answer.map_err(|why| match why {
-                    Fact::LocalAddresses => limit.fact(),
-                    other => other,
-                }));
-            }
+    fn address_type(&self, of: Option<AddressOf>, types: AddressTypes, limit: Limit) -> Answer {
+        let Some(of) = of else {
+            let family = self.graph.family;
+            let answer = addresses::own_type_matches(family, types, limit != Limit::None);
+            return known(answer.map_err(|why| match why {
+                Fact::LocalAddresses => limit.fact(),
+                other => other,
+            }));
         };
         match (of, limit) {
             (AddressOf::Known(a), Limit::None) => known(addresses::type_matches(
@@ -266,22 +257,14 @@ impl Machine<'_> {
         if state.rewritten & SETS_CHANGED != 0 {
             return Answer::Test(Test::Unknown(Fact::IpSet(ask.name)));
         }
-        let known = |address: Address| match address {
-            Address::Known(a) => Ok(Some(a)),
-            Address::Original => Ok(None),
-            Address::SomeLocal => Err(()),
-        };
-        let (Ok(source), Ok(destination)) = (known(state.source), known(state.destination)) else {
-            return UNKNOWN_LOCAL;
-        };
         let (_, hook) = state
             .place()
             .unwrap_or((kpclass_ruleset::TableId::Filter, Hook::Forward));
         let test = SetTest {
             ask,
             id,
-            source,
-            destination,
+            source: source_of(state),
+            destination: destination_of(state),
             destination_port: state.destination_port,
             mark: state.mark,
             leg_in: match state.leg {
@@ -303,11 +286,49 @@ fn known(answer: Result<bool, Fact>) -> Answer {
     }
 }
 
-fn source(state: &State, prefix: MaskedAddress) -> Answer {
+pub(super) fn source(graph: &Graph, state: &State, prefix: MaskedAddress) -> Answer {
+    match source_of(state) {
+        Some(AddressOf::Known(a)) => Answer::Known(prefix.contains(a)),
+        Some(AddressOf::Mapped(rule)) => mapped_source(graph, rule, prefix),
+        Some(_) => Answer::Test(Test::Source(prefix)),
+        None => UNKNOWN_LOCAL,
+    }
+}
+
+/// Of a source whose network part a NETMAP has replaced, only the rest is left to the packet.
+pub(super) fn mapped_source(graph: &Graph, rule: u32, prefix: MaskedAddress) -> Answer {
+    let Op::Netmap(to) = graph.rules[rule as usize].op else {
+        return Answer::Test(Test::Source(prefix));
+    };
+    let rest = prefix.mask & !to.mask;
+    if (to.address ^ prefix.address) & prefix.mask & to.mask != 0 {
+        return Answer::Known(false);
+    }
+    if rest == 0 {
+        return Answer::Known(true);
+    }
+    Answer::Test(Test::Source(MaskedAddress {
+        address: prefix.address & rest,
+        mask: rest,
+    }))
+}
+
+/// The present source; `None`: some address of this node.
+pub(super) fn source_of(state: &State) -> Option<AddressOf> {
     match state.source {
-        Address::Known(a) => Answer::Known(prefix.contains(a)),
-        Address::Original => Answer::Test(Test::Source(prefix)),
-        Address::SomeLocal => UNKNOWN_LOCAL,
+        Address::Known(a) => Some(AddressOf::Known(a)),
+        Address::Original if state.netmap != NONE => Some(AddressOf::Mapped(state.netmap)),
+        Address::Original => Some(AddressOf::Source),
+        Address::SomeLocal => None,
+    }
+}
+
+/// The present destination; `None`: some address of this node.
+pub(super) fn destination_of(state: &State) -> Option<AddressOf> {
+    match state.destination {
+        Address::Known(a) => Some(AddressOf::Known(a)),
+        Address::Original => Some(AddressOf::Destination),
+        Address::SomeLocal => None,
     }
 }
 

@@ -164,7 +164,7 @@ impl<'a> Machine<'a> {
             .is_some_and(|(table, _)| table == TableId::Nat)
             && matches!(state.leg, Leg::Arrive | Leg::Send);
         state.next_stage();
-        if after_nat && state.source == Address::Original {
+        if after_nat && state.source == Address::Original && state.netmap == NONE {
             self.tail.forget(self.graph, self.locals, state);
             self.settled = true;
         }
@@ -244,13 +244,17 @@ impl<'a> Machine<'a> {
             address: 0xff << 120,
             mask: 0xff << 120,
         };
-        match state.source {
-            _ if self.graph.family == Family::V4 => *state = lo,
-            Address::Known(a) if groups.contains(a) => *state = dropped,
-            Address::Known(_) | Address::SomeLocal => *state = lo,
-            Address::Original => {
+        if self.graph.family == Family::V4 {
+            *state = lo;
+            return None;
+        }
+        match ask::source(self.graph, state, groups) {
+            Answer::Known(true) => *state = dropped,
+            // An unknown address of this node is no group's.
+            Answer::Known(false) | Answer::Test(Test::Unknown(_)) => *state = lo,
+            Answer::Test(test) => {
                 return Some(Stop::Test {
-                    test: Test::Source(groups),
+                    test,
                     inverted: false,
                     again: false,
                     rule: RuleId(NONE),
@@ -258,6 +262,7 @@ impl<'a> Machine<'a> {
                     no: lo,
                 });
             }
+            _ => {}
         }
         None
     }

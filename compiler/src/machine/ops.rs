@@ -101,7 +101,7 @@ impl Machine<'_> {
             (Op::Netmap(to), true) => return self.netmap(state, id, to, acts),
             (Op::Netmap(to), false) => {
                 acts.push(Act::NetmapSource(to, id));
-                state.source = Address::SomeLocal;
+                state.netmap = state.rule;
                 self.note_snat(state, state.rule);
                 self.leave_stage(state);
             }

@@ -2,10 +2,10 @@
 //! compiling; where two entries could be one, the packet is asked first.
 
 use super::Machine;
-use super::ask::{Answer, UNKNOWN_LOCAL};
-use super::state::{Address, NONE, State};
-use crate::graph::{MaskedAddress, RecentAsk};
-use crate::program::test::Test;
+use super::ask::{Answer, UNKNOWN_LOCAL, destination_of, mapped_source, source_of};
+use super::state::{NONE, State};
+use crate::graph::{Graph, MaskedAddress, RecentAsk};
+use crate::program::test::{AddressOf, Test};
 use kpclass_ruleset::StrId;
 use kpclass_ruleset::matches::RecentOperation;
 
@@ -31,6 +31,8 @@ enum KeyAddress {
     Source(u128),
     Destination(u128),
     Known(u128),
+    /// The source as the NETMAP of a rule rewrites it.
+    Mapped(u32, u128),
 }
 
 /// Whether two entries are one.
@@ -42,25 +44,25 @@ enum Same {
 impl Key {
     /// `None`: an address of this node, not known which.
     fn new(ask: RecentAsk, state: &State) -> Option<Self> {
-        let (address, original) = if ask.by_destination {
-            (state.destination, KeyAddress::Destination(ask.mask))
-        } else {
-            (state.source, KeyAddress::Source(ask.mask))
+        let of = match ask.by_destination {
+            true => destination_of(state),
+            false => source_of(state),
         };
-        let address = match address {
-            Address::Original => original,
-            Address::Known(a) => KeyAddress::Known(a & ask.mask),
-            Address::SomeLocal => return None,
+        let address = match of? {
+            AddressOf::Source => KeyAddress::Source(ask.mask),
+            AddressOf::Destination => KeyAddress::Destination(ask.mask),
+            AddressOf::Known(a) => KeyAddress::Known(a & ask.mask),
+            AddressOf::Mapped(rule) => KeyAddress::Mapped(rule, ask.mask),
         };
         let list = ask.list;
         Some(Self { list, address })
     }
 
-    fn same(self, other: Self) -> Same {
+    fn same(self, graph: &Graph, other: Self) -> Same {
         if self.list != other.list {
             return Same::Known(false);
         }
-        use KeyAddress::{Destination, Known, Source};
+        use KeyAddress::{Destination, Known, Mapped, Source};
         let is = |value: u128, mask: u128| MaskedAddress {
             address: value,
             mask,
@@ -80,6 +82,19 @@ impl Key {
             (Known(a), Destination(mask)) | (Destination(mask), Known(a)) => {
                 Same::Asked(Test::Destination(is(a, mask)))
             }
+            (Known(a), Mapped(_, mask)) | (Mapped(_, mask), Known(a)) if a & !mask != 0 => {
+                Same::Known(false)
+            }
+            (Known(a), Mapped(rule, mask)) | (Mapped(rule, mask), Known(a)) => {
+                mapped(graph, rule, is(a, mask))
+            }
+            (Mapped(rule, a), Mapped(_, b)) => mapped(graph, rule, is(0, a ^ b)),
+            (Mapped(rule, m), Source(n)) | (Source(n), Mapped(rule, m)) => {
+                Same::Asked(Test::MappedIs(rule, true, m, n))
+            }
+            (Mapped(rule, m), Destination(n)) | (Destination(n), Mapped(rule, m)) => {
+                Same::Asked(Test::MappedIs(rule, false, m, n))
+            }
             // Equal under both masks: nothing where they differ.
             (Source(a), Source(b)) => Same::Asked(Test::Source(is(0, a ^ b))),
             (Destination(a), Destination(b)) => Same::Asked(Test::Destination(is(0, a ^ b))),
@@ -91,11 +106,20 @@ impl Key {
     }
 }
 
+/// Whether a source behind a NETMAP is inside.
+fn mapped(graph: &Graph, rule: u32, inside: MaskedAddress) -> Same {
+    match mapped_source(graph, rule, inside) {
+        Answer::Known(same) => Same::Known(same),
+        Answer::Test(test) => Same::Asked(test),
+        _ => Same::Known(false),
+    }
+}
+
 impl Memory {
     /// The entry of `key`, or what the packet must be asked to find it.
-    fn find(&self, key: Key) -> Result<Option<usize>, Test> {
+    fn find(&self, graph: &Graph, key: Key) -> Result<Option<usize>, Test> {
         for (at, (entry, _)) in self.entries.iter().enumerate() {
-            let same = match entry.same(key) {
+            let same = match entry.same(graph, key) {
                 Same::Known(same) => same,
                 Same::Asked(test) => match self.told.iter().find(|(told, _)| *told == test) {
                     Some((_, answer)) => *answer,
@@ -126,7 +150,7 @@ impl Machine<'_> {
             NONE => Memory::default(),
             id => self.memories[id as usize].clone(),
         };
-        let at = match memory.find(key) {
+        let at = match memory.find(self.graph, key) {
             Ok(at) => at,
             Err(test) => {
                 let [yes, no] = [true, false].map(|answer| self.memory(memory.with(test, answer)));

@@ -185,6 +185,8 @@ pub(crate) struct State {
     pub(crate) class: Class,
     pub(crate) protocol: Option<u8>,
     pub(crate) source: Address,
+    /// The NETMAP (a rule's position in the graph's) that gives the packet's own source another network part, or [`NONE`].
+    pub(crate) netmap: u32,
     pub(crate) destination: Address,
     /// `None`: the packet's own.
     pub(crate) destination_port: Option<u16>,
@@ -267,6 +269,7 @@ impl State {
             class,
             protocol,
             source: Address::Original,
+            netmap: NONE,
             destination,
             destination_port,
             mark: mark.map_or(Mark::FIRST, Mark::known),

@@ -35,6 +35,13 @@ impl Asked<'_> {
             Test::DestinationIs(address, port) => {
                 h.destination == address && has(known::PORTS) && h.destination_port == port
             }
+            Test::MappedRange(rule, first, last) => {
+                (first..=last).contains(&self.address(AddressOf::Mapped(rule)))
+            }
+            Test::MappedIs(rule, source, m, n) => {
+                let own = if source { h.source } else { h.destination };
+                self.address(AddressOf::Mapped(rule)) & m == own & n
+            }
             Test::SidesMeet(source, destination) => {
                 h.source & source == h.destination & destination
             }
@@ -176,11 +183,7 @@ impl Asked<'_> {
     }
 
     fn address_type(&self, of: AddressOf, types: AddressTypes, limit: Limit) -> Result<bool, Fact> {
-        let address = match of {
-            AddressOf::Source => self.header.source,
-            AddressOf::Destination => self.header.destination,
-            AddressOf::Known(a) => a,
-        };
+        let address = self.address(of);
         let (rules, family) = (&self.program.rules, self.program.family);
         let (locals, node) = (&rules.locals, &rules.node);
         let device = match limit {
@@ -193,8 +196,17 @@ impl Asked<'_> {
         addresses::limited_type_matches(locals, node, family, address, types, device, limit.fact())
     }
 
+    pub(super) fn address(&self, of: AddressOf) -> u128 {
+        match of {
+            AddressOf::Source => self.header.source,
+            AddressOf::Destination => self.header.destination,
+            AddressOf::Known(a) => a,
+            AddressOf::Mapped(rule) => self.program.rules.graph.mapped(rule, self.header.source),
+        }
+    }
+
     fn in_set(&self, at: u32) -> Result<bool, Fact> {
         let test = &self.set_tests[at as usize];
-        sets::contains(self.program, test, self.header, self.context)
+        sets::contains(self, test)
     }
 }

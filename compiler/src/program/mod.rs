@@ -26,7 +26,7 @@ use kpclass_ruleset::Hook;
 use kpclass_ruleset::matches::SetMatch;
 use kpclass_ruleset::value::{CtState, Family, Interface};
 use node::{Act, Draw, End, Node, NodeId};
-use test::Test;
+use test::{AddressOf, Test};
 
 /// A `set` condition with what was rewritten before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,9 +34,10 @@ pub(crate) struct SetTest {
     pub(crate) ask: SetMatch,
     /// The condition, by position in the graph's.
     pub(crate) id: u32,
+    /// `None`: some address of this node.
+    pub(crate) source: Option<AddressOf>,
+    pub(crate) destination: Option<AddressOf>,
     /// `None`: the packet's own.
-    pub(crate) source: Option<u128>,
-    pub(crate) destination: Option<u128>,
     pub(crate) destination_port: Option<u16>,
     pub(crate) mark: Mark,
     /// The in-interface, where the way tells it.

@@ -1,7 +1,7 @@
 //! Membership of ipsets (WALK.md 6, set).
 
-use super::evaluate::Context;
-use super::{Leaves, Program, SetTest, addresses};
+use super::answer::Asked;
+use super::{Leaves, SetTest, addresses};
 use crate::header::{Header, known};
 use kpclass_ruleset::decision::Fact;
 use kpclass_ruleset::node::ipset::{Dimension, Entry, IpSet, Value};
@@ -10,19 +10,16 @@ use std::net::IpAddr;
 
 /// What one dimension of the packet is.
 struct Element<'a> {
-    address: u128,
+    /// `None`: some address of this node.
+    address: Option<u128>,
     port: Option<u16>,
     is_source: bool,
     test: &'a SetTest,
 }
 
 /// Whether the packet is in the set.
-pub(super) fn contains(
-    program: &Program,
-    test: &SetTest,
-    header: &Header,
-    context: &Context,
-) -> Result<bool, Fact> {
+pub(super) fn contains(asked: &Asked<'_>, test: &SetTest) -> Result<bool, Fact> {
+    let (program, header) = (asked.program, asked.header);
     let missing = Fact::IpSet(test.ask.name);
     let sets = program.rules.node.ipsets.as_ref().ok_or(missing)?;
     let name = &program.rules.graph.set_names[test.id as usize];
@@ -42,7 +39,7 @@ pub(super) fn contains(
         for member in &set.members {
             match sets
                 .get(member.as_str())
-                .map(|set| in_one(set, test, header, context))
+                .map(|set| in_one(set, test, asked))
             {
                 Some(Ok(true)) => return Ok(true),
                 Some(Ok(false)) => {}
@@ -52,21 +49,21 @@ pub(super) fn contains(
         }
         return doubt.map_or(Ok(false), Err);
     }
-    in_one(set, test, header, context)
+    in_one(set, test, asked)
 }
 
 /// Of the entries that hold the packet the most specific decides; where a fact is missing, only if it could change that.
-fn in_one(set: &IpSet, test: &SetTest, header: &Header, context: &Context) -> Result<bool, Fact> {
+fn in_one(set: &IpSet, test: &SetTest, asked: &Asked<'_>) -> Result<bool, Fact> {
     if usize::from(test.ask.dimensions) < set.dimensions.len() {
         return Ok(false);
     }
     let mut candidates: Vec<(Vec<u128>, bool, Result<(), Fact>)> = Vec::new();
-    let narrowest = narrowest_net(set, test, header);
+    let narrowest = narrowest_net(set, test, asked);
     for entry in &set.entries {
         if narrowest.is_some_and(|narrowest| sizes(entry)[0] != narrowest) {
             continue;
         }
-        match holds(set, entry, test, header, context) {
+        match holds(set, entry, test, asked) {
             Ok(false) => {}
             Ok(true) => candidates.push((sizes(entry), !entry.nomatch, Ok(()))),
             Err(fact) => candidates.push((sizes(entry), !entry.nomatch, Err(fact))),
@@ -94,18 +91,18 @@ fn in_one(set: &IpSet, test: &SetTest, header: &Header, context: &Context) -> Re
 }
 
 /// Of a `hash:net,iface` the size of the narrowest network that holds the address, whatever its device: no other is asked.
-fn narrowest_net(set: &IpSet, test: &SetTest, header: &Header) -> Option<u128> {
+fn narrowest_net(set: &IpSet, test: &SetTest, asked: &Asked<'_>) -> Option<u128> {
     if set.dimensions != [Dimension::Net, Dimension::Iface] {
         return None;
     }
     let is_source = !test.ask.destination[0];
-    let address = element(test, header, is_source).address;
+    let address = element(test, asked, is_source).address?;
     let holding = set
         .entries
         .iter()
         .filter(|entry| match entry.values.first() {
             Some(Value::Addresses(first, last)) => {
-                same_family(*first, header)
+                same_family(*first, asked.header)
                     && (address_number(*first)..=address_number(*last)).contains(&address)
             }
             _ => false,
@@ -123,18 +120,12 @@ fn sizes(entry: &Entry) -> Vec<u128> {
 }
 
 /// Whether an entry holds the packet: false if one dimension is false, else unknown if one is.
-fn holds(
-    set: &IpSet,
-    entry: &Entry,
-    test: &SetTest,
-    header: &Header,
-    context: &Context,
-) -> Result<bool, Fact> {
+fn holds(set: &IpSet, entry: &Entry, test: &SetTest, asked: &Asked<'_>) -> Result<bool, Fact> {
     let mut doubt = None;
     for (at, (dimension, value)) in set.dimensions.iter().zip(&entry.values).enumerate() {
         let is_source = !test.ask.destination.get(at).copied().unwrap_or_default();
-        let element = element(test, header, is_source);
-        match dimension_holds(*dimension, value, &element, header, context) {
+        let element = element(test, asked, is_source);
+        match dimension_holds(*dimension, value, &element, asked) {
             Ok(true) => {}
             Ok(false) => return Ok(false),
             Err(fact) => doubt = doubt.or(Some(fact)),
@@ -143,30 +134,31 @@ fn holds(
     doubt.map_or(Ok(true), Err)
 }
 
-fn element<'a>(test: &'a SetTest, header: &Header, is_source: bool) -> Element<'a> {
-    let address = if is_source {
-        test.source.unwrap_or(header.source)
+fn element<'a>(test: &'a SetTest, asked: &Asked<'_>, is_source: bool) -> Element<'a> {
+    let of = if is_source {
+        test.source
     } else {
-        test.destination.unwrap_or(header.destination)
+        test.destination
     };
     Element {
-        address,
-        port: port(test, header, is_source),
+        address: of.map(|of| asked.address(of)),
+        port: port(test, asked.header, is_source),
         is_source,
         test,
     }
 }
 
-/// The number that a port dimension compares.
+/// The number that a port dimension compares. (The kernel's `ip_set_get_ip_port` does not read DCCP's ports.)
 fn port(test: &SetTest, header: &Header, is_source: bool) -> Option<u16> {
+    use protocol::{ICMP, ICMPV6, SCTP, TCP, UDP, UDPLITE};
     let ports = header.known & known::PORTS != 0;
     match header.protocol {
-        p if addresses::has_port_field(p) && !ports => None,
-        p if addresses::has_port_field(p) && is_source => Some(header.source_port),
-        p if addresses::has_port_field(p) => {
+        TCP | UDP | SCTP | UDPLITE if !ports => None,
+        TCP | UDP | SCTP | UDPLITE if is_source => Some(header.source_port),
+        TCP | UDP | SCTP | UDPLITE => {
             Some(test.destination_port.unwrap_or(header.destination_port))
         }
-        protocol::ICMP | protocol::ICMPV6 => (header.known & known::ICMP != 0)
+        ICMP | ICMPV6 => (header.known & known::ICMP != 0)
             .then(|| u16::from(header.icmp_type) << 8 | u16::from(header.icmp_code)),
         _ => Some(0),
     }
@@ -176,14 +168,14 @@ fn dimension_holds(
     dimension: Dimension,
     value: &Value,
     element: &Element<'_>,
-    header: &Header,
-    context: &Context,
+    asked: &Asked<'_>,
 ) -> Result<bool, Fact> {
+    let header = asked.header;
     Ok(match (dimension, value) {
         (Dimension::Ip | Dimension::Net, Value::Addresses(first, last)) => {
+            let address = element.address.ok_or(Fact::LocalAddresses)?;
             same_family(*first, header)
-                && address_number(*first) <= element.address
-                && element.address <= address_number(*last)
+                && (address_number(*first)..=address_number(*last)).contains(&address)
         }
         (Dimension::Port, Value::Port(number, first, last)) => {
             let fits = match number {
@@ -193,14 +185,14 @@ fn dimension_holds(
             fits && element.port.is_some_and(|p| *first <= p && p <= *last)
         }
         (Dimension::Mac, Value::Mac(mac)) => {
-            if header.known & known::MAC == 0 {
+            if !element.is_source || header.known & known::MAC == 0 {
                 return Err(Fact::Mac);
             }
             header.source_mac == *mac
         }
         (Dimension::Iface, Value::Iface(name)) => {
             let known = match (element.is_source, element.test.leg_out) {
-                (true, _) => element.test.leg_in.or(context.in_interface),
+                (true, _) => element.test.leg_in.or(asked.context.in_interface),
                 (false, Leaves::By(device)) => Some(device),
                 (false, Leaves::NotLo | Leaves::AsItCame) => None,
             };
@@ -212,7 +204,7 @@ fn dimension_holds(
                 None => return Err(Fact::OutInterface),
             }
         }
-        (Dimension::Mark, Value::Mark(mark)) => element.test.mark.of(context.mark) == *mark,
+        (Dimension::Mark, Value::Mark(mark)) => element.test.mark.of(asked.context.mark) == *mark,
         _ => false,
     })
 }

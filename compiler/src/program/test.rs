@@ -14,6 +14,8 @@ pub enum AddressOf {
     Destination,
     /// This one, after a rewrite.
     Known(u128),
+    /// Its source, as the NETMAP of this rule (a position in the graph's) rewrites it.
+    Mapped(u32),
 }
 
 /// The device that must hold an address for it to be LOCAL (`addrtype --limit-iface-in`, `-out`).
@@ -67,6 +69,10 @@ pub enum Test {
     DestinationIs(u128, u16),
     /// `source & .0 == destination & .1`.
     SidesMeet(u128, u128),
+    /// The source that the NETMAP of this rule gives is from first to last.
+    MappedRange(u32, u128, u128),
+    /// The source that the NETMAP of this rule gives, under the first mask, is the packet's own source (or else destination) under the second.
+    MappedIs(u32, bool, u128, u128),
     /// The protocol.
     Protocol(u8),
     /// TCP, UDP, UDP-Lite, SCTP or DCCP.
@@ -151,3 +157,6 @@ impl Test {
         }
     }
 }
+
+// Tests lie side by side in memory, and packets wait for them.
+const _: () = assert!(size_of::<Test>() <= 64);
