@@ -10,6 +10,7 @@ use kpclass_ruleset::node::ipset::parse_ipsets;
 use kpclass_ruleset::node::{LocalAddresses, NodeFacts};
 use kpclass_ruleset::readers::{Input, read};
 use kpclass_ruleset::spec;
+use kpclass_ruleset::value::Interface;
 
 /// The node's addresses, if they are given.
 fn node(local: &[&str]) -> NodeFacts {
@@ -144,6 +145,20 @@ fn a_nat_chain_may_be_called_from_both_ends() {
     assert_eq!(said.snat.map(|(snat, _)| snat), Some(Snat::Netmap(from)));
     let tcp = agreed(rules, &node(&[]), "tcp 10.0.0.1:1 > 10.0.0.2:2 hook=output");
     assert_eq!(tcp.snat, None);
+}
+
+/// Cause: the reference asked for the device's address before it asked whether this hook redirects at all.
+#[test]
+fn a_redirect_at_the_other_end_is_undecided() {
+    let mut node = node(&["10.0.0.1"]);
+    let devices = node.local.as_mut().map(|local| &mut local.devices);
+    let device = Interface::new("eth0").expect("a name");
+    devices
+        .expect("given")
+        .push((device, "10.0.0.1".parse().expect("an address")));
+    let rules = "*nat\n-A POSTROUTING -j REDIRECT\nCOMMIT\n";
+    let said = agreed(rules, &node, "udp 10.0.0.1:1 > 10.0.0.2:2 hook=output");
+    assert_eq!(fact(&said), Some(Fact::NatHook));
 }
 
 /// Cause: a POSTROUTING that is not in the dump was not taken to masquerade what came with the mark already.

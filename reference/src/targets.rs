@@ -41,6 +41,9 @@ impl Walk<'_> {
             Target::Drop => return end(state, rule, Disposition::Drop),
             Target::Reject(with) => return end(state, rule, Disposition::Reject(*with)),
             Target::Dnat(range) => return self.rewrite_destination(state, rule, range, None),
+            Target::Redirect(_) if !is_destination_hook(state) => {
+                return nat_unknown(state, rule, Fact::NatHook);
+            }
             Target::Redirect(range) => {
                 let Some(to) = self.redirect_address(state) else {
                     return end(state, rule, Disposition::Drop);
