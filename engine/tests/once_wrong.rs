@@ -147,6 +147,20 @@ fn a_nat_chain_may_be_called_from_both_ends() {
     assert_eq!(tcp.snat, None);
 }
 
+/// Cause: where the class leaves the port open, only the address was asked whether a redirect changes anything.
+#[test]
+fn a_redirect_to_another_port_changes_the_destination() {
+    let rules = "*nat\n-A PREROUTING -s 10.1.0.0 -j REDIRECT --to-ports 65535\n\
+                 -A INPUT -m conntrack --ctstate DNAT -j MASQUERADE\nCOMMIT\n";
+    let mut node = node(&["10.0.0.1"]);
+    node.route_localnet = Some(true);
+    for (port, changes) in [(443, true), (65535, false)] {
+        let packet = format!("tcp 10.1.0.0:40881 > 127.0.0.1:{port} in=eth0");
+        let said = agreed(rules, &node, &packet);
+        assert_eq!(said.snat.is_some(), changes, "{port}");
+    }
+}
+
 /// Cause: the reference asked for the device's address before it asked whether this hook redirects at all.
 #[test]
 fn a_redirect_at_the_other_end_is_undecided() {

@@ -40,6 +40,9 @@ const ON_LINK: u32 = 1 << 18;
 /// It is not.
 const OFF_LINK: u32 = 1 << 19;
 
+/// The port stays.
+const SAME_PORT: u32 = 1 << 20;
+
 /// `KUBE-MARK-MASQ`'s bit.
 const MASQ_BIT: u32 = 0x4000;
 
@@ -392,15 +395,7 @@ impl Machine<'_> {
         };
         let changed = match self.is_changed(state, to, port) {
             Ok(changed) => changed,
-            Err(Test::DestinationNotLocal) => {
-                return Some(ask(
-                    state,
-                    id,
-                    Test::DestinationNotLocal,
-                    [CHANGED, MAYBE_CHANGED],
-                ));
-            }
-            Err(test) => return Some(ask(state, id, test, [UNCHANGED, CHANGED])),
+            Err((test, notes)) => return Some(ask(state, id, test, notes)),
         };
         let stranded = match (
             self.needs_route(state, to),
@@ -451,13 +446,13 @@ impl Machine<'_> {
         }
     }
 
-    /// Whether the rewrite changes anything, or the test that tells (true: nothing changes).
+    /// Whether the rewrite changes anything; or the test that tells, with what to note of its answers.
     fn is_changed(
         &self,
         state: &State,
         to: Address,
         port: Option<u16>,
-    ) -> Result<Option<bool>, Test> {
+    ) -> Result<Option<bool>, (Test, [u32; 2])> {
         match state.choice & (CHANGED | UNCHANGED | MAYBE_CHANGED) {
             0 => {}
             MAYBE_CHANGED => return Ok(None),
@@ -465,20 +460,26 @@ impl Machine<'_> {
         }
         let port_test = match (state.destination_port, port) {
             (Some(before), Some(after)) if before != after => return Ok(Some(true)),
+            (None, Some(_)) if state.choice & SAME_PORT != 0 => None,
             (None, Some(after)) => Some(Test::DestinationPort(PortRange::single(after))),
             _ => None,
         };
+        let tells = |test| Err((test, [UNCHANGED, CHANGED]));
         match (state.destination, to, port_test) {
             (before, to, None) if before == to => Ok(Some(false)),
-            (before, to, Some(test)) if before == to => Err(test),
-            (Address::Original, Address::Known(a), None) => Err(Test::Destination(self.host(a))),
+            (before, to, Some(test)) if before == to => tells(test),
+            (Address::Original, Address::Known(a), None) => tells(Test::Destination(self.host(a))),
             (Address::Original, Address::Known(a), Some(_)) => {
-                Err(Test::DestinationIs(a, port.unwrap_or_default()))
+                tells(Test::DestinationIs(a, port.unwrap_or_default()))
             }
-            (Address::Known(a), Address::SomeLocal, _) => {
+            // An address of this node may be the one that it was, another port is none.
+            (_, Address::SomeLocal, Some(test)) => Err((test, [SAME_PORT, CHANGED])),
+            (Address::Known(a), Address::SomeLocal, None) => {
                 Ok((self.locals.contains(a) == Some(false)).then_some(true))
             }
-            (Address::Original, Address::SomeLocal, _) => Err(Test::DestinationNotLocal),
+            (Address::Original, Address::SomeLocal, None) => {
+                Err((Test::DestinationNotLocal, [CHANGED, MAYBE_CHANGED]))
+            }
             _ => Ok(Some(true)),
         }
     }
