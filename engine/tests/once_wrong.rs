@@ -175,6 +175,19 @@ fn a_redirect_at_the_other_end_is_undecided() {
     assert_eq!(fact(&said), Some(Fact::NatHook));
 }
 
+/// Cause: back from a chain that a mark chain had jumped to, it was forgotten who had jumped to the mark chain.
+#[test]
+fn a_mark_chain_may_call_another() {
+    let rules = "*nat\n:log - [0:0]\n-A PREROUTING -j KUBE-MARK-MASQ\n-A KUBE-MARK-MASQ -p tcp -j log\n\
+                 -A KUBE-MARK-MASQ -j MARK --set-xmark 0x4000/0x4000\nCOMMIT\n";
+    let by = |protocol: &str| {
+        let packet = format!("{protocol} 10.0.0.1:1 > 10.0.0.2:2 in=eth0");
+        agreed(rules, &node(&[]), &packet).marked_by
+    };
+    assert!(by("tcp").is_some());
+    assert_eq!(by("tcp"), by("udp"));
+}
+
 /// Cause: a POSTROUTING that is not in the dump was not taken to masquerade what came with the mark already.
 #[test]
 fn a_packet_that_came_marked_is_masqueraded() {

@@ -96,6 +96,8 @@ struct Frame {
     chain: u32,
     rule: u32,
     below: u32,
+    /// [`State::entered_by`] in the chain gone back to.
+    entered_by: u32,
 }
 
 impl<'a> Machine<'a> {
@@ -331,7 +333,7 @@ impl<'a> Machine<'a> {
             state.stack = frame.below;
             state.condition = 0;
             state.choice = 0;
-            state.entered_by = NONE;
+            state.entered_by = frame.entered_by;
             return None;
         }
         let place = state.place();
@@ -356,6 +358,7 @@ impl<'a> Machine<'a> {
             chain: state.chain,
             rule: state.rule + 1,
             below: state.stack,
+            entered_by: state.entered_by,
         };
         *self.frame_ids.entry(frame).or_insert_with(|| {
             self.frames.push(frame);
