@@ -134,6 +134,8 @@ pub(crate) struct State<'a> {
     pub(crate) snat: Option<(Snat, RuleId)>,
     pub(crate) marked_by: Option<RuleId>,
     pub(crate) recent: Vec<Remembered>,
+    /// The `recent` lists of which it is not known what they hold.
+    pub(crate) recent_unknown: Vec<StrId>,
     pub(crate) ttl_rewritten: bool,
     pub(crate) dscp_rewritten: bool,
     pub(crate) sets_changed: bool,
@@ -177,6 +179,7 @@ impl<'a> State<'a> {
             snat: None,
             marked_by: None,
             recent: Vec::new(),
+            recent_unknown: Vec::new(),
             ttl_rewritten: false,
             dscp_rewritten: false,
             sets_changed: false,

@@ -16,6 +16,8 @@ pub(super) struct Memory {
     entries: Vec<(Key, u32)>,
     /// What the packet was asked to tell entries apart.
     told: Vec<(Test, bool)>,
+    /// Lists of which it is not known what they hold.
+    unknown: Vec<StrId>,
 }
 
 /// What identifies an entry.
@@ -143,13 +145,16 @@ impl Memory {
 impl Machine<'_> {
     /// Asks and changes a list. Only what this walk itself put into it is there.
     pub(super) fn recent(&mut self, state: &mut State, ask: RecentAsk, inverted: bool) -> Answer {
-        let Some(key) = Key::new(ask, state) else {
-            return UNKNOWN_LOCAL;
-        };
         let mut memory = match state.recent {
             NONE => Memory::default(),
             id => self.memories[id as usize].clone(),
         };
+        let Some(key) = Key::new(ask, state) else {
+            return self.recent_by_unknown(state, memory, ask);
+        };
+        if ask.operation != RecentOperation::Set && memory.unknown.contains(&ask.list) {
+            return UNKNOWN_LOCAL;
+        }
         let at = match memory.find(self.graph, key) {
             Ok(at) => at,
             Err(test) => {
@@ -177,6 +182,28 @@ impl Machine<'_> {
         }
         state.recent = self.memory(memory);
         Answer::Known(hit)
+    }
+
+    /// By an address of this node that is not known.
+    fn recent_by_unknown(
+        &mut self,
+        state: &mut State,
+        mut memory: Memory,
+        ask: RecentAsk,
+    ) -> Answer {
+        let unknown = memory.unknown.contains(&ask.list);
+        let may_be_met = unknown || memory.entries.iter().any(|(key, _)| key.list == ask.list);
+        let answer = match ask.operation {
+            RecentOperation::Set => Answer::Known(true),
+            _ if !may_be_met => return Answer::Known(false),
+            RecentOperation::Check => return UNKNOWN_LOCAL,
+            RecentOperation::Update | RecentOperation::Remove => UNKNOWN_LOCAL,
+        };
+        if !unknown {
+            memory.unknown.push(ask.list);
+            state.recent = self.memory(memory);
+        }
+        answer
     }
 
     fn memory(&mut self, memory: Memory) -> u32 {

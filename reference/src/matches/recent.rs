@@ -16,13 +16,16 @@ pub(crate) fn recent(state: &mut State<'_>, recent: &Recent, inverted: bool) -> 
         state.source
     };
     let Address::Known(address) = address else {
-        return Truth::Unknown(Fact::LocalAddresses);
+        return by_unknown(state, recent).inverted(inverted);
     };
     let address = masked(address, recent.mask);
     let at = state
         .recent
         .iter()
         .position(|e| e.list == recent.name && e.address == address);
+    if recent.operation != RecentOperation::Set && state.recent_unknown.contains(&recent.name) {
+        return Truth::Unknown(Fact::LocalAddresses);
+    }
     if at.is_none() && recent.operation != RecentOperation::Set {
         state.assume(Assumption::RecentEmpty);
     }
@@ -53,6 +56,28 @@ pub(crate) fn recent(state: &mut State<'_>, recent: &Recent, inverted: bool) -> 
         remember_again(&mut state.recent[at]);
     }
     truth
+}
+
+/// By an address of this node that is not known: what it enters or changes may be met by any address from then on.
+fn by_unknown(state: &mut State<'_>, recent: &Recent) -> Truth {
+    let list = recent.name;
+    let may_be_met =
+        state.recent_unknown.contains(&list) || state.recent.iter().any(|e| e.list == list);
+    match recent.operation {
+        RecentOperation::Set => {
+            state.recent_unknown.push(list);
+            Truth::True
+        }
+        _ if !may_be_met => {
+            state.assume(Assumption::RecentEmpty);
+            Truth::False
+        }
+        RecentOperation::Check => Truth::Unknown(Fact::LocalAddresses),
+        RecentOperation::Update | RecentOperation::Remove => {
+            state.recent_unknown.push(list);
+            Truth::Unknown(Fact::LocalAddresses)
+        }
+    }
 }
 
 fn remember_again(entry: &mut Remembered) {
