@@ -7,6 +7,7 @@ use crate::index;
 use crate::lower::lower;
 use crate::machine::state::{Class, State};
 use crate::machine::{Machine, Rules};
+use crate::program::lookup::Lookups;
 use crate::program::node::NodeId;
 use crate::program::{ClassId, Keys, Program};
 use crate::specialise::Specialiser;
@@ -27,7 +28,8 @@ impl Program {
         crate::loops::check(ruleset)?;
         let rules = Rules::new(lower(ruleset, node), node);
         let classes = classes(&rules);
-        let program = specialise_and_flatten(rules, &classes, config);
+        let mut program = specialise_and_flatten(rules, &classes, config);
+        program.lookups = Lookups::new(&program);
         debug_assert_eq!(program.verify(), Ok(()));
         Ok(program)
     }
@@ -98,6 +100,7 @@ fn specialise_and_flatten(rules: Rules, classes: &[Class], config: &Config) -> P
         ends: made.ends.list,
         set_tests: made.set_tests,
         walked: made.walked,
+        lookups: Lookups::None,
         rules,
     }
 }

@@ -23,8 +23,9 @@ pub struct Tally {
 }
 
 impl Tally {
-    #[inline]
-    fn add(&mut self, bytes: u32, masqueraded: bool) {
+    /// Counts a packet of so many bytes.
+    #[inline(always)]
+    pub fn add(&mut self, bytes: u32, masqueraded: bool) {
         self.packets += 1;
         self.bytes += u64::from(bytes);
         self.masqueraded += u64::from(masqueraded);
@@ -60,22 +61,20 @@ pub enum Taker {
 
 /// One family's counts. A packet counts once under its end, and once under what took it; both are positions in the program, but for
 /// the packets that took the long way (a missing fact, or a class that is walked).
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct FamilyCounts {
+    other_class: ClassId,
     /// By end.
     ends: Vec<Tally>,
     /// By DNAT act.
     acts: Vec<Tally>,
-    /// Packets whose destination stays, by class and end: `class * ends + end`, where that is not too many.
-    kept: Vec<Tally>,
-    /// Where it is, by `class << 32 | end`.
-    kept_sparse: AHashMap<u64, Tally>,
+    /// Packets of the class of all other keys whose destination stays, by end.
+    other: Vec<Tally>,
+    /// Those of the other classes.
+    kept: AHashMap<(ClassId, EndId), Tally>,
     /// Of the long way.
     long: AHashMap<(ClassId, Taker, Ending), Tally>,
 }
-
-/// Up to this many tallies of classes and ends are kept as a list: they fit into a core's own cache.
-const MAX_DENSE: usize = 1 << 15;
 
 /// A worker's counts.
 #[derive(Clone, Debug)]
@@ -95,12 +94,14 @@ impl Counts {
     pub fn new(rules: &Rules<'_>) -> Self {
         let family = |family| {
             let program = rules.of(family).map(|rules| &rules.program);
-            let kept = program.map_or(0, |program| program.classes().len() * program.end_count());
+            let ends = vec![Tally::default(); program.map_or(0, Program::end_count)];
             FamilyCounts {
-                kept: vec![Tally::default(); if kept <= MAX_DENSE { kept } else { 0 }],
-                ends: vec![Tally::default(); program.map_or(0, Program::end_count)],
+                other_class: program.map_or(ClassId(0), Program::other),
+                other: ends.clone(),
+                ends,
                 acts: vec![Tally::default(); program.map_or(0, |program| program.acts().len())],
-                ..FamilyCounts::default()
+                kept: AHashMap::new(),
+                long: AHashMap::new(),
             }
         };
         Self {
@@ -144,21 +145,46 @@ impl FamilyCounts {
     /// Counts an outcome of the short way.
     #[inline]
     pub fn outcome(&mut self, class: ClassId, outcome: &Outcome, bytes: u32) {
-        self.ends[outcome.end.0 as usize].add(bytes, outcome.masqueraded);
-        let tally = match outcome.dnat {
-            Some(act) => &mut self.acts[act.0 as usize],
-            None => self.kept(class, outcome.end.0),
-        };
-        tally.add(bytes, outcome.masqueraded);
+        let Outcome {
+            end,
+            dnat,
+            masqueraded,
+        } = *outcome;
+        self.end(end, bytes, masqueraded);
+        match dnat {
+            Some(act) => self.acts[act.0 as usize].add(bytes, masqueraded),
+            None => self.keep(class, end, bytes, masqueraded),
+        }
+    }
+
+    /// Counts a packet under its end alone.
+    #[inline(always)]
+    pub fn end(&mut self, end: EndId, bytes: u32, masqueraded: bool) {
+        self.ends[end.0 as usize].add(bytes, masqueraded);
+    }
+
+    /// Counts a packet whose destination stays under its class.
+    #[inline(always)]
+    pub fn keep(&mut self, class: ClassId, end: EndId, bytes: u32, masqueraded: bool) {
+        self.kept(class, end).add(bytes, masqueraded);
+    }
+
+    /// Adds what an act rewrote.
+    pub fn merge_act(&mut self, act: ActId, tally: &Tally) {
+        self.acts[act.0 as usize].merge(tally);
+    }
+
+    /// Adds packets of a class whose destination stayed.
+    pub fn merge_kept(&mut self, class: ClassId, end: EndId, tally: &Tally) {
+        self.kept(class, end).merge(tally);
     }
 
     #[inline]
-    fn kept(&mut self, class: ClassId, end: u32) -> &mut Tally {
-        if self.kept.is_empty() {
-            let key = u64::from(class.0) << 32 | u64::from(end);
-            return self.kept_sparse.entry(key).or_default();
+    fn kept(&mut self, class: ClassId, end: EndId) -> &mut Tally {
+        if class == self.other_class {
+            return &mut self.other[end.0 as usize];
         }
-        &mut self.kept[class.0 as usize * self.ends.len() + end as usize]
+        self.kept.entry((class, end)).or_default()
     }
 
     /// Counts a decision of the long way.
@@ -180,11 +206,11 @@ impl FamilyCounts {
     fn merge(&mut self, other: &Self) {
         let dense = self.ends.iter_mut().zip(&other.ends);
         let dense = dense.chain(self.acts.iter_mut().zip(&other.acts));
-        for (mine, theirs) in dense.chain(self.kept.iter_mut().zip(&other.kept)) {
+        for (mine, theirs) in dense.chain(self.other.iter_mut().zip(&other.other)) {
             mine.merge(theirs);
         }
-        for (key, tally) in &other.kept_sparse {
-            self.kept_sparse.entry(*key).or_default().merge(tally);
+        for (key, tally) in &other.kept {
+            self.kept.entry(*key).or_default().merge(tally);
         }
         for (key, tally) in &other.long {
             self.long.entry(*key).or_default().merge(tally);
@@ -220,18 +246,14 @@ impl FamilyCounts {
                 takers.entry(taker).or_default().merge(tally);
             }
         }
-        let each = self.ends.len().max(1);
-        let dense = self.kept.iter().enumerate();
-        let dense = dense.map(|(at, tally)| (at / each, at % each, tally));
-        let sparse = self.kept_sparse.iter();
-        let sparse = sparse.map(|(key, tally)| ((key >> 32) as usize, *key as u32 as usize, tally));
-        for (class, end, tally) in dense.chain(sparse).filter(|(_, _, t)| t.packets > 0) {
-            let decided_by = ending(program, end as u32).decided_by;
+        let other = self.other.iter().enumerate();
+        let other = other.map(|(end, tally)| (self.other_class, EndId(end as u32), tally));
+        let kept = self.kept.iter();
+        let kept = kept.map(|((class, end), tally)| (*class, *end, tally));
+        for (class, end, tally) in other.chain(kept).filter(|(_, _, t)| t.packets > 0) {
+            let decided_by = ending(program, end.0).decided_by;
             let taker = decided_by.map_or(Taker::Nothing, Taker::Refusal);
-            takers
-                .entry((ClassId(class as u32), taker))
-                .or_default()
-                .merge(tally);
+            takers.entry((class, taker)).or_default().merge(tally);
         }
         for ((class, taker, _), tally) in &self.long {
             takers.entry((*class, *taker)).or_default().merge(tally);

@@ -4,6 +4,10 @@
 //! capture's snapshot length cut away is [`Skip::Truncated`]. The tests by which they are told apart: a packet is cut if
 //! its frame says that more bytes were on the wire than were captured.
 
+mod ordinary;
+
+pub use ordinary::{Ordinary, ordinary};
+
 use crate::link::LinkType;
 use crate::wire::{
     Ethernet, Extension, Icmp, Ipv4, Ipv6, LOOPBACK_LEN, Ports, Sll, Sll2, Tcp, Vlan, arphrd,
@@ -54,81 +58,6 @@ impl Skip {
     pub fn name(self) -> &'static str {
         Self::NAMES[self as usize]
     }
-}
-
-/// The header of the packet in a frame of which `captured` was kept out of `original_len` bytes.
-///
-/// # Errors
-/// The reason for which the frame has none.
-#[inline]
-pub fn extract(link: LinkType, captured: &[u8], original_len: u32) -> Result<Header, Skip> {
-    let mut header = Header::default();
-    extract_into(link, captured, original_len, &mut header)?;
-    Ok(header)
-}
-
-/// As [`extract`], written where it is to stand: for those who keep headers, this saves a copy.
-///
-/// # Errors
-/// The reason for which the frame has none; what `header` then holds has no meaning.
-#[inline]
-pub fn extract_into(
-    link: LinkType,
-    captured: &[u8],
-    original_len: u32,
-    header: &mut Header,
-) -> Result<(), Skip> {
-    if link == LinkType::ETHERNET
-        && let Some(ordinary) = ordinary(captured)
-    {
-        *header = ordinary;
-        return Ok(());
-    }
-    *header = any(link, captured, original_len)?;
-    Ok(())
-}
-
-/// The straight path for most frames: Ethernet, IPv4 without options or fragments, TCP or UDP, nothing cut. Whatever is
-/// not so, it leaves to [`any`], which gives the same answer for these.
-#[inline]
-fn ordinary(captured: &[u8]) -> Option<Header> {
-    const ORDINARY: usize = Ethernet::LEN + Ipv4::LEN + Tcp::LEN;
-    let frame: &[u8; ORDINARY] = captured.first_chunk()?;
-    let ethernet = Ethernet::read(frame)?;
-    let ip = Ipv4::read(&frame[Ethernet::LEN..])?;
-    let transport = &frame[Ethernet::LEN + Ipv4::LEN..];
-    let total_len = usize::from(ip.total_len());
-    let is_tcp = ip.protocol() == protocol::TCP;
-    let is_plain = ethernet.ethertype() == ethertype::IPV4
-        && ip.version() == 4
-        && ip.header_len() == Ipv4::LEN
-        && !ip.is_later_fragment()
-        && (is_tcp || ip.protocol() == protocol::UDP)
-        && total_len >= Ipv4::LEN + Tcp::LEN
-        && total_len <= captured.len() - Ethernet::LEN;
-    if !is_plain {
-        return None;
-    }
-    let ports = Ports::read(transport)?;
-    let flags = if is_tcp {
-        (Tcp::read(transport)?.flags(), known::TCP_FLAGS)
-    } else {
-        (0, 0)
-    };
-    Some(Header {
-        source: ip.source().into(),
-        destination: ip.destination().into(),
-        source_port: ports.source(),
-        destination_port: ports.destination(),
-        length: ip.total_len(),
-        known: known::PORTS | known::LENGTH | known::TTL | known::DSCP | known::MAC | flags.1,
-        protocol: ip.protocol(),
-        tcp_flags: flags.0,
-        ttl: ip.ttl(),
-        dscp: ip.dscp(),
-        source_mac: ethernet.source(),
-        ..Header::default()
-    })
 }
 
 /// Captured bytes from some header on, and how many there were on the wire. `wire_len` is never below what was captured.
@@ -190,8 +119,11 @@ impl<'a> Rest<'a> {
     }
 }
 
-#[inline(never)]
-fn any(link: LinkType, captured: &[u8], original_len: u32) -> Result<Header, Skip> {
+/// The header of the packet in a frame of which `captured` was kept out of `original_len` bytes.
+///
+/// # Errors
+/// The reason for which the frame has none.
+pub fn extract(link: LinkType, captured: &[u8], original_len: u32) -> Result<Header, Skip> {
     let frame = Rest {
         captured,
         wire_len: captured.len().max(original_len as usize),

@@ -6,7 +6,6 @@ mod difference;
 pub use difference::{Difference, Question, first_difference};
 
 use kpclass_compiler::header::Header;
-use kpclass_compiler::program::Step;
 use kpclass_compiler::program::node::Act;
 use kpclass_compiler::{Context, Piece, Program};
 use kpclass_reference::Walk;
@@ -165,27 +164,18 @@ impl<'a> Judge<'a> {
 
     /// What the hot loop makes of a packet; `None`: it leaves it to [`Program::decide`], or the program was not compiled for it.
     fn counted(&self, header: &Header, context: &Context, number: u64) -> Option<Counted> {
-        let root = self.program.root_index(context.hook, context.ctstate)?;
-        let mut cursor = self.program.cursor(self.program.class(header), root);
-        loop {
-            match self.program.step(&mut cursor, header, context, number) {
-                Step::On => {}
-                Step::LongWay => return None,
-                Step::Done(outcome) => {
-                    let end = self.program.end(outcome.end);
-                    let dnat = outcome.dnat.map(|act| &self.program.acts()[act.0 as usize]);
-                    return Some(Counted {
-                        disposition: end.disposition,
-                        decided_by: end.decided_by,
-                        dnat_by: dnat.and_then(|act| match act {
-                            Act::Dnat(dnat) => Some(dnat.rule),
-                            _ => None,
-                        }),
-                        masqueraded: outcome.masqueraded,
-                    });
-                }
-            }
-        }
+        let outcome = self.program.outcome(header, context, number)?;
+        let end = self.program.end(outcome.end);
+        let dnat = outcome.dnat.map(|act| &self.program.acts()[act.0 as usize]);
+        Some(Counted {
+            disposition: end.disposition,
+            decided_by: end.decided_by,
+            dnat_by: dnat.and_then(|act| match act {
+                Act::Dnat(dnat) => Some(dnat.rule),
+                _ => None,
+            }),
+            masqueraded: outcome.masqueraded,
+        })
     }
 
     fn pieces(&self, packet: &Packet) -> Option<Vec<Piece>> {

@@ -1,34 +1,48 @@
-//! One worker: takes chunks, gives each frame its verdict, counts it, and remembers what is to be checked.
+//! One worker: takes frames, gives each its verdict, counts it, and remembers what is to be checked.
 
-use crate::capture::{Chunk, Frame, Interfaces};
+mod flat;
+
+use crate::capture::{Chunk, Frame, InterfaceIndex, Interfaces};
 use crate::check::{Check, Pending};
-use crate::counts::Counts;
+use crate::counts::{Counts, FamilyCounts};
 use crate::draw;
-use crate::extract::extract;
-use crate::replay::Settings;
+use crate::extract::{Ordinary, extract, ordinary};
+use crate::link::LinkType;
+use crate::replay::{HookChoice, Settings};
 use crate::rules::{FamilyRules, Rules};
 use crate::skip::SkipReason;
 use crate::verdicts::{self, ChunkVerdicts, OwnedVerdict};
+use flat::{BATCH, Flat, Waiting};
+use kpclass_compiler::Context;
 use kpclass_compiler::header::{Header, known};
-use kpclass_compiler::program::{Cursor, Step};
-use kpclass_compiler::{ClassId, Context};
+use kpclass_compiler::program::lookup::{Address, Lookups, Tuple};
 use kpclass_ruleset::Hook;
 use kpclass_ruleset::decision::{Decision, Fact, Unknown};
 use kpclass_ruleset::value::{CtState, Family, Interface};
 
 /// A worker on one capture.
 pub(crate) struct Worker<'r, 'a> {
+    scene: Scene<'r, 'a>,
+    counts: Counts,
+    pending: Pending,
+    wants_verdicts: bool,
+    v4: Option<Flat<'r, u32>>,
+    v6: Option<Flat<'r, u128>>,
+}
+
+/// What a packet meets.
+#[derive(Clone, Copy)]
+struct Scene<'r, 'a> {
     rules: &'r Rules<'a>,
     settings: &'r Settings,
     capture: u32,
     interfaces: &'r Interfaces,
-    counts: Counts,
-    pending: Pending,
-    wants_verdicts: bool,
-    /// Whether packets step in turn: worth it where the program does not fit into the cache.
-    interleaves: bool,
-    /// The last interface asked for, with its name.
-    device: (u32, Option<Interface>),
+}
+
+/// The packets that wait for their verdicts.
+struct Batches<'f> {
+    v4: Vec<Waiting<'f, u32>>,
+    v6: Vec<Waiting<'f, u128>>,
 }
 
 impl<'r, 'a> Worker<'r, 'a> {
@@ -39,38 +53,216 @@ impl<'r, 'a> Worker<'r, 'a> {
         interfaces: &'r Interfaces,
         wants_verdicts: bool,
     ) -> Self {
+        let program = |family| rules.of(family).map(|of| &of.program);
+        let v4 = program(Family::V4).and_then(|program| match program.lookups() {
+            Lookups::V4(lookup) => Some(Flat::new(program, lookup, settings.seed)),
+            _ => None,
+        });
+        let v6 = program(Family::V6).and_then(|program| match program.lookups() {
+            Lookups::V6(lookup) => Some(Flat::new(program, lookup, settings.seed)),
+            _ => None,
+        });
         Self {
-            rules,
-            settings,
-            capture,
-            interfaces,
+            scene: Scene {
+                rules,
+                settings,
+                capture,
+                interfaces,
+            },
             counts: Counts::new(rules),
             pending: Pending::new(settings.check),
             wants_verdicts,
-            interleaves: rules.families().any(|(_, of)| of.program.bytes() > CACHE),
-            device: (u32::MAX, settings.in_interface),
+            v4,
+            v6,
         }
     }
 
-    pub(crate) fn finish(self) -> (Counts, Pending) {
+    pub(crate) fn finish(mut self) -> (Counts, Pending) {
+        if let Some(flat) = self.v4 {
+            flat.finish(self.counts.family_mut(Family::V4));
+        }
+        if let Some(flat) = self.v6 {
+            flat.finish(self.counts.family_mut(Family::V6));
+        }
         (self.counts, self.pending)
     }
 
     /// All frames of a chunk; their verdicts if they are wanted.
     pub(crate) fn chunk(&mut self, chunk: &Chunk) -> Option<ChunkVerdicts> {
-        if !self.wants_verdicts {
-            self.count_all(chunk);
-            return None;
-        }
-        let frames = chunk.frames().map(|frame| self.verdict(&frame)).collect();
-        Some(ChunkVerdicts {
+        self.count_all(chunk.frames());
+        let verdict = |frame| self.scene.verdict(&frame);
+        self.wants_verdicts.then(|| ChunkVerdicts {
             index: chunk.index(),
-            frames,
+            frames: chunk.frames().map(verdict).collect(),
         })
     }
 
-    fn verdict(&mut self, frame: &Frame<'_>) -> OwnedVerdict {
-        self.count(frame);
+    /// Counts frames, and remembers what is to be checked.
+    pub(crate) fn count_all<'f>(&mut self, frames: impl Iterator<Item = Frame<'f>>) {
+        let mut batches = Batches {
+            v4: Vec::with_capacity(BATCH),
+            v6: Vec::with_capacity(BATCH),
+        };
+        if self.scene.settings.check == Check::Off {
+            frames.for_each(|frame| self.take(frame, &mut batches));
+        } else {
+            frames.for_each(|frame| self.take_and_remember(frame, &mut batches));
+        }
+        self.settle_v4(&mut batches.v4);
+        self.settle_v6(&mut batches.v6);
+    }
+
+    #[inline(always)]
+    fn take<'f>(&mut self, frame: Frame<'f>, batches: &mut Batches<'f>) {
+        self.counts.frames += 1;
+        self.counts.bytes += u64::from(frame.original_len);
+        let found = if frame.link == LinkType::ETHERNET {
+            ordinary(frame.captured)
+        } else {
+            None
+        };
+        match found {
+            Some(Ordinary::V4(tuple)) => self.wait_v4(tuple, frame, batches),
+            Some(Ordinary::V6(tuple)) => self.wait_v6(tuple, frame, batches),
+            None => self.take_any(frame, batches),
+        }
+    }
+
+    #[inline(never)]
+    fn take_any<'f>(&mut self, frame: Frame<'f>, batches: &mut Batches<'f>) {
+        match self.scene.packet(&frame) {
+            Ok((_, header, _)) => self.wait(&header, frame, batches),
+            Err(reason) => self.counts.skipped[reason.index()] += 1,
+        }
+    }
+
+    fn take_and_remember<'f>(&mut self, frame: Frame<'f>, batches: &mut Batches<'f>) {
+        self.counts.frames += 1;
+        self.counts.bytes += u64::from(frame.original_len);
+        match self.scene.packet(&frame) {
+            Ok((of, header, context)) => {
+                let capture = self.scene.capture;
+                self.pending
+                    .remember(capture, &frame, &of.program, &header, &context);
+                self.wait(&header, frame, batches);
+            }
+            Err(reason) => self.counts.skipped[reason.index()] += 1,
+        }
+    }
+
+    /// Has a packet wait, if it comes the flat way; else counts it.
+    fn wait<'f>(&mut self, header: &Header, frame: Frame<'f>, batches: &mut Batches<'f>) {
+        if header.known & known::V6 == 0 {
+            match Tuple::of(header) {
+                Some(tuple) => self.wait_v4(tuple, frame, batches),
+                None => self.scene.slow(self.counts.family_mut(Family::V4), &frame),
+            }
+        } else {
+            match Tuple::of(header) {
+                Some(tuple) => self.wait_v6(tuple, frame, batches),
+                None => self.scene.slow(self.counts.family_mut(Family::V6), &frame),
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn wait_v4<'f>(&mut self, tuple: Tuple<u32>, frame: Frame<'f>, batches: &mut Batches<'f>) {
+        match self.scene.waiting(self.v4.as_ref(), tuple, frame) {
+            Ok(waiting) => {
+                batches.v4.push(waiting);
+                if batches.v4.len() == BATCH {
+                    self.settle_v4(&mut batches.v4);
+                }
+            }
+            Err(reason) => self.set_aside(reason, Family::V4, &frame),
+        }
+    }
+
+    #[inline(always)]
+    fn wait_v6<'f>(&mut self, tuple: Tuple<u128>, frame: Frame<'f>, batches: &mut Batches<'f>) {
+        match self.scene.waiting(self.v6.as_ref(), tuple, frame) {
+            Ok(waiting) => {
+                batches.v6.push(waiting);
+                if batches.v6.len() == BATCH {
+                    self.settle_v6(&mut batches.v6);
+                }
+            }
+            Err(reason) => self.set_aside(reason, Family::V6, &frame),
+        }
+    }
+
+    #[cold]
+    fn set_aside(&mut self, why: Aside, family: Family, frame: &Frame<'_>) {
+        match why {
+            Aside::NoRules => {
+                self.counts.skipped[SkipReason::NoRules(family).index()] += 1;
+            }
+            Aside::Slow => self.scene.slow(self.counts.family_mut(family), frame),
+        }
+    }
+
+    #[inline(never)]
+    fn settle_v4<'f>(&mut self, batch: &mut Vec<Waiting<'f, u32>>) {
+        let scene = &self.scene;
+        if let Some(flat) = &mut self.v4 {
+            let counts = self.counts.family_mut(Family::V4);
+            flat.settle(
+                batch,
+                counts,
+                |frame, sent| scene.context(frame, sent),
+                |counts, frame| scene.slow(counts, frame),
+            );
+        }
+    }
+
+    #[inline(never)]
+    fn settle_v6<'f>(&mut self, batch: &mut Vec<Waiting<'f, u128>>) {
+        let scene = &self.scene;
+        if let Some(flat) = &mut self.v6 {
+            let counts = self.counts.family_mut(Family::V6);
+            flat.settle(
+                batch,
+                counts,
+                |frame, sent| scene.context(frame, sent),
+                |counts, frame| scene.slow(counts, frame),
+            );
+        }
+    }
+}
+
+/// Why a packet does not wait.
+enum Aside {
+    /// The dump has no rules for its family.
+    NoRules,
+    /// The nodes tell.
+    Slow,
+}
+
+impl<'r, 'a> Scene<'r, 'a> {
+    #[inline(always)]
+    fn waiting<'f, A: Address>(
+        &self,
+        flat: Option<&Flat<'r, A>>,
+        tuple: Tuple<A>,
+        frame: Frame<'f>,
+    ) -> Result<Waiting<'f, A>, Aside> {
+        let flat = flat.ok_or(Aside::NoRules)?;
+        let is_local = flat.is_local(tuple.source);
+        let is_sent = match self.settings.hook {
+            HookChoice::Auto => is_local,
+            HookChoice::Prerouting => false,
+            HookChoice::Output => true,
+        };
+        // What is not so common that it is worth a way of its own.
+        let is_odd = !tuple.source.is_ordinary_source()
+            || !is_sent && (is_local || self.device(frame.interface) == Some(Interface::lo()));
+        if is_odd {
+            return Err(Aside::Slow);
+        }
+        Ok(flat.waiting(tuple, frame, is_sent))
+    }
+
+    fn verdict(&self, frame: &Frame<'_>) -> OwnedVerdict {
         let packet = self.packet(frame).map(|(of, header, context)| {
             let decision = self.decision(of, &header, &context);
             let class = of.program.class(&header);
@@ -96,50 +288,9 @@ impl<'r, 'a> Worker<'r, 'a> {
         decided.unwrap_or_else(|| Decision::unknown(missing))
     }
 
-    /// Batches: what one packet waits for in memory, others of its batch wait for at the same time.
-    fn count_all(&mut self, chunk: &Chunk) {
-        let mut batch = Vec::with_capacity(BATCH);
-        chunk.frames().for_each(|frame| {
-            self.take(&frame, &mut batch);
-            if batch.len() == BATCH {
-                self.settle(&mut batch);
-            }
-        });
-        self.settle(&mut batch);
-    }
-
-    fn count(&mut self, frame: &Frame<'_>) {
-        let mut batch = Vec::with_capacity(1);
-        self.take(frame, &mut batch);
-        self.settle(&mut batch);
-    }
-
-    /// Counts a frame, and puts its packet into the batch.
-    #[inline]
-    fn take<'f>(&mut self, frame: &Frame<'f>, batch: &mut Vec<Waiting<'f, 'r, 'a>>) {
-        self.counts.frames += 1;
-        self.counts.bytes += u64::from(frame.original_len);
-        match self.packet(frame) {
-            Ok((of, header, context)) => {
-                let class = of.program.class(&header);
-                batch.push(Waiting {
-                    draw: draw::number(&header, self.settings.seed),
-                    cursor: None,
-                    frame: *frame,
-                    of,
-                    header,
-                    context,
-                    class,
-                });
-            }
-            Err(reason) => self.counts.skipped[reason.index()] += 1,
-        }
-    }
-
-    /// The packet of a frame and what is known beside its header. Inlined: as a call it costs a copy of all of that.
-    #[inline(always)]
+    /// The packet of a frame and what is known beside its header.
     fn packet(
-        &mut self,
+        &self,
         frame: &Frame<'_>,
     ) -> Result<(&'r FamilyRules<'a>, Header, Context), SkipReason> {
         let header =
@@ -152,124 +303,48 @@ impl<'r, 'a> Worker<'r, 'a> {
         } else {
             Family::V6
         };
-        let rules = self.rules;
-        let of = rules.of(family).ok_or(SkipReason::NoRules(family))?;
-        let context = self.context(frame, of, &header);
+        let of = self.rules.of(family).ok_or(SkipReason::NoRules(family))?;
+        let hook = verdicts::hook(self.settings.hook, || of.program.is_local(header.source));
+        let context = self.context(frame, hook == Hook::Output);
         Ok((of, header, context))
     }
 
-    #[inline]
-    fn context(&mut self, frame: &Frame<'_>, of: &FamilyRules<'_>, header: &Header) -> Context {
-        let hook = verdicts::hook(self.settings.hook, || of.program.is_local(header.source));
-        let arrives = hook == Hook::Prerouting;
+    fn context(&self, frame: &Frame<'_>, is_sent: bool) -> Context {
+        let (hook, in_interface) = if is_sent {
+            (Hook::Output, None)
+        } else {
+            (Hook::Prerouting, self.device(frame.interface))
+        };
         Context {
             hook,
-            in_interface: if arrives {
-                self.device(frame.interface.0)
-            } else {
-                None
-            },
+            in_interface,
             mark: self.settings.mark,
             ctstate: CtState::New,
         }
     }
 
     /// The device that an interface of the capture is: `--in-interface` if given, else its name.
-    #[inline]
-    fn device(&mut self, index: u32) -> Option<Interface> {
-        if self.settings.in_interface.is_some() {
-            return self.settings.in_interface;
-        }
-        if self.device.0 != index {
-            let name = self.interfaces.name(crate::capture::InterfaceIndex(index));
-            self.device = (index, name);
-        }
-        self.device.1
+    #[inline(always)]
+    fn device(&self, index: InterfaceIndex) -> Option<Interface> {
+        self.settings
+            .in_interface
+            .or_else(|| self.interfaces.name(index))
     }
 
-    /// Gives the packets of a batch their verdicts: all find their class, then all step from node to node in turn.
-    fn settle(&mut self, batch: &mut Vec<Waiting<'_, 'r, 'a>>) {
-        for waiting in batch.iter_mut() {
-            let Context { hook, ctstate, .. } = waiting.context;
-            let program = &waiting.of.program;
-            let root = program.root_index(hook, ctstate);
-            waiting.cursor = root.map(|root| program.cursor(waiting.class, root));
-        }
-        if self.interleaves {
-            self.step_in_turn(batch);
-        } else {
-            batch
-                .iter_mut()
-                .for_each(|waiting| while !self.stepped(waiting) {});
-        }
-        if self.settings.check != Check::Off {
-            for Waiting {
-                frame,
-                of,
-                header,
-                context,
-                ..
-            } in batch.iter()
-            {
-                self.pending
-                    .remember(self.capture, frame, &of.program, header, context);
-            }
-        }
-        batch.clear();
-    }
-
-    /// One node for each packet, then the next for each that is still on its way.
-    fn step_in_turn(&mut self, batch: &mut [Waiting<'_, 'r, 'a>]) {
-        let mut on_the_way: Vec<usize> = (0..batch.len()).collect();
-        while !on_the_way.is_empty() {
-            on_the_way.retain(|at| !self.stepped(&mut batch[*at]));
-        }
-    }
-
-    /// Takes a packet one node on; whether it arrived, and was counted.
-    #[inline]
-    fn stepped(&mut self, waiting: &mut Waiting<'_, 'r, 'a>) -> bool {
-        match self.step(waiting) {
-            Some(Step::On) => return false,
-            Some(Step::Done(outcome)) => {
-                let counts = self.counts.family_mut(waiting.of.program.family());
-                counts.outcome(waiting.class, &outcome, waiting.frame.original_len);
-            }
-            Some(Step::LongWay) | None => self.decided(waiting),
-        }
-        true
-    }
-
+    /// Counts a packet that the nodes, or the rules, tell of.
     #[cold]
-    fn decided(&mut self, waiting: &Waiting<'_, 'r, 'a>) {
-        let decision = self.decision(waiting.of, &waiting.header, &waiting.context);
-        let counts = self.counts.family_mut(waiting.of.program.family());
-        counts.decision(waiting.class, &decision, waiting.frame.original_len);
+    fn slow(&self, counts: &mut FamilyCounts, frame: &Frame<'_>) {
+        let Ok((of, header, context)) = self.packet(frame) else {
+            return;
+        };
+        let class = of.program.class(&header);
+        let drawn = draw::number(&header, self.settings.seed);
+        match of.program.outcome_by_nodes(&header, &context, drawn) {
+            Some(outcome) => counts.outcome(class, &outcome, frame.original_len),
+            None => {
+                let decision = self.decision(of, &header, &context);
+                counts.decision(class, &decision, frame.original_len);
+            }
+        }
     }
-
-    #[inline]
-    fn step(&self, waiting: &mut Waiting<'_, 'r, 'a>) -> Option<Step> {
-        let program = &waiting.of.program;
-        let cursor = waiting.cursor.as_mut()?;
-        Some(program.step(cursor, &waiting.header, &waiting.context, waiting.draw))
-    }
-}
-
-/// Programs up to this size are in a core's own cache soon, and then nothing is waited for.
-const CACHE: usize = 1 << 20;
-
-/// Packets of a batch.
-const BATCH: usize = 64;
-
-/// A packet in a batch.
-struct Waiting<'f, 'r, 'a> {
-    frame: Frame<'f>,
-    of: &'r FamilyRules<'a>,
-    header: Header,
-    context: Context,
-    class: ClassId,
-    /// The number drawn.
-    draw: u64,
-    /// Where it stands in the program.
-    cursor: Option<Cursor>,
 }

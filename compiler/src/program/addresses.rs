@@ -76,6 +76,11 @@ impl Locals {
         }
     }
 
+    /// Those that are given.
+    pub(crate) fn numbers(&self) -> &[u128] {
+        self.numbers.as_deref().unwrap_or_default()
+    }
+
     /// [`NodeFacts::is_local`].
     #[inline]
     pub(crate) fn contains(&self, address: u128) -> Option<bool> {

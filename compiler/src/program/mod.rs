@@ -6,6 +6,7 @@ mod chances;
 mod display;
 mod evaluate;
 mod keys;
+pub mod lookup;
 pub mod node;
 mod outcome;
 mod partition;
@@ -15,7 +16,7 @@ mod verify;
 
 pub use evaluate::Context;
 pub use keys::{ClassId, Keys};
-pub use outcome::{Cursor, Outcome, Step};
+pub use outcome::Outcome;
 pub use partition::Piece;
 pub use verify::Broken;
 
@@ -82,6 +83,7 @@ pub struct Program {
     pub(crate) rules: Rules,
     pub(crate) set_tests: Vec<SetTest>,
     pub(crate) walked: usize,
+    pub(crate) lookups: lookup::Lookups,
 }
 
 impl Program {
@@ -149,6 +151,21 @@ impl Program {
         self.walked
     }
 
+    /// The class of every key that rules do not single out.
+    pub fn other(&self) -> ClassId {
+        self.keys.other()
+    }
+
+    /// The node's addresses of the family, as far as they are given, loopback not among them.
+    pub fn local_addresses(&self) -> &[u128] {
+        self.rules.locals.numbers()
+    }
+
+    /// Its flat form.
+    pub fn lookups(&self) -> &lookup::Lookups {
+        &self.lookups
+    }
+
     /// Every act; a [`node::ActId`] is a position here.
     pub fn acts(&self) -> &[Act] {
         &self.acts
@@ -190,5 +207,6 @@ impl Program {
             + of(&self.classes)
             + of(&self.roots)
             + self.keys.bytes()
+            + self.lookups.bytes()
     }
 }

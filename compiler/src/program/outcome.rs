@@ -2,9 +2,12 @@
 
 use super::evaluate::Context;
 use super::keys::ClassId;
+use super::lookup::{Address, Lookup, Lookups, Member, Taker, Tuple};
 use super::node::{ActId, ActKind, End, EndId, Node, NodeId, RouteTo};
 use super::{Program, addresses};
 use crate::header::Header;
+use kpclass_ruleset::Hook;
+use kpclass_ruleset::value::{CtState, Interface};
 
 /// Where a packet went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,29 +20,17 @@ pub struct Outcome {
     pub masqueraded: bool,
 }
 
-/// A packet on its way through the nodes.
-#[derive(Clone, Copy, Debug)]
-pub struct Cursor {
-    at: NodeId,
-    outcome: Outcome,
-}
-
-/// What a step led to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Another node.
-    On,
-    /// The end.
-    Done(Outcome),
-    /// A missing fact, or a class that is walked: [`Program::decide`] tells.
-    LongWay,
-}
-
 impl Program {
     /// The class of a packet of the program's family.
     #[inline]
     pub fn class(&self, header: &Header) -> ClassId {
         self.keys.class(header)
+    }
+
+    /// The class of a tuple.
+    #[cold]
+    pub fn class_of<A: Address>(&self, tuple: &Tuple<A>) -> ClassId {
+        self.class(&tuple.header(self.family))
     }
 
     /// An end, by position.
@@ -52,78 +43,78 @@ impl Program {
         self.ends.len()
     }
 
-    /// A cursor at the start of a packet's way; `root` is of [`Program::root_index`].
-    #[inline]
-    pub fn cursor(&self, class: ClassId, root: usize) -> Cursor {
-        let outcome = Outcome {
-            end: EndId(0),
-            dnat: None,
-            masqueraded: false,
+    /// Where a packet goes for one number drawn; `None`: [`Program::decide`] tells (a fact is missing, its class is walked, or the program
+    /// was not compiled for it).
+    pub fn outcome(&self, header: &Header, context: &Context, draw: u64) -> Option<Outcome> {
+        let flat = match &self.lookups {
+            Lookups::None => None,
+            Lookups::V4(lookup) => lookup.outcome(self, header, context, draw),
+            Lookups::V6(lookup) => lookup.outcome(self, header, context, draw),
         };
-        Cursor {
-            at: self.root(class, root),
-            outcome,
-        }
+        flat.or_else(|| self.outcome_by_nodes(header, context, draw))
     }
 
-    /// One node on. Stepping many packets in turn lets what each waits for in memory arrive while the others step.
-    #[inline]
-    pub fn step(&self, cursor: &mut Cursor, header: &Header, context: &Context, draw: u64) -> Step {
-        let next = match self.nodes[cursor.at.0 as usize] {
-            Node::Test {
-                test,
-                inverted,
-                yes,
-                no,
-                ..
-            } => match self
-                .asked_of(header, context)
-                .answer(&self.tests[test.0 as usize])
-            {
-                Ok(answer) if answer != inverted => yes,
-                Ok(_) => no,
-                Err(_) => return Step::LongWay,
-            },
-            Node::Draw {
-                draw: threshold,
-                yes,
-                no,
-            } => {
-                if draw < self.draws[threshold.0 as usize].below {
-                    yes
-                } else {
-                    no
+    /// The same by the nodes alone.
+    pub fn outcome_by_nodes(
+        &self,
+        header: &Header,
+        context: &Context,
+        draw: u64,
+    ) -> Option<Outcome> {
+        let root = self.root_index(context.hook, context.ctstate)?;
+        let mut at = self.root(self.class(header), root);
+        let (mut dnat, mut masqueraded) = (None, false);
+        loop {
+            at = match self.nodes[at.0 as usize] {
+                Node::Test {
+                    test,
+                    inverted,
+                    yes,
+                    no,
+                    ..
+                } => {
+                    let test = &self.tests[test.0 as usize];
+                    match self.asked_of(header, context).answer(test).ok()? != inverted {
+                        true => yes,
+                        false => no,
+                    }
                 }
-            }
-            Node::Select {
-                first,
-                count,
-                targets,
-            } => self.selected(first, count, targets, draw),
-            Node::Route {
-                destination,
-                children,
-            } => match self.routed(header, context, destination, children) {
-                Some(next) => next,
-                None => return Step::LongWay,
-            },
-            Node::Act { act, kind, next } => {
-                match kind {
-                    ActKind::Dnat => cursor.outcome.dnat = Some(act),
-                    ActKind::Masquerade => cursor.outcome.masqueraded = true,
-                    ActKind::Snat => cursor.outcome.masqueraded = false,
-                    ActKind::Mark => {}
+                Node::Draw {
+                    draw: threshold,
+                    yes,
+                    no,
+                } => match draw < self.draws[threshold.0 as usize].below {
+                    true => yes,
+                    false => no,
+                },
+                Node::Select {
+                    first,
+                    count,
+                    targets,
+                } => self.selected(first, count, targets, draw),
+                Node::Route {
+                    destination,
+                    children,
+                } => self.routed(header, context, destination, children)?,
+                Node::Act { act, kind, next } => {
+                    match kind {
+                        ActKind::Dnat => dnat = Some(act),
+                        ActKind::Masquerade => masqueraded = true,
+                        ActKind::Snat => masqueraded = false,
+                        ActKind::Mark => {}
+                    }
+                    next
                 }
-                next
-            }
-            Node::End(end) => {
-                cursor.outcome.end = end;
-                return Step::Done(cursor.outcome);
-            }
-            Node::Walk => return Step::LongWay,
-        };
-        cursor.at = next;
-        Step::On
+                Node::End(end) => {
+                    return Some(Outcome {
+                        end,
+                        dnat,
+                        masqueraded,
+                    });
+                }
+                Node::Walk => return None,
+            };
+        }
     }
 
     #[inline]
@@ -147,5 +138,43 @@ impl Program {
             Route::Forward => Some(forward),
             Route::Unknown(_) => None,
         }
+    }
+}
+
+impl<A: Address> Lookup<A> {
+    /// Where a packet goes, if it comes this way.
+    fn outcome(
+        &self,
+        program: &Program,
+        header: &Header,
+        context: &Context,
+        draw: u64,
+    ) -> Option<Outcome> {
+        let tuple = Tuple::<A>::of(header)?;
+        let is_sent = context.hook == Hook::Output;
+        let by_lo = context.in_interface == Some(Interface::lo());
+        let kept_out = !is_sent && (by_lo || program.is_local(header.source));
+        if context.ctstate != CtState::New || !tuple.source.is_ordinary_source() || kept_out {
+            return None;
+        }
+        let key = tuple.key();
+        let (protocol, port) = (tuple.protocol, tuple.destination_port);
+        let place = self.place(key, self.bucket(key), protocol, port)?;
+        let member = self.member(place, draw);
+        let answers = self.answers(program, place, &tuple, is_sent, || *context)?;
+        let Member { own, row } = self.members()[member];
+        let leaf = self.leaf(row, answers, own == tuple.source);
+        if leaf.is_slow() {
+            return None;
+        }
+        let dnat = match self.takers()[member] {
+            Taker::Dnat(act) if leaf.is_taken() => Some(act),
+            _ => None,
+        };
+        Some(Outcome {
+            end: leaf.end(),
+            dnat,
+            masqueraded: leaf.is_masqueraded(),
+        })
     }
 }

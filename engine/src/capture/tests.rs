@@ -1,7 +1,6 @@
 mod build;
 mod damage;
 mod formats;
-mod speed;
 
 use super::*;
 use crate::link::LinkType;

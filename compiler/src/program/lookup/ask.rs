@@ -1,0 +1,164 @@
+//! What is asked of a packet on the flat way.
+
+use super::super::addresses::Route;
+use super::super::node::TestId;
+use super::super::test::{Limit, Test};
+use super::{Address, Context, Program};
+use crate::header::{Header, known};
+use kpclass_ruleset::value::Family;
+
+/// What of a packet the flat way looks at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tuple<A> {
+    /// Source address.
+    pub source: A,
+    /// Destination address.
+    pub destination: A,
+    /// Source port.
+    pub source_port: u16,
+    /// Destination port.
+    pub destination_port: u16,
+    /// Protocol number.
+    pub protocol: u8,
+}
+
+impl<A: Address> Tuple<A> {
+    /// Of a header, if it has ports.
+    #[inline]
+    pub fn of(header: &Header) -> Option<Self> {
+        let without = known::FRAGMENT | known::PORTS;
+        (header.known & without == known::PORTS).then(|| Self {
+            source: A::new(header.source),
+            destination: A::new(header.destination),
+            source_port: header.source_port,
+            destination_port: header.destination_port,
+            protocol: header.protocol,
+        })
+    }
+
+    /// The destination key.
+    #[inline(always)]
+    pub fn key(&self) -> A::Key {
+        self.destination.key(self.protocol, self.destination_port)
+    }
+
+    /// A header of which no more is known.
+    pub(crate) fn header(&self, family: Family) -> Header {
+        let v6 = match family {
+            Family::V4 => 0,
+            Family::V6 => known::V6,
+        };
+        Header {
+            source: self.source.number(),
+            destination: self.destination.number(),
+            source_port: self.source_port,
+            destination_port: self.destination_port,
+            known: known::PORTS | v6,
+            protocol: self.protocol,
+            ..Header::default()
+        }
+    }
+}
+
+/// A question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ask<A> {
+    /// Whether the source under a mask is this.
+    Source {
+        /// The mask.
+        mask: A,
+        /// The masked address.
+        value: A,
+    },
+    /// Whether routing takes the packet's own destination for this node's.
+    IsRoutedHere,
+    /// Any other test that asks nothing but of addresses, ports and devices.
+    Test(TestId),
+}
+
+impl<A: Address> Ask<A> {
+    #[inline(always)]
+    pub(super) fn answer(
+        &self,
+        program: &Program,
+        tuple: &Tuple<A>,
+        context: impl Fn() -> Context,
+    ) -> Option<bool> {
+        match *self {
+            Self::Source { mask, value } => Some(tuple.source.is_in(mask, value)),
+            Self::IsRoutedHere => is_routed_here(program, tuple, &context()),
+            Self::Test(test) => answer(program, test, tuple, &context()),
+        }
+    }
+}
+
+#[inline(never)]
+fn answer<A: Address>(
+    program: &Program,
+    test: TestId,
+    tuple: &Tuple<A>,
+    context: &Context,
+) -> Option<bool> {
+    let header = tuple.header(program.family);
+    let test = &program.tests[test.0 as usize];
+    program.asked_of(&header, context).answer(test).ok()
+}
+
+#[inline(never)]
+fn is_routed_here<A: Address>(
+    program: &Program,
+    tuple: &Tuple<A>,
+    context: &Context,
+) -> Option<bool> {
+    let header = tuple.header(program.family);
+    match program.route(&header, context, header.destination) {
+        Route::Local => Some(true),
+        Route::Forward => Some(false),
+        Route::Dropped | Route::Unknown(_) => None,
+    }
+}
+
+/// Whether a test asks nothing but of a [`Tuple`] and the device of arrival.
+pub(super) fn is_of_tuple(test: &Test) -> bool {
+    match test {
+        Test::Source(_)
+        | Test::SourceRange(..)
+        | Test::Destination(_)
+        | Test::DestinationRange(..)
+        | Test::DestinationIs(..)
+        | Test::SidesMeet(..)
+        | Test::MappedRange(..)
+        | Test::MappedIs(..)
+        | Test::Protocol(_)
+        | Test::PortProtocol
+        | Test::HasPorts
+        | Test::Fragment
+        | Test::SourcePort(_)
+        | Test::DestinationPort(_)
+        | Test::TupleSourcePort(_)
+        | Test::TupleDestinationPort(_)
+        | Test::SourceChanged(..)
+        | Test::LeavesLoopback(_)
+        | Test::LinkLocalDestination
+        | Test::ArrivalKnown
+        | Test::PortList(..)
+        | Test::HasIcmp
+        | Test::Icmp(..)
+        | Test::InInterface(_)
+        | Test::OutInterface(..)
+        | Test::ComesBack
+        | Test::DestinationNotLocal
+        | Test::RefusedOnEntry
+        | Test::ArrivedBy(_)
+        | Test::FromDevice => true,
+        Test::AddressType(_, _, limit) => *limit == Limit::None,
+        Test::Unknown(_)
+        | Test::TcpFlags(..)
+        | Test::Mark(..)
+        | Test::Mac(_)
+        | Test::Length(_)
+        | Test::Ttl(..)
+        | Test::Dscp(_)
+        | Test::Set(_) => false,
+    }
+}

@@ -1,0 +1,530 @@
+//! Nodes → flat form, class by class: what is asked is gathered, then the nodes are followed once for each combination of answers.
+
+use super::super::addresses::{self, Kind};
+use super::super::node::{ActId, ActKind, EndId, Node, NodeId, RouteTo, TestId};
+use super::super::test::Test;
+use super::ask::is_of_tuple;
+use super::{
+    Address, Ask, Leaf, Lookup, Lookups, MAX_ASKS, Member, NOWHERE, Place, Plan, Table, Taker,
+    port_key,
+};
+use crate::machine::state::Class;
+use crate::program::{ClassId, Program};
+use ahash::AHashMap;
+use kpclass_ruleset::Hook;
+use kpclass_ruleset::value::{CtState, Family};
+use std::hash::Hash;
+
+impl Lookups {
+    /// The flat form of a program's nodes.
+    pub(crate) fn new(program: &Program) -> Self {
+        match program.family {
+            Family::V4 => Self::V4(Builder::new(program).build()),
+            Family::V6 => Self::V6(Builder::new(program).build()),
+        }
+    }
+}
+
+/// What a class is asked, before it is known what answers to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Question {
+    Test(TestId),
+    IsRoutedHere,
+}
+
+/// Lists that are one where they are equal, side by side.
+#[derive(Debug)]
+struct Lists<T, K> {
+    all: Vec<T>,
+    known: AHashMap<Vec<K>, u32>,
+}
+
+impl<T, K: Eq + Hash> Lists<T, K> {
+    fn new() -> Self {
+        Self {
+            all: Vec::new(),
+            known: AHashMap::new(),
+        }
+    }
+
+    /// The first position of a list; `of` makes its members where it is new.
+    fn first(&mut self, list: Vec<K>, of: impl Fn(&K) -> T) -> u32 {
+        let Self { all, known } = self;
+        *known.entry(list).or_insert_with_key(|list| {
+            let first = all.len() as u32;
+            all.extend(list.iter().map(of));
+            first
+        })
+    }
+}
+
+struct Builder<'p, A> {
+    program: &'p Program,
+    /// The starts of arriving and of sent packets in ctstate NEW, of [`Program::root_index`].
+    starts: Option<[usize; 2]>,
+    asks: Lists<Ask<A>, Question>,
+    thresholds: Lists<u64, u64>,
+    leaves: Lists<Leaf, Leaf>,
+    plans: Lists<Plan, Plan>,
+    members: Vec<Member<A>>,
+    takers: Vec<Taker>,
+    /// For each node the last gathering that met it.
+    met: Vec<u32>,
+    gathering: u32,
+}
+
+/// A class as its nodes say.
+#[derive(Default)]
+struct Gathered {
+    questions: Vec<Question>,
+    /// The draws: nodes with equal thresholds.
+    selections: Vec<NodeId>,
+    thresholds: Vec<u64>,
+    /// For each member the test that is its own.
+    own: Vec<Option<TestId>>,
+}
+
+/// Where following the nodes led.
+#[derive(Clone, Copy)]
+enum Stop {
+    Slow,
+    Selection(NodeId),
+    End(EndId),
+}
+
+/// What was noted on the way.
+#[derive(Clone, Copy, Default)]
+struct Noted {
+    dnat: Option<ActId>,
+    masqueraded: bool,
+}
+
+/// The class does not fit.
+struct Unfit;
+
+impl<'p, A: Address> Builder<'p, A> {
+    fn new(program: &'p Program) -> Self {
+        let start = |hook| program.root_index(hook, CtState::New);
+        let starts = start(Hook::Prerouting).zip(start(Hook::Output));
+        Self {
+            program,
+            starts: starts.map(|(arriving, sent)| [arriving, sent]),
+            asks: Lists::new(),
+            thresholds: Lists::new(),
+            leaves: Lists::new(),
+            plans: Lists::new(),
+            members: Vec::new(),
+            takers: Vec::new(),
+            met: vec![0; program.nodes.len()],
+            gathering: 0,
+        }
+    }
+
+    fn build(mut self) -> Lookup<A> {
+        let (mut exact, mut ports, mut other) = (Vec::new(), Vec::new(), Place::default());
+        for (at, class) in self.program.classes.iter().enumerate() {
+            let place = self.class(ClassId(at as u32)).unwrap_or(Place {
+                first: 0,
+                plan: NOWHERE,
+            });
+            match *class {
+                Class::Exact {
+                    protocol,
+                    destination,
+                    port,
+                } => exact.push((A::new(destination).key(protocol, port), place)),
+                Class::Port { protocol, port } => ports.push((port_key(protocol, port), place)),
+                Class::Portless { .. } => {}
+                Class::Other => other = place,
+            }
+        }
+        Lookup {
+            exact: Table::new(&exact),
+            has_ports: !ports.is_empty(),
+            ports: Table::new(&ports),
+            other,
+            plans: self.plans.all,
+            asks: self.asks.all,
+            thresholds: self.thresholds.all,
+            leaves: self.leaves.all,
+            members: self.members,
+            takers: self.takers,
+        }
+    }
+
+    fn class(&mut self, class: ClassId) -> Result<Place, Unfit> {
+        let starts = self.starts.ok_or(Unfit)?;
+        let roots = starts.map(|start| self.program.root(class, start));
+        let mut gathered = self.gather(roots)?;
+        if gathered.questions.len() > MAX_ASKS {
+            return Err(Unfit);
+        }
+        gathered.questions.sort_unstable();
+        let first = self.members.len() as u32;
+        let rows = self.rows(&gathered, roots, class);
+        self.members.extend(rows.iter().map(|(member, _)| *member));
+        self.takers.extend(rows.iter().map(|(_, taker)| *taker));
+        Ok(Place {
+            first,
+            plan: self.plan(gathered)?,
+        })
+    }
+
+    fn plan(&mut self, gathered: Gathered) -> Result<u32, Unfit> {
+        let program = self.program;
+        let counts = (gathered.questions.len(), gathered.thresholds.len());
+        let plan = Plan {
+            first_ask: self
+                .asks
+                .first(gathered.questions, |question| ask(program, *question)),
+            asks: counts.0 as u32,
+            first_threshold: self.thresholds.first(gathered.thresholds, |below| *below),
+            thresholds: counts.1 as u32,
+        };
+        match self.plans.first(vec![plan], |plan| *plan) {
+            NOWHERE => Err(Unfit),
+            id => Ok(id),
+        }
+    }
+
+    /// What is asked of a class's packets, in front of its draw and behind it.
+    fn gather(&mut self, roots: [NodeId; 2]) -> Result<Gathered, Unfit> {
+        let mut gathered = Gathered::default();
+        self.gathering += 1;
+        let mut work = roots.to_vec();
+        while let Some(at) = work.pop() {
+            if let Some(question) = self.visit(at, &mut work, &mut gathered.selections)? {
+                note(&mut gathered.questions, question);
+            }
+        }
+        let Some(selection) = gathered.selections.first() else {
+            gathered.own = vec![self.only_own(&mut gathered.questions)];
+            return Ok(gathered);
+        };
+        gathered.thresholds = self.thresholds_of(*selection);
+        for other in &gathered.selections[1..] {
+            if self.thresholds_of(*other) != gathered.thresholds {
+                return Err(Unfit);
+            }
+        }
+        for member in 0..=gathered.thresholds.len() {
+            let own = self.gather_member(member, &mut gathered)?;
+            gathered.own.push(own);
+        }
+        Ok(gathered)
+    }
+
+    /// What is asked once a member is drawn; its own test is returned.
+    fn gather_member(
+        &mut self,
+        member: usize,
+        gathered: &mut Gathered,
+    ) -> Result<Option<TestId>, Unfit> {
+        let mut work: Vec<NodeId> = gathered
+            .selections
+            .iter()
+            .map(|selection| self.target(*selection, member))
+            .collect();
+        self.gathering += 1;
+        let (mut own, mut more) = (None, Vec::new());
+        while let Some(at) = work.pop() {
+            let question = self.visit(at, &mut work, &mut more)?;
+            let Some(question) = question else { continue };
+            if let Question::Test(test) = question
+                && self.is_host(test)
+                && !gathered.questions.contains(&question)
+            {
+                if own.replace(test).is_some_and(|before| before != test) {
+                    return Err(Unfit);
+                }
+            } else {
+                note(&mut gathered.questions, question);
+            }
+        }
+        // A second draw.
+        if more.is_empty() { Ok(own) } else { Err(Unfit) }
+    }
+
+    /// One node: its question, its children to `work`, a draw to `selections`.
+    fn visit(
+        &mut self,
+        at: NodeId,
+        work: &mut Vec<NodeId>,
+        selections: &mut Vec<NodeId>,
+    ) -> Result<Option<Question>, Unfit> {
+        let met = &mut self.met[at.0 as usize];
+        if *met == self.gathering {
+            return Ok(None);
+        }
+        *met = self.gathering;
+        let program = self.program;
+        match program.nodes[at.0 as usize] {
+            Node::Test { test, yes, no, .. } => {
+                let asked = &program.tests[test.0 as usize];
+                if matches!(asked, Test::Unknown(_)) {
+                    return Ok(None);
+                }
+                if !is_of_tuple(asked) {
+                    return Err(Unfit);
+                }
+                work.extend([yes, no]);
+                return Ok(Some(Question::Test(test)));
+            }
+            Node::Draw { .. } | Node::Select { .. } => selections.push(at),
+            Node::Route {
+                destination,
+                children,
+            } => {
+                let children = program.route_children[children as usize];
+                match self.routed(destination) {
+                    Some(child) => work.push(children[child]),
+                    None if destination == RouteTo::Original => {
+                        work.extend(&children[1..]);
+                        return Ok(Some(Question::IsRoutedHere));
+                    }
+                    None => {}
+                }
+            }
+            Node::Act { next, .. } => work.push(next),
+            Node::End(_) | Node::Walk => {}
+        }
+        Ok(None)
+    }
+
+    /// Of a class without draws: the one host that is asked for.
+    fn only_own(&self, questions: &mut Vec<Question>) -> Option<TestId> {
+        let hosts = |question: &Question| match question {
+            Question::Test(test) if self.is_host(*test) => Some(*test),
+            _ => None,
+        };
+        let mut found = questions.iter().filter_map(hosts);
+        let (Some(own), None) = (found.next(), found.next()) else {
+            return None;
+        };
+        questions.retain(|question| *question != Question::Test(own));
+        Some(own)
+    }
+
+    /// Whether a test is of one source.
+    fn is_host(&self, test: TestId) -> bool {
+        match self.program.tests[test.0 as usize] {
+            Test::Source(prefix) => prefix.host(self.program.family).is_some(),
+            _ => false,
+        }
+    }
+
+    fn thresholds_of(&self, selection: NodeId) -> Vec<u64> {
+        let program = self.program;
+        match program.nodes[selection.0 as usize] {
+            Node::Draw { draw, .. } => vec![program.draws[draw.0 as usize].below],
+            Node::Select { first, count, .. } => program.thresholds[first as usize..]
+                [..count as usize]
+                .iter()
+                .map(|draw| draw.below)
+                .collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Where a selection leads if it draws a member.
+    fn target(&self, selection: NodeId, member: usize) -> NodeId {
+        let program = self.program;
+        match program.nodes[selection.0 as usize] {
+            Node::Draw { yes, no, .. } => [yes, no][member],
+            Node::Select { targets, .. } => program.targets[targets as usize + member],
+            _ => selection,
+        }
+    }
+
+    /// The child that routing takes of an ordinary packet: 0 dropped, 1 local, 2 forward. `None`: it depends on more than the destination.
+    fn routed(&self, to: RouteTo) -> Option<usize> {
+        let program = self.program;
+        let address = match to {
+            RouteTo::SomeLocal => return Some(1),
+            RouteTo::Original => return None,
+            RouteTo::Known(at) => program.addresses[at as usize],
+        };
+        let ordinary = match program.family {
+            Family::V4 => A::new(address).is_ordinary_source(),
+            Family::V6 => addresses::kind(Family::V6, address) == Kind::Unicast,
+        };
+        let is_local = program.rules.locals.contains(address) == Some(true);
+        ordinary.then_some(if is_local { 1 } else { 2 })
+    }
+
+    /// Each member with its leaves, for all combinations of answers.
+    fn rows(
+        &mut self,
+        gathered: &Gathered,
+        roots: [NodeId; 2],
+        class: ClassId,
+    ) -> Vec<(Member<A>, Taker)> {
+        // A combination: the answers, then whether the packet is sent.
+        let combinations = 2 << gathered.questions.len();
+        let in_front: Vec<(Stop, Noted)> = (0..combinations)
+            .map(|combination| {
+                let answers = Answers::new(gathered, combination, None, false);
+                self.follow(roots[combination & 1], Noted::default(), &answers)
+            })
+            .collect();
+        (0..gathered.own.len())
+            .map(|member| self.row(gathered, &in_front, roots, class, member))
+            .collect()
+    }
+
+    fn row(
+        &mut self,
+        gathered: &Gathered,
+        in_front: &[(Stop, Noted)],
+        roots: [NodeId; 2],
+        class: ClassId,
+        member: usize,
+    ) -> (Member<A>, Taker) {
+        let own = gathered.own[member];
+        let mut ends = Vec::with_capacity(2 * in_front.len());
+        for (combination, (stop, noted)) in in_front.iter().enumerate() {
+            for is_own in [false, true] {
+                let answers = Answers::new(gathered, combination, own, is_own);
+                ends.push(match *stop {
+                    Stop::Selection(selection) => {
+                        self.follow(self.target(selection, member), *noted, &answers)
+                    }
+                    // Without a draw the member's own question stands in front.
+                    _ if gathered.selections.is_empty() => {
+                        self.follow(roots[combination & 1], Noted::default(), &answers)
+                    }
+                    stop => (stop, *noted),
+                });
+            }
+        }
+        let taker = taker(&ends, class);
+        let leaves = ends.iter().map(|end| leaf(*end, taker)).collect();
+        let own = match own.map(|test| &self.program.tests[test.0 as usize]) {
+            Some(Test::Source(host)) => A::new(host.address),
+            _ => A::default(),
+        };
+        let row = self.leaves.first(leaves, |leaf| *leaf);
+        (Member { own, row }, taker)
+    }
+
+    /// Follows the nodes to a draw or an end.
+    fn follow(&self, from: NodeId, noted: Noted, answers: &Answers<'_>) -> (Stop, Noted) {
+        let program = self.program;
+        let (mut at, mut noted) = (from, noted);
+        loop {
+            at = match program.nodes[at.0 as usize] {
+                Node::Test {
+                    test,
+                    inverted,
+                    yes,
+                    no,
+                    ..
+                } => match answers.of(Question::Test(test)) {
+                    Some(answer) if answer != inverted => yes,
+                    Some(_) => no,
+                    None => return (Stop::Slow, noted),
+                },
+                Node::Draw { .. } | Node::Select { .. } => return (Stop::Selection(at), noted),
+                Node::Route {
+                    destination,
+                    children,
+                } => {
+                    let here = answers.of(Question::IsRoutedHere);
+                    let asked = here.filter(|_| destination == RouteTo::Original);
+                    let asked = asked.map(|here| if here { 1 } else { 2 });
+                    match self.routed(destination).or(asked) {
+                        Some(child) => program.route_children[children as usize][child],
+                        None => return (Stop::Slow, noted),
+                    }
+                }
+                Node::Act { act, kind, next } => {
+                    match kind {
+                        ActKind::Dnat => noted.dnat = Some(act),
+                        ActKind::Masquerade => noted.masqueraded = true,
+                        ActKind::Snat => noted.masqueraded = false,
+                        ActKind::Mark => {}
+                    }
+                    next
+                }
+                Node::End(end) => return (Stop::End(end), noted),
+                Node::Walk => return (Stop::Slow, noted),
+            };
+        }
+    }
+}
+
+/// One combination of answers.
+struct Answers<'g> {
+    gathered: &'g Gathered,
+    bits: usize,
+    own: Option<TestId>,
+    is_own: bool,
+}
+
+impl<'g> Answers<'g> {
+    /// `combination`: the lowest bit is whether the packet is sent.
+    fn new(gathered: &'g Gathered, combination: usize, own: Option<TestId>, is_own: bool) -> Self {
+        Self {
+            gathered,
+            bits: combination >> 1,
+            own,
+            is_own,
+        }
+    }
+
+    fn of(&self, question: Question) -> Option<bool> {
+        if self.own.is_some_and(|own| question == Question::Test(own)) {
+            return Some(self.is_own);
+        }
+        let at = self.gathered.questions.binary_search(&question).ok()?;
+        Some(self.bits >> at & 1 != 0)
+    }
+}
+
+fn note(questions: &mut Vec<Question>, question: Question) {
+    if !questions.contains(&question) {
+        questions.push(question);
+    }
+}
+
+fn ask<A: Address>(program: &Program, question: Question) -> Ask<A> {
+    match question {
+        Question::IsRoutedHere => Ask::IsRoutedHere,
+        Question::Test(id) => match program.tests[id.0 as usize] {
+            Test::Source(prefix) => Ask::Source {
+                mask: A::new(prefix.mask),
+                value: A::new(prefix.address),
+            },
+            _ => Ask::Test(id),
+        },
+    }
+}
+
+/// What all that ends here has in common: one rewrite of the destination, or one end without any.
+fn taker(ends: &[(Stop, Noted)], class: ClassId) -> Taker {
+    let mut dnats = ends.iter().filter_map(|(_, noted)| noted.dnat);
+    if let Some(dnat) = dnats.next() {
+        return Taker::Dnat(dnat);
+    }
+    let mut ends = ends.iter().filter_map(|(stop, _)| match stop {
+        Stop::End(end) => Some(*end),
+        _ => None,
+    });
+    match ends.next() {
+        Some(end) if ends.all(|other| other == end) => Taker::End(class, end),
+        _ => Taker::Nobody,
+    }
+}
+
+fn leaf((stop, noted): (Stop, Noted), taker: Taker) -> Leaf {
+    let Stop::End(end) = stop else {
+        return Leaf::SLOW;
+    };
+    let is_taken = match (noted.dnat, taker) {
+        (Some(act), Taker::Dnat(taker)) if act == taker => true,
+        (Some(_), _) => return Leaf::SLOW,
+        (None, Taker::End(_, taker)) => end == taker,
+        (None, _) => false,
+    };
+    Leaf::new(end, noted.masqueraded, is_taken)
+}

@@ -1,0 +1,342 @@
+//! The program's flat form, for loops over many packets.
+//!
+//! ```text
+//! key ─ bucket ─► place ─ number drawn ─► member ─ answers about the packet ─► leaf
+//! ```
+//! A **place** is a class: its first member and its plan. A **plan** says what is asked of a packet and by which thresholds a member is drawn.
+//! A **member** is what can be drawn (an endpoint; a class without draws has one), with the one source that is asked of it alone (hairpin).
+//! A **leaf** is an end, reached for one combination of answers, or says that only the nodes tell.
+//!
+//! Classes are here that draw at most once, ask at most [`MAX_ASKS`] questions beside, and ask nothing but of addresses, ports and
+//! devices; that is what kube-proxy writes. And packets come this way whose source is an ordinary address, with ports, in ctstate NEW, not by
+//! `lo`, and, if they arrive, not from this node: what routing says of their rewritten destinations is then known while compiling.
+//! All others take the nodes' way, which is the same program.
+
+mod ask;
+mod build;
+mod table;
+
+pub use ask::{Ask, Tuple};
+pub use table::{Key, Table};
+
+use super::node::{ActId, EndId};
+use super::{ClassId, Context, Program};
+
+/// Questions of one class, beside each member's own.
+pub const MAX_ASKS: usize = 6;
+
+/// An address, as wide as its family's.
+pub trait Address: Copy + Eq + Default + Send + Sync + std::fmt::Debug + 'static {
+    /// Address, protocol and port, packed.
+    type Key: Key;
+
+    /// From a number.
+    fn new(number: u128) -> Self;
+
+    /// As a number.
+    fn number(self) -> u128;
+
+    /// Whether the masked address is `value`.
+    fn is_in(self, mask: Self, value: Self) -> bool;
+
+    /// Whether routing asks nothing of it as a source but whose it is (WALK.md 2).
+    fn is_ordinary_source(self) -> bool;
+
+    /// The destination key.
+    fn key(self, protocol: u8, port: u16) -> Self::Key;
+}
+
+impl Address for u32 {
+    type Key = u64;
+
+    fn new(number: u128) -> Self {
+        number as Self
+    }
+
+    #[inline(always)]
+    fn number(self) -> u128 {
+        self.into()
+    }
+
+    #[inline(always)]
+    fn is_in(self, mask: Self, value: Self) -> bool {
+        self & mask == value
+    }
+
+    #[inline(always)]
+    fn is_ordinary_source(self) -> bool {
+        let first = self >> 24;
+        first.wrapping_sub(1) < 223 && first != 127
+    }
+
+    #[inline(always)]
+    fn key(self, protocol: u8, port: u16) -> u64 {
+        u64::from(self) << 24 | u64::from(protocol) << 16 | u64::from(port)
+    }
+}
+
+impl Address for u128 {
+    type Key = [u64; 3];
+
+    fn new(number: u128) -> Self {
+        number
+    }
+
+    #[inline(always)]
+    fn number(self) -> u128 {
+        self
+    }
+
+    #[inline(always)]
+    fn is_in(self, mask: Self, value: Self) -> bool {
+        self & mask == value
+    }
+
+    #[inline(always)]
+    fn is_ordinary_source(self) -> bool {
+        self > 1 && self >> 120 != 0xff && self >> 118 != 0xfe80 >> 6
+    }
+
+    #[inline(always)]
+    fn key(self, protocol: u8, port: u16) -> [u64; 3] {
+        let rest = u64::from(protocol) << 16 | u64::from(port);
+        [(self >> 64) as u64, self as u64, rest]
+    }
+}
+
+/// A class: its first member, and its plan.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    pub(super) first: u32,
+    pub(super) plan: u32,
+}
+
+/// No place: the nodes tell.
+const NOWHERE: u32 = u32::MAX;
+
+/// What is asked of the packets of a class, and how a member is drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Plan {
+    first_ask: u32,
+    asks: u32,
+    first_threshold: u32,
+    thresholds: u32,
+}
+
+/// Something that can be drawn, as a worker begins with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member<A> {
+    /// The source that is asked of it alone; 0, which is no ordinary source, if none is.
+    pub own: A,
+    /// Its first leaf.
+    pub row: u32,
+}
+
+/// What a member stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taker {
+    /// The packets that this act rewrites.
+    Dnat(ActId),
+    /// Those of its class, which all end here.
+    End(ClassId, EndId),
+    /// None.
+    Nobody,
+}
+
+/// Where a packet ends, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Leaf(u32);
+
+impl Leaf {
+    /// Only the nodes tell.
+    pub const SLOW: Self = Self(1 << 31);
+    const MASQUERADED: u32 = 1 << 30;
+    /// What the member stands for took it.
+    const TAKEN: u32 = 1 << 29;
+    const END: u32 = (1 << 24) - 1;
+
+    fn new(end: EndId, masqueraded: bool, taken: bool) -> Self {
+        if end.0 > Self::END {
+            return Self::SLOW;
+        }
+        let flag = |set: bool, flag: u32| if set { flag } else { 0 };
+        Self(end.0 | flag(masqueraded, Self::MASQUERADED) | flag(taken, Self::TAKEN))
+    }
+
+    /// Whether only the nodes tell.
+    #[inline(always)]
+    pub fn is_slow(self) -> bool {
+        self == Self::SLOW
+    }
+
+    /// How it ended.
+    #[inline(always)]
+    pub fn end(self) -> EndId {
+        EndId(self.0 & Self::END)
+    }
+
+    /// Whether its source is masqueraded.
+    #[inline(always)]
+    pub fn is_masqueraded(self) -> bool {
+        self.0 & Self::MASQUERADED != 0
+    }
+
+    /// Whether it counts under the member; else under its class and end.
+    #[inline(always)]
+    pub fn is_taken(self) -> bool {
+        self.0 & Self::TAKEN != 0
+    }
+}
+
+/// One family's flat form.
+#[derive(Clone, Debug)]
+pub struct Lookup<A: Address> {
+    exact: Table<A::Key>,
+    ports: Table<u64>,
+    has_ports: bool,
+    other: Place,
+    plans: Vec<Plan>,
+    asks: Vec<Ask<A>>,
+    thresholds: Vec<u64>,
+    leaves: Vec<Leaf>,
+    members: Vec<Member<A>>,
+    takers: Vec<Taker>,
+}
+
+/// The flat form of a program's family.
+#[derive(Clone, Debug)]
+pub enum Lookups {
+    /// Not built yet.
+    None,
+    /// IPv4's.
+    V4(Lookup<u32>),
+    /// IPv6's.
+    V6(Lookup<u128>),
+}
+
+impl Lookups {
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::V4(lookup) => lookup.bytes(),
+            Self::V6(lookup) => lookup.bytes(),
+        }
+    }
+}
+
+impl<A: Address> Lookup<A> {
+    /// The bucket of a packet's key; [`Self::touch`] it, and come back later.
+    #[inline(always)]
+    pub fn bucket(&self, key: A::Key) -> usize {
+        self.exact.bucket(key)
+    }
+
+    /// Lets a bucket come nearer.
+    #[inline(always)]
+    pub fn touch(&self, bucket: usize) -> u32 {
+        self.exact.touch(bucket)
+    }
+
+    /// The class of a key, protocol and port; `None`: the nodes tell.
+    #[inline(always)]
+    pub fn place(&self, key: A::Key, bucket: usize, protocol: u8, port: u16) -> Option<Place> {
+        let place = match self.exact.find(key, bucket) {
+            Some(place) => place,
+            None => self.place_of_port(protocol, port),
+        };
+        (place.plan != NOWHERE).then_some(place)
+    }
+
+    #[inline]
+    fn place_of_port(&self, protocol: u8, port: u16) -> Place {
+        if !self.has_ports {
+            return self.other;
+        }
+        let key = port_key(protocol, port);
+        let found = self.ports.find(key, self.ports.bucket(key));
+        found.unwrap_or(self.other)
+    }
+
+    /// The member that a number draws.
+    #[inline(always)]
+    pub fn member(&self, place: Place, draw: u64) -> usize {
+        let plan = &self.plans[place.plan as usize];
+        let first = plan.first_threshold as usize;
+        let thresholds = &self.thresholds[first..][..plan.thresholds as usize];
+        place.first as usize + drawn(thresholds, draw)
+    }
+
+    /// The answers about a packet, as a position among the leaves of a row, its member's own question not yet among them; `None`: a fact is
+    /// missing, or routing says more than local or forward.
+    #[inline(always)]
+    pub fn answers(
+        &self,
+        program: &Program,
+        place: Place,
+        tuple: &Tuple<A>,
+        is_sent: bool,
+        context: impl Fn() -> Context,
+    ) -> Option<usize> {
+        let plan = &self.plans[place.plan as usize];
+        let mut bits = usize::from(is_sent) << 1;
+        let asks = &self.asks[plan.first_ask as usize..][..plan.asks as usize];
+        for (at, ask) in asks.iter().enumerate() {
+            bits |= usize::from(ask.answer(program, tuple, &context)?) << (at + 2);
+        }
+        Some(bits)
+    }
+
+    /// The leaf of a row for answers.
+    #[inline(always)]
+    pub fn leaf(&self, row: u32, answers: usize, is_own: bool) -> Leaf {
+        self.leaves[row as usize + (answers | usize::from(is_own))]
+    }
+
+    /// Whether a place is that of the class of all other keys.
+    #[inline(always)]
+    pub fn is_other(&self, place: Place) -> bool {
+        place == self.other
+    }
+
+    /// All members.
+    pub fn members(&self) -> &[Member<A>] {
+        &self.members
+    }
+
+    /// What each member stands for.
+    pub fn takers(&self) -> &[Taker] {
+        &self.takers
+    }
+
+    fn bytes(&self) -> usize {
+        fn of<T>(list: &[T]) -> usize {
+            std::mem::size_of_val(list)
+        }
+        self.exact.bytes()
+            + self.ports.bytes()
+            + of(&self.plans)
+            + of(&self.asks)
+            + of(&self.thresholds)
+            + of(&self.leaves)
+            + of(&self.members)
+            + of(&self.takers)
+    }
+}
+
+/// How many thresholds a number has reached. kube-proxy's stand at nearly equal distances, so the first guess is off by one at most.
+#[inline(always)]
+fn drawn(thresholds: &[u64], draw: u64) -> usize {
+    let members = thresholds.len() as u128 + 1;
+    let mut at = ((u128::from(draw) * members) >> 64) as usize;
+    while at > 0 && draw < thresholds[at - 1] {
+        at -= 1;
+    }
+    while at < thresholds.len() && draw >= thresholds[at] {
+        at += 1;
+    }
+    at
+}
+
+fn port_key(protocol: u8, port: u16) -> u64 {
+    u64::from(protocol) << 16 | u64::from(port)
+}

@@ -1,0 +1,150 @@
+//! Keys in buckets of one cache line: a probe touches one line, and a second only where a bucket has overflowed.
+
+use super::Place;
+
+/// What destination keys are packed into.
+pub trait Key: Copy + Eq + Send + Sync + std::fmt::Debug {
+    /// No packet's.
+    const EMPTY: Self;
+
+    /// A hash of it and a seed: one multiplication to 128 bits for each 64 bits, folded.
+    fn mixed(self, seed: u64) -> u64;
+}
+
+/// Odd, with its bits spread (the golden ratio).
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+
+#[inline(always)]
+fn fold(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    product as u64 ^ (product >> 64) as u64
+}
+
+/// IPv4: address, protocol, port.
+impl Key for u64 {
+    const EMPTY: Self = Self::MAX;
+
+    #[inline(always)]
+    fn mixed(self, seed: u64) -> u64 {
+        fold(self ^ seed, SPREAD)
+    }
+}
+
+/// IPv6: the address's halves, then protocol and port.
+impl Key for [u64; 3] {
+    const EMPTY: Self = [u64::MAX; 3];
+
+    #[inline(always)]
+    fn mixed(self, seed: u64) -> u64 {
+        self.into_iter()
+            .fold(seed, |state, part| fold(part ^ state, SPREAD))
+    }
+}
+
+const WAYS: usize = 4;
+
+/// Four keys with where each leads. The used ones come first.
+#[derive(Clone, Debug)]
+#[repr(align(64))]
+struct Bucket<K> {
+    keys: [K; WAYS],
+    places: [Place; WAYS],
+}
+
+const _: () = assert!(size_of::<Bucket<u64>>() == 64);
+
+/// A table from packed keys to places. What does not fit into its bucket stands in the next one that has room.
+#[derive(Clone, Debug)]
+pub struct Table<K> {
+    buckets: Vec<Bucket<K>>,
+    /// Random, so that no dump can be written whose keys meet in one bucket.
+    seed: u64,
+}
+
+impl<K: Key> Table<K> {
+    pub(super) fn new(entries: &[(K, Place)]) -> Self {
+        let empty = Bucket {
+            keys: [K::EMPTY; WAYS],
+            places: [Place::default(); WAYS],
+        };
+        let mut table = Self {
+            buckets: vec![empty; entries.len().div_ceil(WAYS / 2).max(1)],
+            seed: ahash::RandomState::new().hash_one(0u64),
+        };
+        for (key, place) in entries {
+            table.insert(*key, *place);
+        }
+        table
+    }
+
+    fn insert(&mut self, key: K, place: Place) {
+        let mut at = self.bucket(key);
+        loop {
+            let bucket = &mut self.buckets[at];
+            if let Some(free) = bucket.keys.iter().position(|k| *k == K::EMPTY) {
+                bucket.keys[free] = key;
+                bucket.places[free] = place;
+                return;
+            }
+            at = self.after(at);
+        }
+    }
+
+    fn after(&self, at: usize) -> usize {
+        if at + 1 == self.buckets.len() {
+            0
+        } else {
+            at + 1
+        }
+    }
+
+    /// The bucket that a key belongs into.
+    #[inline(always)]
+    pub fn bucket(&self, key: K) -> usize {
+        let hash = key.mixed(self.seed);
+        ((u128::from(hash) * self.buckets.len() as u128) >> 64) as usize
+    }
+
+    /// Some word of a bucket, only to have it come nearer.
+    #[inline(always)]
+    pub fn touch(&self, bucket: usize) -> u32 {
+        self.buckets[bucket].places[0].plan
+    }
+
+    /// Where a key leads; `bucket` is its own.
+    #[inline(always)]
+    pub fn find(&self, key: K, bucket: usize) -> Option<Place> {
+        let in_bucket = &self.buckets[bucket];
+        let mut met = 0u32;
+        for (way, found) in in_bucket.keys.iter().enumerate() {
+            met |= u32::from(*found == key) << way;
+        }
+        if met != 0 {
+            return Some(in_bucket.places[met.trailing_zeros() as usize % WAYS]);
+        }
+        if in_bucket.keys[WAYS - 1] == K::EMPTY {
+            return None;
+        }
+        self.find_behind(key, bucket)
+    }
+
+    #[cold]
+    fn find_behind(&self, key: K, bucket: usize) -> Option<Place> {
+        let mut at = self.after(bucket);
+        while at != bucket {
+            let bucket = &self.buckets[at];
+            if let Some(way) = bucket.keys.iter().position(|found| *found == key) {
+                return Some(bucket.places[way]);
+            }
+            if bucket.keys[WAYS - 1] == K::EMPTY {
+                return None;
+            }
+            at = self.after(at);
+        }
+        None
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        std::mem::size_of_val(&*self.buckets)
+    }
+}
