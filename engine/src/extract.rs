@@ -4,9 +4,7 @@
 //! capture's snapshot length cut away is [`Skip::Truncated`]. The tests by which they are told apart: a packet is cut if
 //! its frame says that more bytes were on the wire than were captured.
 
-mod ordinary;
-
-pub use ordinary::{Ordinary, ordinary};
+pub mod ordinary;
 
 use crate::link::LinkType;
 use crate::wire::{

@@ -1,24 +1,27 @@
 //! One worker: takes frames, gives each its verdict, counts it, and remembers what is to be checked.
 
+mod batch;
 mod flat;
 
 use crate::capture::{Chunk, Frame, InterfaceIndex, Interfaces};
 use crate::check::{Check, Pending};
 use crate::counts::{Counts, FamilyCounts};
 use crate::draw;
-use crate::extract::{Ordinary, extract, ordinary};
+use crate::extract::{extract, ordinary};
 use crate::link::LinkType;
 use crate::replay::{HookChoice, Settings};
 use crate::rules::{FamilyRules, Rules};
 use crate::skip::SkipReason;
 use crate::verdicts::{self, ChunkVerdicts, OwnedVerdict};
-use flat::{BATCH, Flat, Waiting};
+use batch::Batch;
+use flat::Flat;
 use kpclass_compiler::Context;
 use kpclass_compiler::header::{Header, known};
 use kpclass_compiler::program::lookup::{Address, Lookups, Tuple};
 use kpclass_ruleset::Hook;
 use kpclass_ruleset::decision::{Decision, Fact, Unknown};
 use kpclass_ruleset::value::{CtState, Family, Interface};
+use std::cell::Cell;
 
 /// A worker on one capture.
 pub(crate) struct Worker<'r, 'a> {
@@ -31,18 +34,49 @@ pub(crate) struct Worker<'r, 'a> {
 }
 
 /// What a packet meets.
-#[derive(Clone, Copy)]
 struct Scene<'r, 'a> {
     rules: &'r Rules<'a>,
     settings: &'r Settings,
     capture: u32,
     interfaces: &'r Interfaces,
+    /// The last interface asked for, and whether it is `lo`.
+    is_lo: Cell<(InterfaceIndex, bool)>,
+}
+
+/// What of a frame its verdict depends on.
+#[derive(Clone, Copy, Debug)]
+struct Seen<'f> {
+    captured: &'f [u8],
+    original_len: u32,
+    link: LinkType,
+    interface: InterfaceIndex,
+}
+
+impl Seen<'_> {
+    const NOTHING: Self = Self {
+        captured: &[],
+        original_len: 0,
+        link: LinkType(0),
+        interface: InterfaceIndex(0),
+    };
+}
+
+impl<'f> From<Frame<'f>> for Seen<'f> {
+    #[inline(always)]
+    fn from(frame: Frame<'f>) -> Self {
+        Self {
+            captured: frame.captured,
+            original_len: frame.original_len,
+            link: frame.link,
+            interface: frame.interface,
+        }
+    }
 }
 
 /// The packets that wait for their verdicts.
 struct Batches<'f> {
-    v4: Vec<Waiting<'f, u32>>,
-    v6: Vec<Waiting<'f, u128>>,
+    v4: Batch<'f, u32>,
+    v6: Batch<'f, u128>,
 }
 
 impl<'r, 'a> Worker<'r, 'a> {
@@ -68,6 +102,7 @@ impl<'r, 'a> Worker<'r, 'a> {
                 settings,
                 capture,
                 interfaces,
+                is_lo: Cell::new((InterfaceIndex(u32::MAX), false)),
             },
             counts: Counts::new(rules),
             pending: Pending::new(settings.check),
@@ -100,11 +135,11 @@ impl<'r, 'a> Worker<'r, 'a> {
     /// Counts frames, and remembers what is to be checked.
     pub(crate) fn count_all<'f>(&mut self, frames: impl Iterator<Item = Frame<'f>>) {
         let mut batches = Batches {
-            v4: Vec::with_capacity(BATCH),
-            v6: Vec::with_capacity(BATCH),
+            v4: Batch::new(),
+            v6: Batch::new(),
         };
         if self.scene.settings.check == Check::Off {
-            frames.for_each(|frame| self.take(frame, &mut batches));
+            frames.for_each(|frame| self.take(frame.into(), &mut batches));
         } else {
             frames.for_each(|frame| self.take_and_remember(frame, &mut batches));
         }
@@ -113,23 +148,22 @@ impl<'r, 'a> Worker<'r, 'a> {
     }
 
     #[inline(always)]
-    fn take<'f>(&mut self, frame: Frame<'f>, batches: &mut Batches<'f>) {
+    fn take<'f>(&mut self, frame: Seen<'f>, batches: &mut Batches<'f>) {
         self.counts.frames += 1;
         self.counts.bytes += u64::from(frame.original_len);
-        let found = if frame.link == LinkType::ETHERNET {
-            ordinary(frame.captured)
-        } else {
-            None
-        };
-        match found {
-            Some(Ordinary::V4(tuple)) => self.wait_v4(tuple, frame, batches),
-            Some(Ordinary::V6(tuple)) => self.wait_v6(tuple, frame, batches),
-            None => self.take_any(frame, batches),
+        if frame.link == LinkType::ETHERNET {
+            if let Some(tuple) = ordinary::v4(frame.captured) {
+                return self.wait_v4(tuple, frame, batches);
+            }
+            if let Some(tuple) = ordinary::v6(frame.captured) {
+                return self.wait_v6(tuple, frame, batches);
+            }
         }
+        self.take_any(frame, batches);
     }
 
     #[inline(never)]
-    fn take_any<'f>(&mut self, frame: Frame<'f>, batches: &mut Batches<'f>) {
+    fn take_any<'f>(&mut self, frame: Seen<'f>, batches: &mut Batches<'f>) {
         match self.scene.packet(&frame) {
             Ok((_, header, _)) => self.wait(&header, frame, batches),
             Err(reason) => self.counts.skipped[reason.index()] += 1,
@@ -139,19 +173,19 @@ impl<'r, 'a> Worker<'r, 'a> {
     fn take_and_remember<'f>(&mut self, frame: Frame<'f>, batches: &mut Batches<'f>) {
         self.counts.frames += 1;
         self.counts.bytes += u64::from(frame.original_len);
-        match self.scene.packet(&frame) {
+        match self.scene.packet(&Seen::from(frame)) {
             Ok((of, header, context)) => {
                 let capture = self.scene.capture;
                 self.pending
                     .remember(capture, &frame, &of.program, &header, &context);
-                self.wait(&header, frame, batches);
+                self.wait(&header, frame.into(), batches);
             }
             Err(reason) => self.counts.skipped[reason.index()] += 1,
         }
     }
 
     /// Has a packet wait, if it comes the flat way; else counts it.
-    fn wait<'f>(&mut self, header: &Header, frame: Frame<'f>, batches: &mut Batches<'f>) {
+    fn wait<'f>(&mut self, header: &Header, frame: Seen<'f>, batches: &mut Batches<'f>) {
         if header.known & known::V6 == 0 {
             match Tuple::of(header) {
                 Some(tuple) => self.wait_v4(tuple, frame, batches),
@@ -166,43 +200,43 @@ impl<'r, 'a> Worker<'r, 'a> {
     }
 
     #[inline(always)]
-    fn wait_v4<'f>(&mut self, tuple: Tuple<u32>, frame: Frame<'f>, batches: &mut Batches<'f>) {
-        match self.scene.waiting(self.v4.as_ref(), tuple, frame) {
-            Ok(waiting) => {
-                batches.v4.push(waiting);
-                if batches.v4.len() == BATCH {
+    fn wait_v4<'f>(&mut self, tuple: Tuple<u32>, frame: Seen<'f>, batches: &mut Batches<'f>) {
+        match self.scene.start(self.v4.as_ref(), &tuple, &frame) {
+            Start::Flat { is_sent } => {
+                if !batches.v4.push(tuple, frame, is_sent) {
                     self.settle_v4(&mut batches.v4);
                 }
             }
-            Err(reason) => self.set_aside(reason, Family::V4, &frame),
+            start => self.set_aside(start, Family::V4, &frame),
         }
     }
 
     #[inline(always)]
-    fn wait_v6<'f>(&mut self, tuple: Tuple<u128>, frame: Frame<'f>, batches: &mut Batches<'f>) {
-        match self.scene.waiting(self.v6.as_ref(), tuple, frame) {
-            Ok(waiting) => {
-                batches.v6.push(waiting);
-                if batches.v6.len() == BATCH {
+    fn wait_v6<'f>(&mut self, tuple: Tuple<u128>, frame: Seen<'f>, batches: &mut Batches<'f>) {
+        match self.scene.start(self.v6.as_ref(), &tuple, &frame) {
+            Start::Flat { is_sent } => {
+                if !batches.v6.push(tuple, frame, is_sent) {
                     self.settle_v6(&mut batches.v6);
                 }
             }
-            Err(reason) => self.set_aside(reason, Family::V6, &frame),
+            start => self.set_aside(start, Family::V6, &frame),
         }
     }
 
     #[cold]
-    fn set_aside(&mut self, why: Aside, family: Family, frame: &Frame<'_>) {
-        match why {
-            Aside::NoRules => {
+    fn set_aside(&mut self, start: Start, family: Family, frame: &Seen<'_>) {
+        match start {
+            Start::NoRules => {
                 self.counts.skipped[SkipReason::NoRules(family).index()] += 1;
             }
-            Aside::Slow => self.scene.slow(self.counts.family_mut(family), frame),
+            Start::Flat { .. } | Start::Nodes => {
+                self.scene.slow(self.counts.family_mut(family), frame);
+            }
         }
     }
 
     #[inline(never)]
-    fn settle_v4<'f>(&mut self, batch: &mut Vec<Waiting<'f, u32>>) {
+    fn settle_v4<'f>(&mut self, batch: &mut Batch<'f, u32>) {
         let scene = &self.scene;
         if let Some(flat) = &mut self.v4 {
             let counts = self.counts.family_mut(Family::V4);
@@ -216,7 +250,7 @@ impl<'r, 'a> Worker<'r, 'a> {
     }
 
     #[inline(never)]
-    fn settle_v6<'f>(&mut self, batch: &mut Vec<Waiting<'f, u128>>) {
+    fn settle_v6<'f>(&mut self, batch: &mut Batch<'f, u128>) {
         let scene = &self.scene;
         if let Some(flat) = &mut self.v6 {
             let counts = self.counts.family_mut(Family::V6);
@@ -230,23 +264,31 @@ impl<'r, 'a> Worker<'r, 'a> {
     }
 }
 
-/// Why a packet does not wait.
-enum Aside {
+/// How a packet starts.
+#[derive(Clone, Copy)]
+enum Start {
+    /// The flat way.
+    Flat {
+        /// This node sends it.
+        is_sent: bool,
+    },
+    /// The nodes tell.
+    Nodes,
     /// The dump has no rules for its family.
     NoRules,
-    /// The nodes tell.
-    Slow,
 }
 
 impl<'r, 'a> Scene<'r, 'a> {
     #[inline(always)]
-    fn waiting<'f, A: Address>(
+    fn start<A: Address>(
         &self,
         flat: Option<&Flat<'r, A>>,
-        tuple: Tuple<A>,
-        frame: Frame<'f>,
-    ) -> Result<Waiting<'f, A>, Aside> {
-        let flat = flat.ok_or(Aside::NoRules)?;
+        tuple: &Tuple<A>,
+        frame: &Seen<'_>,
+    ) -> Start {
+        let Some(flat) = flat else {
+            return Start::NoRules;
+        };
         let is_local = flat.is_local(tuple.source);
         let is_sent = match self.settings.hook {
             HookChoice::Auto => is_local,
@@ -254,20 +296,34 @@ impl<'r, 'a> Scene<'r, 'a> {
             HookChoice::Output => true,
         };
         // What is not so common that it is worth a way of its own.
-        let is_odd = !tuple.source.is_ordinary_source()
-            || !is_sent && (is_local || self.device(frame.interface) == Some(Interface::lo()));
+        let is_odd = !tuple.source.is_ordinary() || !is_sent && (is_local || self.is_lo(frame));
         if is_odd {
-            return Err(Aside::Slow);
+            Start::Nodes
+        } else {
+            Start::Flat { is_sent }
         }
-        Ok(flat.waiting(tuple, frame, is_sent))
+    }
+
+    /// Whether a frame is known to have come by `lo`.
+    #[inline(always)]
+    fn is_lo(&self, frame: &Seen<'_>) -> bool {
+        let (asked, is_lo) = self.is_lo.get();
+        if asked == frame.interface {
+            return is_lo;
+        }
+        let is_lo = self.device(frame.interface) == Some(Interface::lo());
+        self.is_lo.set((frame.interface, is_lo));
+        is_lo
     }
 
     fn verdict(&self, frame: &Frame<'_>) -> OwnedVerdict {
-        let packet = self.packet(frame).map(|(of, header, context)| {
-            let decision = self.decision(of, &header, &context);
-            let class = of.program.class(&header);
-            (of.program.family(), header, context.hook, class, decision)
-        });
+        let packet = self
+            .packet(&Seen::from(*frame))
+            .map(|(of, header, context)| {
+                let decision = self.decision(of, &header, &context);
+                let class = of.program.class(&header);
+                (of.program.family(), header, context.hook, class, decision)
+            });
         OwnedVerdict {
             capture: self.capture,
             frame: frame.number,
@@ -291,7 +347,7 @@ impl<'r, 'a> Scene<'r, 'a> {
     /// The packet of a frame and what is known beside its header.
     fn packet(
         &self,
-        frame: &Frame<'_>,
+        frame: &Seen<'_>,
     ) -> Result<(&'r FamilyRules<'a>, Header, Context), SkipReason> {
         let header =
             extract(frame.link, frame.captured, frame.original_len).map_err(SkipReason::Frame)?;
@@ -309,7 +365,7 @@ impl<'r, 'a> Scene<'r, 'a> {
         Ok((of, header, context))
     }
 
-    fn context(&self, frame: &Frame<'_>, is_sent: bool) -> Context {
+    fn context(&self, frame: &Seen<'_>, is_sent: bool) -> Context {
         let (hook, in_interface) = if is_sent {
             (Hook::Output, None)
         } else {
@@ -333,7 +389,7 @@ impl<'r, 'a> Scene<'r, 'a> {
 
     /// Counts a packet that the nodes, or the rules, tell of.
     #[cold]
-    fn slow(&self, counts: &mut FamilyCounts, frame: &Frame<'_>) {
+    fn slow(&self, counts: &mut FamilyCounts, frame: &Seen<'_>) {
         let Ok((of, header, context)) = self.packet(frame) else {
             return;
         };

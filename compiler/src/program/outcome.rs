@@ -154,14 +154,17 @@ impl<A: Address> Lookup<A> {
         let is_sent = context.hook == Hook::Output;
         let by_lo = context.in_interface == Some(Interface::lo());
         let kept_out = !is_sent && (by_lo || program.is_local(header.source));
-        if context.ctstate != CtState::New || !tuple.source.is_ordinary_source() || kept_out {
+        if context.ctstate != CtState::New || !tuple.source.is_ordinary() || kept_out {
             return None;
         }
         let key = tuple.key();
         let (protocol, port) = (tuple.protocol, tuple.destination_port);
         let place = self.place(key, self.bucket(key), protocol, port)?;
-        let member = self.member(place, draw);
-        let answers = self.answers(program, place, &tuple, is_sent, || *context)?;
+        let drawn = self.draw(place, draw, tuple.source, is_sent);
+        let member = drawn.member as usize;
+        let answers = drawn
+            .answers()
+            .or_else(|| self.more_answers(program, drawn, &tuple, || *context))?;
         let Member { own, row } = self.members()[member];
         let leaf = self.leaf(row, answers, own == tuple.source);
         if leaf.is_slow() {

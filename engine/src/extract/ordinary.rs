@@ -7,39 +7,22 @@ use kpclass_ruleset::value::protocol;
 
 const UDP_LEN: usize = 8;
 
-/// An ordinary frame's addresses and ports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ordinary {
-    /// Of IPv4.
-    V4(Tuple<u32>),
-    /// Of IPv6.
-    V6(Tuple<u128>),
-}
-
-/// What an ordinary Ethernet frame carries; `None`: it is not ordinary.
+/// The addresses and ports of an ordinary IPv4 frame; `None`: it is none.
 #[inline(always)]
-pub fn ordinary(captured: &[u8]) -> Option<Ordinary> {
+pub fn v4(captured: &[u8]) -> Option<Tuple<u32>> {
     const LEAST: usize = Ethernet::LEN + Ipv4::LEN + Tcp::LEN;
     let frame: &[u8; LEAST] = captured.first_chunk()?;
-    match Ethernet::read(frame)?.ethertype() {
-        ethertype::IPV4 => v4(frame, captured.len()).map(Ordinary::V4),
-        ethertype::IPV6 => v6(captured).map(Ordinary::V6),
-        _ => None,
-    }
-}
-
-#[inline(always)]
-fn v4(frame: &[u8], captured_len: usize) -> Option<Tuple<u32>> {
     let ip = Ipv4::read(&frame[Ethernet::LEN..])?;
     let ports = Ports::read(&frame[Ethernet::LEN + Ipv4::LEN..])?;
     let total_len = usize::from(ip.total_len());
     let number = ip.protocol();
-    // One condition, not five: what each of them would mispredict is paid for once.
-    let is_plain = (ip.version() == 4)
+    // One condition, not six: what each of them would mispredict is paid for once.
+    let is_plain = (Ethernet::read(frame)?.ethertype() == ethertype::IPV4)
+        & (ip.version() == 4)
         & (ip.header_len() == Ipv4::LEN)
         & !ip.is_later_fragment()
         & has_room(number, total_len.wrapping_sub(Ipv4::LEN))
-        & (total_len <= captured_len - Ethernet::LEN);
+        & (total_len <= captured.len() - Ethernet::LEN);
     is_plain.then(|| Tuple {
         source: ip.source(),
         destination: ip.destination(),
@@ -49,15 +32,17 @@ fn v4(frame: &[u8], captured_len: usize) -> Option<Tuple<u32>> {
     })
 }
 
+/// The same of IPv6.
 #[inline(always)]
-fn v6(captured: &[u8]) -> Option<Tuple<u128>> {
+pub fn v6(captured: &[u8]) -> Option<Tuple<u128>> {
     const LEAST: usize = Ethernet::LEN + Ipv6::LEN + UDP_LEN;
     let frame: &[u8; LEAST] = captured.first_chunk()?;
     let ip = Ipv6::read(&frame[Ethernet::LEN..])?;
     let ports = Ports::read(&frame[Ethernet::LEN + Ipv6::LEN..])?;
     let payload_len = usize::from(ip.payload_len());
     let number = ip.next_header();
-    let is_plain = (ip.version() == 6)
+    let is_plain = (Ethernet::read(frame)?.ethertype() == ethertype::IPV6)
+        & (ip.version() == 6)
         & has_room(number, payload_len)
         & (payload_len <= captured.len() - Ethernet::LEN - Ipv6::LEN);
     is_plain.then(|| Tuple {

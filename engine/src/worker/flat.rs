@@ -1,14 +1,14 @@
-//! The flat way, in batches: first all packets of a batch are hashed, then all draw their members, then all are counted. What one waits for in
-//! memory, the others of its batch wait for at the same time.
+//! The flat way, in batches: all packets of a batch find their bucket, then their member, then all are counted. Between these, memory that all of
+//! them are about to read is read in one short loop: what one waits for, the others wait for at the same time. (Nothing but loads stands in
+//! such a loop, so that as many of them are under way as the core can have; without it, four were.)
 
-use crate::capture::Frame;
+use super::Seen;
+use super::batch::Batch;
 use crate::counts::{FamilyCounts, Tally};
 use crate::draw;
-use kpclass_compiler::program::lookup::{Address, Lookup, Member, Place, Taker, Tuple};
+use kpclass_compiler::program::lookup::{Address, Drawn, Lookup, Member, Taker, Tuple};
 use kpclass_compiler::{ClassId, Context, Program};
-
-/// Packets of a batch.
-pub(super) const BATCH: usize = 64;
+use std::hint::black_box;
 
 /// A member of the program with what this worker counted of it, in one half of a cache line (IPv4).
 #[derive(Clone, Copy, Debug)]
@@ -31,36 +31,7 @@ pub(super) struct Flat<'r, A: Address> {
     records: Vec<Record<A>>,
     /// The class of every other key.
     other: ClassId,
-    /// The node's addresses: a set that holds more than these.
-    locals: Filter,
     seed: u64,
-}
-
-/// A packet in a batch.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Waiting<'f, A> {
-    pub(super) tuple: Tuple<A>,
-    pub(super) frame: Frame<'f>,
-    /// Whether this node sends it.
-    is_sent: bool,
-    bucket: u32,
-    draw: u64,
-    /// Where it was drawn to; `None`: the nodes tell.
-    drawn: Option<(Place, u32)>,
-    /// Only read to have memory come nearer.
-    touched: u32,
-}
-
-/// A set of addresses by 6 bits of their hashes; it may hold others, too.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Filter(u64);
-
-impl Filter {
-    fn bit<A: Address>(address: A) -> u64 {
-        let number = address.number();
-        let folded = number as u64 ^ (number >> 64) as u64;
-        1 << (folded.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58)
-    }
 }
 
 impl<'r, A: Address> Flat<'r, A> {
@@ -70,13 +41,11 @@ impl<'r, A: Address> Flat<'r, A> {
             row: member.row,
             tally: Tally::default(),
         };
-        let locals = program.local_addresses().iter();
         Self {
             program,
             lookup,
             records: lookup.members().iter().map(record).collect(),
             other: program.other(),
-            locals: Filter(locals.fold(0, |set, address| set | Filter::bit(A::new(*address)))),
             seed,
         }
     }
@@ -84,92 +53,90 @@ impl<'r, A: Address> Flat<'r, A> {
     /// Whether an ordinary address is the node's.
     #[inline(always)]
     pub(super) fn is_local(&self, address: A) -> bool {
-        self.locals.0 & Filter::bit(address) != 0 && self.program.is_local(address.number())
-    }
-
-    /// A packet for the next batch. Its source must be an ordinary one.
-    #[inline(always)]
-    pub(super) fn waiting<'f>(
-        &self,
-        tuple: Tuple<A>,
-        frame: Frame<'f>,
-        is_sent: bool,
-    ) -> Waiting<'f, A> {
-        let bucket = self.lookup.bucket(tuple.key());
-        Waiting {
-            tuple,
-            frame,
-            is_sent,
-            bucket: bucket as u32,
-            draw: draw::of_tuple(&tuple, self.seed),
-            drawn: None,
-            touched: self.lookup.touch(bucket),
-        }
+        self.lookup.is_local(self.program, address)
     }
 
     /// Counts a batch; those that the nodes tell of go to `slow`.
     pub(super) fn settle<'f>(
         &mut self,
-        batch: &mut Vec<Waiting<'f, A>>,
+        batch: &mut Batch<'f, A>,
         counts: &mut FamilyCounts,
-        context: impl Fn(&Frame<'f>, bool) -> Context,
-        slow: impl Fn(&mut FamilyCounts, &Frame<'f>),
+        context: impl Fn(&Seen<'f>, bool) -> Context,
+        slow: impl Fn(&mut FamilyCounts, &Seen<'f>),
     ) {
-        for waiting in &mut *batch {
-            let Tuple {
-                protocol,
-                destination_port,
-                ..
-            } = waiting.tuple;
-            let (key, bucket) = (waiting.tuple.key(), waiting.bucket as usize);
-            let place = self.lookup.place(key, bucket, protocol, destination_port);
-            waiting.drawn = place.map(|place| {
-                let member = self.lookup.member(place, waiting.draw);
-                waiting.touched = self.records[member].row;
-                (place, member as u32)
-            });
-        }
-        for waiting in &*batch {
-            let told = self.count(waiting, counts, || context(&waiting.frame, waiting.is_sent));
+        batch.find_buckets(self.lookup);
+        self.draw_members(batch);
+        for at in 0..batch.len() {
+            let (seen, is_sent) = (batch.seen(at), batch.is_sent(at));
+            let told = self.count(batch, at, counts, || context(seen, is_sent));
             if told.is_none() {
-                slow(counts, &waiting.frame);
+                slow(counts, seen);
             }
         }
         batch.clear();
     }
 
     #[inline(always)]
+    fn draw_members(&self, batch: &mut Batch<'_, A>) {
+        for at in 0..batch.len() {
+            let tuple = batch.tuple(at);
+            let number = draw::of_tuple(tuple, self.seed);
+            let (protocol, port) = (tuple.protocol, tuple.destination_port);
+            let (source, is_sent) = (tuple.source, batch.is_sent(at));
+            let place = self
+                .lookup
+                .place(tuple.key(), batch.bucket(at), protocol, port);
+            let drawn = match place {
+                Some(place) => self.lookup.draw(place, number, source, is_sent),
+                None => Drawn::NOTHING,
+            };
+            batch.set_drawn(at, drawn);
+        }
+        let mut read = 0;
+        for at in 0..batch.len() {
+            let member = batch.drawn(at).member as usize;
+            read ^= self.records.get(member).map_or(0, |record| record.row);
+        }
+        black_box(read);
+    }
+
+    #[inline(always)]
     fn count(
         &mut self,
-        waiting: &Waiting<'_, A>,
+        batch: &Batch<'_, A>,
+        at: usize,
         counts: &mut FamilyCounts,
         context: impl Fn() -> Context,
     ) -> Option<()> {
-        let (place, member) = waiting.drawn?;
-        let (tuple, sent) = (&waiting.tuple, waiting.is_sent);
-        let answers = self
-            .lookup
-            .answers(self.program, place, tuple, sent, context)?;
-        let record = &mut self.records[member as usize];
-        let leaf = self
-            .lookup
-            .leaf(record.row, answers, record.own == tuple.source);
+        let (drawn, tuple) = (batch.drawn(at), batch.tuple(at));
+        let more = || {
+            self.lookup
+                .more_answers(self.program, drawn, tuple, context)
+        };
+        let answers = drawn.answers().or_else(more)?;
+        let record = &mut self.records[drawn.member as usize];
+        let is_own = record.own == tuple.source;
+        let leaf = self.lookup.leaf(record.row, answers, is_own);
         if leaf.is_slow() {
             return None;
         }
-        let bytes = waiting.frame.original_len;
-        counts.end(leaf.end(), bytes, leaf.is_masqueraded());
+        let (bytes, masqueraded) = (batch.seen(at).original_len, leaf.is_masqueraded());
+        counts.end(leaf.end(), bytes, masqueraded);
         if leaf.is_taken() {
-            record.tally.add(bytes, leaf.is_masqueraded());
+            record.tally.add(bytes, masqueraded);
         } else {
-            let class = if self.lookup.is_other(place) {
-                self.other
-            } else {
-                self.program.class_of(tuple)
-            };
-            counts.keep(class, leaf.end(), bytes, leaf.is_masqueraded());
+            counts.keep(self.class(drawn, tuple), leaf.end(), bytes, masqueraded);
         }
         Some(())
+    }
+
+    #[inline(always)]
+    fn class(&self, drawn: Drawn, tuple: &Tuple<A>) -> ClassId {
+        if self.lookup.is_other(drawn) {
+            self.other
+        } else {
+            self.program.class_of(tuple)
+        }
     }
 
     /// Adds what the members counted.

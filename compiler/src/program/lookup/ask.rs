@@ -3,7 +3,7 @@
 use super::super::addresses::Route;
 use super::super::node::TestId;
 use super::super::test::{Limit, Test};
-use super::{Address, Context, Program};
+use super::{Address, Context, Lookup, Program};
 use crate::header::{Header, known};
 use kpclass_ruleset::value::Family;
 
@@ -70,8 +70,17 @@ pub enum Ask<A> {
         /// The masked address.
         value: A,
     },
+    /// Whether the destination under a mask is this.
+    Destination {
+        /// The mask.
+        mask: A,
+        /// The masked address.
+        value: A,
+    },
     /// Whether routing takes the packet's own destination for this node's.
     IsRoutedHere,
+    /// Whether the packet comes back, if this node sends it.
+    ComesBack(TestId),
     /// Any other test that asks nothing but of addresses, ports and devices.
     Test(TestId),
 }
@@ -80,14 +89,20 @@ impl<A: Address> Ask<A> {
     #[inline(always)]
     pub(super) fn answer(
         &self,
+        lookup: &Lookup<A>,
         program: &Program,
         tuple: &Tuple<A>,
         context: impl Fn() -> Context,
     ) -> Option<bool> {
+        let to = tuple.destination;
+        // An ordinary address that is not the node's.
+        let is_elsewhere = || to.is_ordinary() && !lookup.locals.may_hold(to);
         match *self {
             Self::Source { mask, value } => Some(tuple.source.is_in(mask, value)),
+            Self::Destination { mask, value } => Some(to.is_in(mask, value)),
+            Self::IsRoutedHere | Self::ComesBack(_) if is_elsewhere() => Some(false),
             Self::IsRoutedHere => is_routed_here(program, tuple, &context()),
-            Self::Test(test) => answer(program, test, tuple, &context()),
+            Self::ComesBack(test) | Self::Test(test) => answer(program, test, tuple, &context()),
         }
     }
 }

@@ -5,8 +5,8 @@ use super::super::node::{ActId, ActKind, EndId, Node, NodeId, RouteTo, TestId};
 use super::super::test::Test;
 use super::ask::is_of_tuple;
 use super::{
-    Address, Ask, Leaf, Lookup, Lookups, MAX_ASKS, Member, NOWHERE, Place, Plan, Table, Taker,
-    port_key,
+    Address, Ask, Drawn, Filter, Leaf, Lookup, Lookups, MAX_ASKS, Member, NOWHERE, Place, Plan,
+    Table, Taker, port_key,
 };
 use crate::machine::state::Class;
 use crate::program::{ClassId, Program};
@@ -30,6 +30,8 @@ impl Lookups {
 enum Question {
     Test(TestId),
     IsRoutedHere,
+    /// None: it takes the place of one.
+    None,
 }
 
 /// Lists that are one where they are equal, side by side.
@@ -63,9 +65,9 @@ struct Builder<'p, A> {
     /// The starts of arriving and of sent packets in ctstate NEW, of [`Program::root_index`].
     starts: Option<[usize; 2]>,
     asks: Lists<Ask<A>, Question>,
-    thresholds: Lists<u64, u64>,
+    bounds: Lists<u64, u64>,
     leaves: Lists<Leaf, Leaf>,
-    plans: Lists<Plan, Plan>,
+    plans: Lists<Plan<A>, Plan<A>>,
     members: Vec<Member<A>>,
     takers: Vec<Taker>,
     /// For each node the last gathering that met it.
@@ -110,7 +112,7 @@ impl<'p, A: Address> Builder<'p, A> {
             program,
             starts: starts.map(|(arriving, sent)| [arriving, sent]),
             asks: Lists::new(),
-            thresholds: Lists::new(),
+            bounds: Lists::new(),
             leaves: Lists::new(),
             plans: Lists::new(),
             members: Vec::new(),
@@ -124,7 +126,7 @@ impl<'p, A: Address> Builder<'p, A> {
         let (mut exact, mut ports, mut other) = (Vec::new(), Vec::new(), Place::default());
         for (at, class) in self.program.classes.iter().enumerate() {
             let place = self.class(ClassId(at as u32)).unwrap_or(Place {
-                first: 0,
+                first: u32::MAX,
                 plan: NOWHERE,
             });
             match *class {
@@ -145,7 +147,8 @@ impl<'p, A: Address> Builder<'p, A> {
             other,
             plans: self.plans.all,
             asks: self.asks.all,
-            thresholds: self.thresholds.all,
+            bounds: self.bounds.all,
+            locals: Filter::new(self.program.local_addresses().iter().map(|a| A::new(*a))),
             leaves: self.leaves.all,
             members: self.members,
             takers: self.takers,
@@ -156,10 +159,10 @@ impl<'p, A: Address> Builder<'p, A> {
         let starts = self.starts.ok_or(Unfit)?;
         let roots = starts.map(|start| self.program.root(class, start));
         let mut gathered = self.gather(roots)?;
+        self.put_in_order(&mut gathered.questions);
         if gathered.questions.len() > MAX_ASKS {
             return Err(Unfit);
         }
-        gathered.questions.sort_unstable();
         let first = self.members.len() as u32;
         let rows = self.rows(&gathered, roots, class);
         self.members.extend(rows.iter().map(|(member, _)| *member));
@@ -172,19 +175,41 @@ impl<'p, A: Address> Builder<'p, A> {
 
     fn plan(&mut self, gathered: Gathered) -> Result<u32, Unfit> {
         let program = self.program;
-        let counts = (gathered.questions.len(), gathered.thresholds.len());
+        let (mask, value) = match gathered.questions[0] {
+            // Nothing under an empty mask is 1.
+            Question::None => (A::default(), A::new(1)),
+            question => match ask(program, question) {
+                Ask::Source { mask, value } => (mask, value),
+                _ => return Err(Unfit),
+            },
+        };
+        let more = gathered.questions[1..].to_vec();
+        let mut bounds = vec![0];
+        bounds.extend(gathered.thresholds);
+        bounds.push(u64::MAX);
         let plan = Plan {
-            first_ask: self
-                .asks
-                .first(gathered.questions, |question| ask(program, *question)),
-            asks: counts.0 as u32,
-            first_threshold: self.thresholds.first(gathered.thresholds, |below| *below),
-            thresholds: counts.1 as u32,
+            mask,
+            value,
+            asks: more.len() as u32,
+            more: if more.is_empty() { 0 } else { Drawn::MORE },
+            first_ask: self.asks.first(more, |question| ask(program, *question)),
+            members: bounds.len() as u32 - 1,
+            first_bound: self.bounds.first(bounds, |bound| *bound),
         };
         match self.plans.first(vec![plan], |plan| *plan) {
             NOWHERE => Err(Unfit),
             id => Ok(id),
         }
+    }
+
+    /// First a question about the source, if there is one.
+    fn put_in_order(&self, questions: &mut Vec<Question>) {
+        questions.sort_unstable();
+        let first = questions
+            .iter()
+            .position(|question| matches!(ask::<A>(self.program, *question), Ask::Source { .. }));
+        let first = first.map_or(Question::None, |at| questions.remove(at));
+        questions.insert(0, first);
     }
 
     /// What is asked of a class's packets, in front of its draw and behind it.
@@ -267,6 +292,10 @@ impl<'p, A: Address> Builder<'p, A> {
                 if !is_of_tuple(asked) {
                     return Err(Unfit);
                 }
+                if self.is_of_loopback(test) {
+                    work.push(no);
+                    return Ok(None);
+                }
                 work.extend([yes, no]);
                 return Ok(Some(Question::Test(test)));
             }
@@ -313,6 +342,18 @@ impl<'p, A: Address> Builder<'p, A> {
         }
     }
 
+    /// Whether a test is of sources that are no ordinary ones.
+    fn is_of_loopback(&self, test: TestId) -> bool {
+        let program = self.program;
+        let Test::Source(prefix) = program.tests[test.0 as usize] else {
+            return false;
+        };
+        match program.family {
+            Family::V4 => prefix.mask >> 24 == 0xff && prefix.address >> 24 == 127,
+            Family::V6 => prefix.host(Family::V6) == Some(1),
+        }
+    }
+
     fn thresholds_of(&self, selection: NodeId) -> Vec<u64> {
         let program = self.program;
         match program.nodes[selection.0 as usize] {
@@ -345,7 +386,7 @@ impl<'p, A: Address> Builder<'p, A> {
             RouteTo::Known(at) => program.addresses[at as usize],
         };
         let ordinary = match program.family {
-            Family::V4 => A::new(address).is_ordinary_source(),
+            Family::V4 => A::new(address).is_ordinary(),
             Family::V6 => addresses::kind(Family::V6, address) == Kind::Unicast,
         };
         let is_local = program.rules.locals.contains(address) == Some(true);
@@ -407,6 +448,13 @@ impl<'p, A: Address> Builder<'p, A> {
         (Member { own, row }, taker)
     }
 
+    fn answer(&self, test: TestId, answers: &Answers<'_>) -> Option<bool> {
+        if self.is_of_loopback(test) {
+            return Some(false);
+        }
+        answers.of(Question::Test(test))
+    }
+
     /// Follows the nodes to a draw or an end.
     fn follow(&self, from: NodeId, noted: Noted, answers: &Answers<'_>) -> (Stop, Noted) {
         let program = self.program;
@@ -419,7 +467,7 @@ impl<'p, A: Address> Builder<'p, A> {
                     yes,
                     no,
                     ..
-                } => match answers.of(Question::Test(test)) {
+                } => match self.answer(test, answers) {
                     Some(answer) if answer != inverted => yes,
                     Some(_) => no,
                     None => return (Stop::Slow, noted),
@@ -476,7 +524,11 @@ impl<'g> Answers<'g> {
         if self.own.is_some_and(|own| question == Question::Test(own)) {
             return Some(self.is_own);
         }
-        let at = self.gathered.questions.binary_search(&question).ok()?;
+        let at = self
+            .gathered
+            .questions
+            .iter()
+            .position(|q| *q == question)?;
         Some(self.bits >> at & 1 != 0)
     }
 }
@@ -489,12 +541,17 @@ fn note(questions: &mut Vec<Question>, question: Question) {
 
 fn ask<A: Address>(program: &Program, question: Question) -> Ask<A> {
     match question {
-        Question::IsRoutedHere => Ask::IsRoutedHere,
+        Question::IsRoutedHere | Question::None => Ask::IsRoutedHere,
         Question::Test(id) => match program.tests[id.0 as usize] {
             Test::Source(prefix) => Ask::Source {
                 mask: A::new(prefix.mask),
                 value: A::new(prefix.address),
             },
+            Test::Destination(prefix) => Ask::Destination {
+                mask: A::new(prefix.mask),
+                value: A::new(prefix.address),
+            },
+            Test::ComesBack => Ask::ComesBack(id),
             _ => Ask::Test(id),
         },
     }

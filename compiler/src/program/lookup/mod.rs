@@ -23,10 +23,12 @@ use super::node::{ActId, EndId};
 use super::{ClassId, Context, Program};
 
 /// Questions of one class, beside each member's own.
-pub const MAX_ASKS: usize = 6;
+pub const MAX_ASKS: usize = 7;
 
 /// An address, as wide as its family's.
-pub trait Address: Copy + Eq + Default + Send + Sync + std::fmt::Debug + 'static {
+pub trait Address:
+    Copy + Eq + std::hash::Hash + Default + Send + Sync + std::fmt::Debug + 'static
+{
     /// Address, protocol and port, packed.
     type Key: Key;
 
@@ -39,8 +41,8 @@ pub trait Address: Copy + Eq + Default + Send + Sync + std::fmt::Debug + 'static
     /// Whether the masked address is `value`.
     fn is_in(self, mask: Self, value: Self) -> bool;
 
-    /// Whether routing asks nothing of it as a source but whose it is (WALK.md 2).
-    fn is_ordinary_source(self) -> bool;
+    /// Whether routing asks nothing of it but whose it is (WALK.md 2).
+    fn is_ordinary(self) -> bool;
 
     /// The destination key.
     fn key(self, protocol: u8, port: u16) -> Self::Key;
@@ -64,7 +66,7 @@ impl Address for u32 {
     }
 
     #[inline(always)]
-    fn is_ordinary_source(self) -> bool {
+    fn is_ordinary(self) -> bool {
         let first = self >> 24;
         first.wrapping_sub(1) < 223 && first != 127
     }
@@ -93,7 +95,7 @@ impl Address for u128 {
     }
 
     #[inline(always)]
-    fn is_ordinary_source(self) -> bool {
+    fn is_ordinary(self) -> bool {
         self > 1 && self >> 120 != 0xff && self >> 118 != 0xfe80 >> 6
     }
 
@@ -116,11 +118,45 @@ const NOWHERE: u32 = u32::MAX;
 
 /// What is asked of the packets of a class, and how a member is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Plan {
+struct Plan<A> {
+    /// The first question, which nearly every class has: whether the source under this mask…
+    mask: A,
+    /// … is this. Where there is none, it can not be.
+    value: A,
+    /// The others, and [`Drawn::MORE`] if there are any.
     first_ask: u32,
     asks: u32,
-    first_threshold: u32,
-    thresholds: u32,
+    more: u32,
+    /// The row of bounds: 0, the thresholds, the highest number.
+    first_bound: u32,
+    members: u32,
+}
+
+/// What a number drew: the member, and answers as bits of a position among the leaves of its row.
+#[derive(Clone, Copy, Debug)]
+pub struct Drawn {
+    /// The member.
+    pub member: u32,
+    plan: u32,
+    answers: u32,
+}
+
+impl Drawn {
+    /// There is more to ask ([`Lookup::more_answers`]).
+    const MORE: u32 = 1 << 31;
+
+    /// Nothing: the nodes tell.
+    pub const NOTHING: Self = Self {
+        member: 0,
+        plan: NOWHERE,
+        answers: Self::MORE,
+    };
+
+    /// All answers, if there are no more to be asked for.
+    #[inline(always)]
+    pub fn answers(self) -> Option<u32> {
+        (self.answers & Self::MORE == 0).then_some(self.answers)
+    }
 }
 
 /// Something that can be drawn, as a worker begins with it.
@@ -195,12 +231,35 @@ pub struct Lookup<A: Address> {
     ports: Table<u64>,
     has_ports: bool,
     other: Place,
-    plans: Vec<Plan>,
+    plans: Vec<Plan<A>>,
     asks: Vec<Ask<A>>,
-    thresholds: Vec<u64>,
+    bounds: Vec<u64>,
     leaves: Vec<Leaf>,
     members: Vec<Member<A>>,
     takers: Vec<Taker>,
+    locals: Filter,
+}
+
+/// A set of addresses by 6 bits of their hashes; it may seem to hold others, too.
+#[derive(Clone, Copy, Debug)]
+struct Filter(u64);
+
+impl Filter {
+    fn new<A: Address>(addresses: impl Iterator<Item = A>) -> Self {
+        Self(addresses.fold(0, |set, address| set | Self::bit(address)))
+    }
+
+    #[inline(always)]
+    fn bit<A: Address>(address: A) -> u64 {
+        let number = address.number();
+        let folded = number as u64 ^ (number >> 64) as u64;
+        1 << (folded.wrapping_mul(table::SPREAD) >> 58)
+    }
+
+    #[inline(always)]
+    fn may_hold<A: Address>(self, address: A) -> bool {
+        self.0 & Self::bit(address) != 0
+    }
 }
 
 /// The flat form of a program's family.
@@ -257,45 +316,71 @@ impl<A: Address> Lookup<A> {
         found.unwrap_or(self.other)
     }
 
-    /// The member that a number draws.
+    /// The member that a number draws, and the answers that cost nothing.
     #[inline(always)]
-    pub fn member(&self, place: Place, draw: u64) -> usize {
+    pub fn draw(&self, place: Place, draw: u64, source: A, is_sent: bool) -> Drawn {
         let plan = &self.plans[place.plan as usize];
-        let first = plan.first_threshold as usize;
-        let thresholds = &self.thresholds[first..][..plan.thresholds as usize];
-        place.first as usize + drawn(thresholds, draw)
+        let is_in = source.is_in(plan.mask, plan.value);
+        Drawn {
+            member: place.first + self.drawn(plan, draw),
+            plan: place.plan,
+            answers: u32::from(is_sent) << 1 | u32::from(is_in) << 2 | plan.more,
+        }
     }
 
-    /// The answers about a packet, as a position among the leaves of a row, its member's own question not yet among them; `None`: a fact is
-    /// missing, or routing says more than local or forward.
+    /// kube-proxy's thresholds stand at nearly equal distances, so the first guess is nearly always the member.
     #[inline(always)]
-    pub fn answers(
+    fn drawn(&self, plan: &Plan<A>, draw: u64) -> u32 {
+        let guess = ((u128::from(draw) * u128::from(plan.members)) >> 64) as u32;
+        let at = plan.first_bound as usize + guess as usize;
+        let (low, high) = (self.bounds[at], self.bounds[at + 1]);
+        if low <= draw && draw < high {
+            return guess;
+        }
+        self.drawn_slowly(plan, draw)
+    }
+
+    #[cold]
+    fn drawn_slowly(&self, plan: &Plan<A>, draw: u64) -> u32 {
+        let thresholds = &self.bounds[plan.first_bound as usize + 1..][..plan.members as usize - 1];
+        thresholds.partition_point(|below| *below <= draw) as u32
+    }
+
+    /// All answers; `None`: a fact is missing, routing says more than local or forward, or nothing was drawn.
+    #[inline(never)]
+    pub fn more_answers(
         &self,
         program: &Program,
-        place: Place,
+        drawn: Drawn,
         tuple: &Tuple<A>,
-        is_sent: bool,
         context: impl Fn() -> Context,
-    ) -> Option<usize> {
-        let plan = &self.plans[place.plan as usize];
-        let mut bits = usize::from(is_sent) << 1;
+    ) -> Option<u32> {
+        let plan = self.plans.get(drawn.plan as usize)?;
         let asks = &self.asks[plan.first_ask as usize..][..plan.asks as usize];
+        let mut bits = drawn.answers & !Drawn::MORE;
         for (at, ask) in asks.iter().enumerate() {
-            bits |= usize::from(ask.answer(program, tuple, &context)?) << (at + 2);
+            bits |= u32::from(ask.answer(self, program, tuple, &context)?) << (at + 3);
         }
         Some(bits)
     }
 
-    /// The leaf of a row for answers.
+    /// Whether an ordinary address is the node's.
     #[inline(always)]
-    pub fn leaf(&self, row: u32, answers: usize, is_own: bool) -> Leaf {
-        self.leaves[row as usize + (answers | usize::from(is_own))]
+    pub fn is_local(&self, program: &Program, address: A) -> bool {
+        self.locals.may_hold(address) && program.is_local(address.number())
     }
 
-    /// Whether a place is that of the class of all other keys.
+    /// The leaf of a row for answers.
     #[inline(always)]
-    pub fn is_other(&self, place: Place) -> bool {
-        place == self.other
+    pub fn leaf(&self, row: u32, answers: u32, is_own: bool) -> Leaf {
+        self.leaves[(row + (answers | u32::from(is_own))) as usize]
+    }
+
+    /// Whether what was drawn is of the class of all other keys.
+    #[inline(always)]
+    pub fn is_other(&self, drawn: Drawn) -> bool {
+        // That class comes last, and so do its members.
+        drawn.member >= self.other.first
     }
 
     /// All members.
@@ -316,25 +401,11 @@ impl<A: Address> Lookup<A> {
             + self.ports.bytes()
             + of(&self.plans)
             + of(&self.asks)
-            + of(&self.thresholds)
+            + of(&self.bounds)
             + of(&self.leaves)
             + of(&self.members)
             + of(&self.takers)
     }
-}
-
-/// How many thresholds a number has reached. kube-proxy's stand at nearly equal distances, so the first guess is off by one at most.
-#[inline(always)]
-fn drawn(thresholds: &[u64], draw: u64) -> usize {
-    let members = thresholds.len() as u128 + 1;
-    let mut at = ((u128::from(draw) * members) >> 64) as usize;
-    while at > 0 && draw < thresholds[at - 1] {
-        at -= 1;
-    }
-    while at < thresholds.len() && draw >= thresholds[at] {
-        at += 1;
-    }
-    at
 }
 
 fn port_key(protocol: u8, port: u16) -> u64 {

@@ -12,7 +12,7 @@ pub trait Key: Copy + Eq + Send + Sync + std::fmt::Debug {
 }
 
 /// Odd, with its bits spread (the golden ratio).
-const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+pub(super) const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 #[inline(always)]
 fn fold(a: u64, b: u64) -> u64 {
