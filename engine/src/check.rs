@@ -2,7 +2,7 @@
 //! the rules one by one. Program and reference must agree for every number that could be drawn.
 
 use crate::capture::Frame;
-use crate::judge::first_difference;
+use crate::judge::{first_difference, first_miscount};
 use crate::replay::Settings;
 use crate::rules::Rules;
 use ahash::AHashMap;
@@ -341,9 +341,14 @@ fn compare(met: &Met, distinct: &Distinct, rules: &Rules<'_>) -> Option<Disagree
         let program = program.into_iter().next()?.decision;
         return Some(disagreement(0, None, program));
     }
-    first_difference(&reference, &program).map(|(draw, reference, program)| {
-        disagreement(draw, Some(reference.clone()), program.clone())
-    })
+    if let Some((draw, reference, program)) = first_difference(&reference, &program) {
+        return Some(disagreement(draw, Some(reference.clone()), program.clone()));
+    }
+    // The program decides as the reference does: what is counted is still to be held against it.
+    let (header, context) = (&distinct.header, &distinct.context);
+    let (draw, counted) = first_miscount(&of.program, header, context, &program)?;
+    let piece = program.into_iter().find(|piece| draw <= piece.last)?;
+    Some(disagreement(draw, Some(piece.decision), counted))
 }
 
 /// The packet for the reference.

@@ -1,19 +1,21 @@
 //! The reference judges the program on one packet: what both decide for every number that can be drawn, what the program decides
 //! for one number drawn and counts in a replay, and the outcomes with their probabilities.
 
+mod counted;
 mod difference;
 
+pub use counted::first_miscount;
 pub use difference::{Difference, Question, first_difference};
 
+use counted::Counted;
 use kpclass_compiler::header::Header;
-use kpclass_compiler::program::node::Act;
 use kpclass_compiler::{Context, Piece, Program};
 use kpclass_reference::Walk;
-use kpclass_ruleset::decision::{Decision, Disposition, Snat};
+use kpclass_ruleset::Ruleset;
+use kpclass_ruleset::decision::Decision;
 use kpclass_ruleset::line::{describe, effect};
 use kpclass_ruleset::node::NodeFacts;
 use kpclass_ruleset::packet::Packet;
-use kpclass_ruleset::{RuleId, Ruleset};
 use std::collections::BTreeMap;
 
 /// Of a packet's pieces, at most about so many are drawn from.
@@ -153,29 +155,13 @@ impl<'a> Judge<'a> {
             let lines = (reference(), program);
             return Err(self.difference(packet, Some(number), Question::Decide, lines));
         }
-        match self.counted(&header, &context, number) {
+        match Counted::by(self.program, &header, &context, number) {
             Some(counted) if counted != Counted::of(decision) => {
                 let lines = (reference(), format!("{counted:?}"));
                 Err(self.difference(packet, Some(number), Question::Count, lines))
             }
             _ => Ok(()),
         }
-    }
-
-    /// What the hot loop makes of a packet; `None`: it leaves it to [`Program::decide`], or the program was not compiled for it.
-    fn counted(&self, header: &Header, context: &Context, number: u64) -> Option<Counted> {
-        let outcome = self.program.outcome(header, context, number)?;
-        let end = self.program.end(outcome.end);
-        let dnat = outcome.dnat.map(|act| &self.program.acts()[act.0 as usize]);
-        Some(Counted {
-            disposition: end.disposition,
-            decided_by: end.decided_by,
-            dnat_by: dnat.and_then(|act| match act {
-                Act::Dnat(dnat) => Some(dnat.rule),
-                _ => None,
-            }),
-            masqueraded: outcome.masqueraded,
-        })
     }
 
     fn pieces(&self, packet: &Packet) -> Option<Vec<Piece>> {
@@ -200,26 +186,6 @@ impl<'a> Judge<'a> {
 }
 
 const NOT_COMPILED: &str = "not compiled for this packet";
-
-/// What a replay counts of a decision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Counted {
-    disposition: Disposition,
-    decided_by: Option<RuleId>,
-    dnat_by: Option<RuleId>,
-    masqueraded: bool,
-}
-
-impl Counted {
-    fn of(decision: &Decision) -> Self {
-        Self {
-            disposition: decision.disposition,
-            decided_by: decision.decided_by,
-            dnat_by: decision.dnat.map(|(_, rule)| rule),
-            masqueraded: matches!(decision.snat, Some((Snat::Masquerade, _))),
-        }
-    }
-}
 
 /// Each effect's share of all numbers.
 fn shares(ruleset: &Ruleset, pieces: &[Piece]) -> BTreeMap<String, f64> {

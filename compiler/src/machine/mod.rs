@@ -87,6 +87,7 @@ pub(crate) struct Machine<'a> {
     frames: Vec<Frame>,
     frame_ids: AHashMap<Frame, u32>,
     memories: Vec<recent::Memory>,
+    memory_ids: AHashMap<recent::Memory, u32>,
     pub(crate) set_tests: Vec<SetTest>,
 }
 
@@ -112,6 +113,7 @@ impl<'a> Machine<'a> {
             frames: Vec::new(),
             frame_ids: AHashMap::new(),
             memories: Vec::new(),
+            memory_ids: AHashMap::new(),
             set_tests: Vec::new(),
         }
     }

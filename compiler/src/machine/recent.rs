@@ -10,7 +10,7 @@ use kpclass_ruleset::StrId;
 use kpclass_ruleset::matches::RecentOperation;
 
 /// What a walk remembers.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Memory {
     /// Entries with their counts, no two of them one.
     entries: Vec<(Key, u32)>,
@@ -21,14 +21,14 @@ pub(super) struct Memory {
 }
 
 /// What identifies an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Key {
     list: StrId,
     address: KeyAddress,
 }
 
 /// A masked address: the packet's own under a mask, or a known one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum KeyAddress {
     Source(u128),
     Destination(u128),
@@ -207,10 +207,12 @@ impl Machine<'_> {
     }
 
     fn memory(&mut self, memory: Memory) -> u32 {
-        let known = self.memories.iter().position(|known| *known == memory);
-        known.unwrap_or_else(|| {
-            self.memories.push(memory);
-            self.memories.len() - 1
-        }) as u32
+        if let Some(id) = self.memory_ids.get(&memory) {
+            return *id;
+        }
+        let id = self.memories.len() as u32;
+        self.memories.push(memory.clone());
+        self.memory_ids.insert(memory, id);
+        id
     }
 }

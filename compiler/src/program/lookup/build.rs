@@ -124,11 +124,13 @@ impl<'p, A: Address> Builder<'p, A> {
 
     fn build(mut self) -> Lookup<A> {
         let (mut exact, mut ports, mut other) = (Vec::new(), Vec::new(), Place::default());
+        let mut classes = 0;
         for (at, class) in self.program.classes.iter().enumerate() {
             let place = self.class(ClassId(at as u32)).unwrap_or(Place {
                 first: u32::MAX,
                 plan: NOWHERE,
             });
+            classes += usize::from(place.plan != NOWHERE);
             match *class {
                 Class::Exact {
                     protocol,
@@ -152,6 +154,7 @@ impl<'p, A: Address> Builder<'p, A> {
             leaves: self.leaves.all,
             members: self.members,
             takers: self.takers,
+            classes,
         }
     }
 

@@ -238,6 +238,7 @@ pub struct Lookup<A: Address> {
     members: Vec<Member<A>>,
     takers: Vec<Taker>,
     locals: Filter,
+    classes: usize,
 }
 
 /// A set of addresses by 6 bits of their hashes; it may seem to hold others, too.
@@ -274,6 +275,15 @@ pub enum Lookups {
 }
 
 impl Lookups {
+    /// How many classes are here; the nodes tell of the others.
+    pub fn classes(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::V4(lookup) => lookup.classes,
+            Self::V6(lookup) => lookup.classes,
+        }
+    }
+
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::None => 0,

@@ -148,3 +148,44 @@ impl<K: Key> Table<K> {
         std::mem::size_of_val(&*self.buckets)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Keys spread by a fixed generator, so many that some hundreds of buckets overflow.
+    fn keys() -> impl Iterator<Item = u64> {
+        (0..20_000u64).map(|i| i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 8)
+    }
+
+    #[test]
+    fn what_was_put_in_is_found_and_nothing_else() {
+        let of = |plan| Place { first: 7, plan };
+        let entries: Vec<(u64, Place)> = keys().zip((0..).map(of)).collect();
+        let (inside, outside) = entries.split_at(10_000);
+        let table = Table::new(inside);
+        for (key, place) in inside {
+            assert_eq!(table.find(*key, table.bucket(*key)), Some(*place));
+        }
+        for (key, _) in outside {
+            assert_eq!(table.find(*key, table.bucket(*key)), None);
+        }
+        let overflowed = inside
+            .iter()
+            .filter(|(key, _)| !table.buckets[table.bucket(*key)].keys.contains(key));
+        assert!(overflowed.count() > 100);
+    }
+
+    #[test]
+    fn a_table_may_be_full_of_keys_that_meet() {
+        let place = Place { first: 1, plan: 2 };
+        let entries: Vec<([u64; 3], Place)> = (0..5).map(|i| ([i, 0, 0], place)).collect();
+        let mut table = Table::new(&entries[..3]);
+        table.buckets.truncate(1);
+        for (key, _) in &entries[3..4] {
+            table.insert(*key, place);
+        }
+        assert_eq!(table.find([9, 9, 9], 0), None);
+        assert_eq!(Table::<u64>::new(&[]).find(5, 0), None);
+    }
+}
