@@ -1,7 +1,7 @@
 //! Compiles the rules of a node's netfilter into one flat lookup program.
 //!
 //! ```text
-//! Ruleset ─ lower ─► Graph ─ index ─► classes ─ specialise (walk each class) ─► nodes ─ flatten ─► Program
+//! Ruleset ─ lower ─► Graph ─ index ─► classes ─ specialise (walk each class) ─► nodes ─ flatten ─► Program (nodes, and `program::lookup`, their flat form)
 //! ```
 //!
 //! It is a partial evaluator: [`machine`](Program) walks the rules with the destination key known and everything else left open;
