@@ -27,7 +27,6 @@ pub use chunk::{Chunk, Frame, Frames};
 pub use error::{CaptureError, CutCause, CutOff};
 pub use interfaces::{InterfaceIndex, Interfaces};
 
-use chunk::Format;
 use error::Kind;
 use scan::{Scanner, Stop};
 use source::{Input, Window};
@@ -134,34 +133,52 @@ impl Capture {
     /// If reading fails. (That a capture is cut or damaged is no error, see [`Self::cut_off`].)
     pub fn next_chunk(&mut self) -> Result<Option<Chunk>, CaptureError> {
         while matches!(self.end, End::NotYet) {
-            let start = self.window.at();
-            let run = self
-                .scanner
-                .scan(self.window.bytes(), start, start + CHUNK_LEN);
-            let format = self.scanner.format();
-            self.window.advance(run.end);
-            let chunk = (run.frames > 0).then(|| self.chunk(format, start, run.end, run.frames));
-            self.go_on(run.stop)
-                .map_err(|kind| CaptureError::new(&self.name, kind))?;
-            if chunk.is_some() {
-                return Ok(chunk);
+            let (start, first_frame) = (self.window.at(), self.next_frame);
+            let (bytes, format) = (self.window.share(), self.scanner.format());
+            let end = self.step(|frames| frames.skip_all())?;
+            let frame_count = self.next_frame - first_frame;
+            if frame_count > 0 {
+                let index = self.next_chunk;
+                self.next_chunk += 1;
+                return Ok(Some(Chunk {
+                    bytes,
+                    range: start..end,
+                    format,
+                    index,
+                    first_frame,
+                    frame_count,
+                }));
             }
         }
         Ok(None)
     }
 
-    fn chunk(&mut self, format: Format, start: usize, end: usize, frames: u64) -> Chunk {
-        let chunk = Chunk {
-            bytes: self.window.share(),
-            range: start..end,
-            format,
-            index: self.next_chunk,
-            first_frame: self.next_frame,
-            frame_count: frames,
-        };
-        self.next_chunk += 1;
-        self.next_frame += frames;
-        chunk
+    /// Has `take` take all frames from where reading stands, in order, in runs of about a chunk. Each header is read once, where
+    /// [`Self::chunks`] reads it to find the chunk, and whoever takes the chunk reads it again.
+    ///
+    /// # Errors
+    /// If reading fails.
+    pub fn walk(&mut self, mut take: impl FnMut(&mut Frames<'_>)) -> Result<(), CaptureError> {
+        while matches!(self.end, End::NotYet) {
+            self.step(&mut take)?;
+        }
+        Ok(())
+    }
+
+    /// Walks the next run with `walk`, which must take all of it, and does what must be done before reading goes on.
+    /// Where the run ended in the window as it was.
+    fn step(&mut self, walk: impl FnOnce(&mut Frames<'_>)) -> Result<usize, CaptureError> {
+        let start = self.window.at();
+        let bytes = self.window.bytes();
+        let range = start..start + CHUNK_LEN;
+        let mut frames = self.scanner.frames(bytes, range, self.next_frame);
+        walk(&mut frames);
+        let (end, stop) = (frames.at(), frames.stop());
+        self.next_frame = frames.number();
+        self.window.advance(end);
+        self.go_on(stop)
+            .map_err(|kind| CaptureError::new(&self.name, kind))?;
+        Ok(end)
     }
 
     /// Does what must be done before scanning goes on behind `stop`.

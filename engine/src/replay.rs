@@ -150,6 +150,11 @@ fn replay_one(
 ) -> Result<(Counts, check::Pending), CaptureError> {
     let threads = settings.threads.max(1);
     let interfaces = Arc::clone(capture.interfaces());
+    if threads == 1 && verdicts.is_none() {
+        let mut worker = Worker::new(rules, settings, file, &interfaces, false);
+        capture.walk(|frames| worker.count_run(frames))?;
+        return Ok(worker.finish());
+    }
     let wants_verdicts = verdicts.is_some();
     let (chunk_to, chunk_from) = channel::bounded::<Chunk>(2 * threads);
     let (verdict_to, verdict_from) = channel::bounded(2 * threads);

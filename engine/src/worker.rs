@@ -3,7 +3,7 @@
 mod batch;
 mod flat;
 
-use crate::capture::{Chunk, Frame, InterfaceIndex, Interfaces};
+use crate::capture::{Chunk, Frame, Frames, InterfaceIndex, Interfaces};
 use crate::check::{Check, Pending};
 use crate::counts::{Counts, FamilyCounts};
 use crate::draw;
@@ -124,12 +124,21 @@ impl<'r, 'a> Worker<'r, 'a> {
 
     /// All frames of a chunk; their verdicts if they are wanted.
     pub(crate) fn chunk(&mut self, chunk: &Chunk) -> Option<ChunkVerdicts> {
-        self.count_all(chunk.frames());
+        self.count_run(&mut chunk.frames());
         let verdict = |frame| self.scene.verdict(&frame);
         self.wants_verdicts.then(|| ChunkVerdicts {
             index: chunk.index(),
             frames: chunk.frames().map(verdict).collect(),
         })
+    }
+
+    /// Counts frames by the loop of their format.
+    pub(crate) fn count_run(&mut self, frames: &mut Frames<'_>) {
+        match frames {
+            Frames::Pcap(frames) => self.count_all(frames),
+            Frames::Swapped(frames) => self.count_all(frames),
+            Frames::Pcapng(frames) => self.count_all(frames),
+        }
     }
 
     /// Counts frames, and remembers what is to be checked.

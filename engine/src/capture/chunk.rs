@@ -4,6 +4,7 @@ use super::bytes::Bytes;
 use super::interfaces::InterfaceIndex;
 use super::pcap::{Layout, PcapFrames};
 use super::pcapng::{PcapngFrames, Section};
+use super::scan::Stop;
 use crate::link::LinkType;
 use std::ops::Range;
 
@@ -43,18 +44,11 @@ impl Chunk {
 
     /// Its frames, in order. Prefer `for_each` or `fold`: they choose the format's loop once, and not for each frame.
     pub fn frames(&self) -> Frames<'_> {
-        let bytes = self
-            .bytes
-            .as_slice()
-            .get(self.range.clone())
-            .unwrap_or_default();
+        let (bytes, range) = (self.bytes.as_slice(), self.range.clone());
         match &self.format {
-            Format::Pcap(layout) if layout.is_swapped() => {
-                Frames::Swapped(PcapFrames::new(bytes, *layout, self.first_frame))
-            }
-            Format::Pcap(layout) => Frames::Pcap(PcapFrames::new(bytes, *layout, self.first_frame)),
+            Format::Pcap(layout) => Frames::pcap(bytes, range, *layout, self.first_frame),
             Format::Pcapng(section) => {
-                Frames::Pcapng(PcapngFrames::new(bytes, section, self.first_frame))
+                Frames::Pcapng(PcapngFrames::new(bytes, range, section, self.first_frame))
             }
         }
     }
@@ -87,7 +81,7 @@ pub struct Frame<'a> {
     pub original_len: u32,
 }
 
-/// A chunk's frames.
+/// Frames one behind the other, up to what is no whole record.
 #[derive(Clone)]
 pub enum Frames<'a> {
     /// Of a classic pcap in this machine's byte order.
@@ -96,6 +90,58 @@ pub enum Frames<'a> {
     Swapped(PcapFrames<'a, true>),
     /// Of a pcapng.
     Pcapng(PcapngFrames<'a>),
+}
+
+impl<'a> Frames<'a> {
+    /// Of the records of a classic pcap that begin in `range`.
+    pub(super) fn pcap(
+        bytes: &'a [u8],
+        range: Range<usize>,
+        layout: Layout,
+        first_frame: u64,
+    ) -> Self {
+        if layout.is_swapped() {
+            Self::Swapped(PcapFrames::new(bytes, range, layout, first_frame))
+        } else {
+            Self::Pcap(PcapFrames::new(bytes, range, layout, first_frame))
+        }
+    }
+
+    /// Walks to the end.
+    pub(super) fn skip_all(&mut self) {
+        match self {
+            Self::Pcap(frames) => frames.for_each(drop),
+            Self::Swapped(frames) => frames.for_each(drop),
+            Self::Pcapng(frames) => frames.for_each(drop),
+        }
+    }
+
+    /// Where the walk stands: behind the last record that was walked.
+    pub(super) fn at(&self) -> usize {
+        match self {
+            Self::Pcap(frames) => frames.at(),
+            Self::Swapped(frames) => frames.at(),
+            Self::Pcapng(frames) => frames.at(),
+        }
+    }
+
+    /// The next frame's number.
+    pub(super) fn number(&self) -> u64 {
+        match self {
+            Self::Pcap(frames) => frames.number(),
+            Self::Swapped(frames) => frames.number(),
+            Self::Pcapng(frames) => frames.number(),
+        }
+    }
+
+    /// Why there is no further frame.
+    pub(super) fn stop(&self) -> Stop {
+        match self {
+            Self::Pcap(frames) => frames.stop(),
+            Self::Swapped(frames) => frames.stop(),
+            Self::Pcapng(frames) => frames.stop(),
+        }
+    }
 }
 
 impl<'a> Iterator for Frames<'a> {

@@ -11,9 +11,10 @@ use super::chunk::Frame;
 use super::error::{CutCause, Kind};
 use super::interfaces::{Description, InterfaceIndex, Interfaces};
 use super::pcapng::Clock;
-use super::scan::{Run, Stop};
+use super::scan::Stop;
 use super::source::Window;
 use crate::link::LinkType;
+use std::ops::Range;
 
 const FILE_HEADER: usize = 24;
 const RECORD_HEADER: usize = 16;
@@ -182,50 +183,63 @@ fn word<const SWAPPED: bool>(header: &[u8; RECORD_HEADER], at: usize) -> u32 {
     }
 }
 
-/// Follows record headers from `start` up to `target`, or as far as `bytes` goes.
-pub(super) fn scan<const SWAPPED: bool>(
-    layout: Layout,
-    bytes: &[u8],
-    start: usize,
-    target: usize,
-) -> Run {
-    let (mut end, mut frames) = (start, 0);
-    let stop = loop {
-        if end >= target {
-            break Stop::Full;
-        }
-        let rest = &bytes[end..];
-        let Some(header) = rest.first_chunk::<RECORD_HEADER>() else {
-            break Stop::Short(layout.record_header);
-        };
-        let captured = layout.lens::<SWAPPED>(header).0 as usize;
-        if captured > MAX_RECORD {
-            break Stop::Corrupt(CutCause::TooLong(captured as u64));
-        }
-        let record = layout.record_header + captured;
-        if record > rest.len() {
-            break Stop::Short(record);
-        }
-        end += record;
-        frames += 1;
-    };
-    Run { end, frames, stop }
-}
-
-/// The frames of a run that was scanned.
+/// The frames of whole records from some place on, each found by the header of the one before.
 #[derive(Clone)]
 pub struct PcapFrames<'a, const SWAPPED: bool> {
-    rest: &'a [u8],
+    bytes: &'a [u8],
+    at: usize,
+    target: usize,
     layout: Layout,
     number: u64,
 }
 
 impl<'a, const SWAPPED: bool> PcapFrames<'a, SWAPPED> {
-    pub(super) fn new(bytes: &'a [u8], layout: Layout, first_frame: u64) -> Self {
+    /// Of the records in `bytes` that begin in `range`; its beginning is a record's.
+    pub(super) fn new(
+        bytes: &'a [u8],
+        range: Range<usize>,
+        layout: Layout,
+        first_frame: u64,
+    ) -> Self {
         Self {
-            rest: bytes,
+            bytes,
+            at: range.start,
+            target: range.end,
             layout,
             number: first_frame,
+        }
+    }
+
+    /// Where the next record begins.
+    #[inline(always)]
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// The next frame's number.
+    #[inline(always)]
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Why there is no further frame.
+    #[cold]
+    pub(super) fn stop(&self) -> Stop {
+        if self.at >= self.target {
+            return Stop::Full;
+        }
+        let rest = &self.bytes[self.at..];
+        let Some(header) = rest.first_chunk::<RECORD_HEADER>() else {
+            return Stop::Short(self.layout.record_header);
+        };
+        let captured = self.layout.lens::<SWAPPED>(header).0 as usize;
+        let record = self.layout.record_header + captured;
+        if captured > MAX_RECORD {
+            Stop::Corrupt(CutCause::TooLong(captured as u64))
+        } else if record > rest.len() {
+            Stop::Short(record)
+        } else {
+            Stop::Full // the file was written to meanwhile
         }
     }
 }
@@ -233,17 +247,24 @@ impl<'a, const SWAPPED: bool> PcapFrames<'a, SWAPPED> {
 impl<'a, const SWAPPED: bool> Iterator for PcapFrames<'a, SWAPPED> {
     type Item = Frame<'a>;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<Frame<'a>> {
+        if self.at >= self.target {
+            return None;
+        }
         let layout = self.layout;
-        let header = self.rest.first_chunk::<RECORD_HEADER>()?;
+        let rest = self.bytes.get(self.at..)?;
+        let header = rest.first_chunk::<RECORD_HEADER>()?;
         let (captured_len, original_len) = layout.lens::<SWAPPED>(header);
-        let behind = self.rest.get(layout.record_header..)?;
-        let (captured, rest) = behind.split_at_checked(captured_len as usize)?;
+        if captured_len as usize > MAX_RECORD {
+            return None;
+        }
+        let record_len = layout.record_header + captured_len as usize;
+        let captured = rest.get(layout.record_header..record_len)?;
         let seconds = u64::from(word::<SWAPPED>(header, 0));
         let fraction = u64::from(word::<SWAPPED>(header, 4)) * u64::from(layout.fraction_ns);
         let number = self.number;
-        self.rest = rest;
+        self.at += record_len;
         self.number += 1;
         Some(Frame {
             number,

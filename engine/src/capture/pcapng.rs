@@ -14,12 +14,13 @@ mod packet;
 use super::chunk::Frame;
 use super::error::{CutCause, Kind};
 use super::interfaces::{Description, Interfaces};
-use super::scan::{Run, Stop};
+use super::scan::Stop;
 use super::source::Window;
 use crate::link::LinkType;
 use block::{Block, Order, kind};
 pub(super) use clock::Clock;
 use kpclass_ruleset::value::Interface;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Whether a capture beginning with `bytes` is a pcapng.
@@ -61,39 +62,6 @@ impl Section {
             Err(_) => return Err(Kind::Section(CutCause::Block("it is empty".into()))),
         }
         Ok(section)
-    }
-
-    /// Follows blocks from `start` up to `target`, or as far as `bytes` goes, or up to one that changes the section.
-    pub(super) fn scan(&self, bytes: &[u8], start: usize, target: usize) -> Run {
-        let (mut end, mut frames) = (start, 0);
-        let stop = loop {
-            if end >= target {
-                break Stop::Full;
-            }
-            match self.step(&bytes[end..]) {
-                Ok((len, is_frame)) => {
-                    end += len;
-                    frames += u64::from(is_frame);
-                }
-                Err(stop) => break stop,
-            }
-        };
-        Run { end, frames, stop }
-    }
-
-    /// The length of the block at the beginning of `bytes`, and whether it holds a frame.
-    fn step(&self, bytes: &[u8]) -> Result<(usize, bool), Stop> {
-        let block = Block::read(self.order, bytes)?;
-        if matches!(
-            block.kind,
-            kind::SECTION_HEADER | kind::INTERFACE_DESCRIPTION
-        ) {
-            return Err(Stop::State);
-        }
-        let frame = self
-            .frame(&block, 0)
-            .map_err(|reason| corrupt(reason.to_owned()))?;
-        Ok((block.len, frame.is_some()))
     }
 
     /// The frame in `block`, if it holds one.
@@ -158,20 +126,56 @@ fn corrupt(reason: String) -> Stop {
     Stop::Corrupt(CutCause::Block(reason))
 }
 
-/// The frames of a run that was scanned.
+/// The frames of whole blocks from some place on, up to a block that changes how later ones are read.
 #[derive(Clone)]
 pub struct PcapngFrames<'a> {
-    rest: &'a [u8],
+    bytes: &'a [u8],
+    at: usize,
+    target: usize,
     section: &'a Section,
     number: u64,
 }
 
 impl<'a> PcapngFrames<'a> {
-    pub(super) fn new(bytes: &'a [u8], section: &'a Section, first_frame: u64) -> Self {
+    /// Of the blocks in `bytes` that begin in `range`; its beginning is a block's.
+    pub(super) fn new(
+        bytes: &'a [u8],
+        range: Range<usize>,
+        section: &'a Section,
+        first_frame: u64,
+    ) -> Self {
         Self {
-            rest: bytes,
+            bytes,
+            at: range.start,
+            target: range.end,
             section,
             number: first_frame,
+        }
+    }
+
+    /// Where the next block begins.
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// The next frame's number.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Why there is no further frame.
+    #[cold]
+    pub(super) fn stop(&self) -> Stop {
+        if self.at >= self.target {
+            return Stop::Full;
+        }
+        match Block::read(self.section.order, &self.bytes[self.at..]) {
+            Err(stop) => stop,
+            Ok(block) if block.is_state() => Stop::State,
+            Ok(block) => match self.section.frame(&block, 0) {
+                Err(reason) => corrupt(reason.to_owned()),
+                Ok(_) => Stop::Full, // the file was written to meanwhile
+            },
         }
     }
 }
@@ -181,13 +185,18 @@ impl<'a> Iterator for PcapngFrames<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Frame<'a>> {
-        loop {
-            let block = Block::whole(self.section.order, self.rest)?;
-            self.rest = self.rest.get(block.len..)?;
-            if let Some(frame) = self.section.frame(&block, self.number).ok()? {
+        while self.at < self.target {
+            let block = Block::whole(self.section.order, self.bytes.get(self.at..)?)?;
+            if block.is_state() {
+                return None;
+            }
+            let frame = self.section.frame(&block, self.number).ok()?;
+            self.at += block.len;
+            if frame.is_some() {
                 self.number += 1;
-                return Some(frame);
+                return frame;
             }
         }
+        None
     }
 }

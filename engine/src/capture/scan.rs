@@ -1,11 +1,12 @@
 //! Finding whole frames, one record header after another.
 
-use super::chunk::Format;
+use super::chunk::{Format, Frames};
 use super::error::{CutCause, Kind};
 use super::interfaces::Interfaces;
-use super::pcap::{self, Layout};
-use super::pcapng::{self, Section};
+use super::pcap::Layout;
+use super::pcapng::{self, PcapngFrames, Section};
 use super::source::Window;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// A capture's format, with what it must remember from one run to the next.
@@ -14,17 +15,7 @@ pub(super) enum Scanner {
     Pcapng(Section),
 }
 
-/// What one scan found.
-pub(super) struct Run {
-    /// Where it ended, behind the last whole record.
-    pub(super) end: usize,
-    /// Whole frames before that.
-    pub(super) frames: u64,
-    /// What ended it.
-    pub(super) stop: Stop,
-}
-
-/// Why a scan ended.
+/// Why a walk ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Stop {
     /// It went as far as it was asked to.
@@ -49,14 +40,18 @@ impl Scanner {
         Layout::read(window, interfaces).map(Self::Pcap)
     }
 
-    /// Follows records from `start` up to `target`, or as far as `bytes` goes.
-    pub(super) fn scan(&self, bytes: &[u8], start: usize, target: usize) -> Run {
+    /// The frames of the records in `bytes` that begin in `range`.
+    pub(super) fn frames<'a>(
+        &'a self,
+        bytes: &'a [u8],
+        range: Range<usize>,
+        first_frame: u64,
+    ) -> Frames<'a> {
         match self {
-            Self::Pcap(layout) if layout.is_swapped() => {
-                pcap::scan::<true>(*layout, bytes, start, target)
+            Self::Pcap(layout) => Frames::pcap(bytes, range, *layout, first_frame),
+            Self::Pcapng(section) => {
+                Frames::Pcapng(PcapngFrames::new(bytes, range, section, first_frame))
             }
-            Self::Pcap(layout) => pcap::scan::<false>(*layout, bytes, start, target),
-            Self::Pcapng(section) => section.scan(bytes, start, target),
         }
     }
 

@@ -125,6 +125,15 @@ impl<'a> Block<'a> {
         Self::whole(order, bytes).ok_or_else(|| why_not(order, bytes))
     }
 
+    /// Whether it changes how later blocks are read.
+    #[inline]
+    pub(super) fn is_state(&self) -> bool {
+        matches!(
+            self.kind,
+            kind::SECTION_HEADER | kind::INTERFACE_DESCRIPTION
+        )
+    }
+
     /// The number at `at` in the body.
     #[inline]
     pub(super) fn u32(&self, at: usize) -> Option<u32> {
