@@ -20,12 +20,14 @@ mod interfaces;
 mod mapping;
 mod pcap;
 mod pcapng;
+mod ranges;
 mod scan;
 mod source;
 
 pub use chunk::{Chunk, Frame, Frames};
 pub use error::{CaptureError, CutCause, CutOff};
 pub use interfaces::{InterfaceIndex, Interfaces};
+pub(crate) use ranges::{Confirmed, RANGE_LEN, Ranges};
 
 use error::Kind;
 use scan::{Scanner, Stop};
@@ -165,7 +167,33 @@ impl Capture {
         Ok(())
     }
 
-    /// Walks the next run with `walk`, which must take all of it, and does what must be done before reading goes on.
+    /// What is left of a classic pcap that is there as a whole, in ranges of so many bytes.
+    pub(crate) fn ranges(&self, range_len: usize) -> Option<Ranges<'_>> {
+        match (&self.scanner, &self.end) {
+            (Scanner::Pcap(layout), End::NotYet) if self.window.is_last() => {
+                let (bytes, start) = (self.window.bytes(), self.window.at());
+                let first_frame = self.next_frame;
+                Some(Ranges::new(bytes, start, *layout, first_frame, range_len))
+            }
+            _ => None,
+        }
+    }
+
+    /// Goes behind the frames that were found in ranges, and sees how the capture ends there; `false` if it does not.
+    pub(crate) fn end_behind(&mut self, ranges: &Confirmed) -> Result<bool, CaptureError> {
+        let (at, next_frame) = (self.window.at(), self.next_frame);
+        self.window.advance(ranges.at());
+        self.next_frame += ranges.frames();
+        self.step(|_| ())?;
+        if matches!(self.end, End::NotYet) {
+            self.window.advance(at);
+            self.next_frame = next_frame;
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// Walks the next run with `walk`, as far as that takes frames, and does what must be done before reading goes on.
     /// Where the run ended in the window as it was.
     fn step(&mut self, walk: impl FnOnce(&mut Frames<'_>)) -> Result<usize, CaptureError> {
         let start = self.window.at();

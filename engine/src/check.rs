@@ -130,6 +130,21 @@ impl Pending {
         self.shrink();
     }
 
+    /// Gives the frames other numbers, which must be in the same order.
+    pub(crate) fn renumber(&mut self, number: impl Fn(u64) -> u64) {
+        self.met
+            .values_mut()
+            .for_each(|met| met.frame = number(met.frame));
+    }
+
+    /// The frames where packets were met first.
+    #[cfg(test)]
+    pub(crate) fn frames_met(&self) -> Vec<u64> {
+        let mut frames: Vec<u64> = self.met.values().map(|met| met.frame).collect();
+        frames.sort_unstable();
+        frames
+    }
+
     /// Adds another worker's.
     pub fn merge(&mut self, other: Self) {
         self.limit = self.limit.min(other.limit);

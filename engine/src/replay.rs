@@ -1,13 +1,15 @@
 //! Replays captures through the compiled rules.
 //!
 //! ```text
-//! captures ─ scan ─► chunks ─ channel ─► workers (extract, look up, count, remember what to check) ─ merge ─► Report
+//! classic pcap, mapped ─ ranges ──────────────────► workers (extract, look up, count, remember what to check) ─ merge ─► Report
+//! anything else ──────── scan ─► chunks ─ channel ─►
 //! ```
 //!
-//! This thread scans, as many workers as asked for do the rest. What they count is summed, what they remember is a set, so the
-//! report is the same for every number of workers.
+//! Workers take ranges by themselves. What has none is scanned by this thread, unless there is one worker: that does both. What workers
+//! count is summed, what they remember is a set, so the report is the same for every number of workers, and for both
+//! ways. Verdicts are wanted in the order of the frames: then captures are scanned.
 
-use crate::capture::{Capture, CaptureError, Chunk, CutOff};
+use crate::capture::{Capture, CaptureError, Chunk, CutOff, Interfaces, RANGE_LEN, Ranges};
 use crate::check::{self, Check, Progress};
 use crate::counts::Counts;
 use crate::report::{Report, Timing};
@@ -18,6 +20,7 @@ use crossbeam::channel::{self, Receiver, Sender};
 use kpclass_ruleset::value::Interface;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread::ScopedJoinHandle;
 use std::time::Instant;
 
 /// Where packets start.
@@ -116,7 +119,13 @@ pub fn replay(
         };
         let file = captures.len() as u32;
         captures.push(capture.name().to_owned());
-        let one = replay_one(&mut capture, file, rules, settings, verdicts.as_deref_mut())?;
+        let job = Job {
+            rules,
+            settings,
+            file,
+            interfaces: Arc::clone(capture.interfaces()),
+        };
+        let one = replay_one(&mut capture, &job, verdicts.as_deref_mut(), RANGE_LEN)?;
         counts.merge(&one.0);
         pending.merge(one.1);
         if let Some(cut) = capture.cut_off() {
@@ -140,21 +149,119 @@ pub fn replay(
 
 type Write<'w, 'l> = &'w mut (dyn FnMut(FrameVerdict<'_>) + Send + 'l);
 
-/// One capture: this thread scans, the workers take chunks.
+/// What all workers on one capture know.
+struct Job<'r, 'a> {
+    rules: &'r Rules<'a>,
+    settings: &'r Settings,
+    file: u32,
+    interfaces: Arc<Interfaces>,
+}
+
+/// What they find.
+type Found = (Counts, check::Pending);
+
+impl<'a> Job<'_, 'a> {
+    fn worker(&self, wants_verdicts: bool) -> Worker<'_, 'a> {
+        Worker::new(
+            self.rules,
+            self.settings,
+            self.file,
+            &self.interfaces,
+            wants_verdicts,
+        )
+    }
+
+    fn merge(&self, found: impl IntoIterator<Item = Found>) -> Found {
+        let nothing = || {
+            (
+                Counts::new(self.rules),
+                check::Pending::new(self.settings.check),
+            )
+        };
+        found
+            .into_iter()
+            .reduce(|mut total, one| {
+                total.0.merge(&one.0);
+                total.1.merge(one.1);
+                total
+            })
+            .unwrap_or_else(nothing)
+    }
+}
+
+/// One capture.
 fn replay_one(
     capture: &mut Capture,
-    file: u32,
-    rules: &Rules<'_>,
-    settings: &Settings,
+    job: &Job<'_, '_>,
     verdicts: Option<Write<'_, '_>>,
-) -> Result<(Counts, check::Pending), CaptureError> {
-    let threads = settings.threads.max(1);
-    let interfaces = Arc::clone(capture.interfaces());
-    if threads == 1 && verdicts.is_none() {
-        let mut worker = Worker::new(rules, settings, file, &interfaces, false);
+    range_len: usize,
+) -> Result<Found, CaptureError> {
+    if verdicts.is_none()
+        && let Some(found) = in_ranges(capture, job, range_len)?
+    {
+        return Ok(found);
+    }
+    if verdicts.is_none() && job.settings.threads <= 1 {
+        let mut worker = job.worker(false);
         capture.walk(|frames| worker.count_run(frames))?;
         return Ok(worker.finish());
     }
+    in_order(capture, job, verdicts)
+}
+
+/// The workers take ranges of the capture by themselves. `None` if it cannot be read so, and must be read in order.
+fn in_ranges(
+    capture: &mut Capture,
+    job: &Job<'_, '_>,
+    range_len: usize,
+) -> Result<Option<Found>, CaptureError> {
+    let Some(ranges) = capture.ranges(range_len) else {
+        return Ok(None);
+    };
+    let work = || {
+        let mut worker = job.worker(false);
+        if ranges.is_swapped() {
+            take_ranges::<true>(&ranges, &mut worker);
+        } else {
+            take_ranges::<false>(&ranges, &mut worker);
+        }
+        worker.finish()
+    };
+    let found = if job.settings.threads <= 1 {
+        work()
+    } else {
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..job.settings.threads)
+                .map(|_| scope.spawn(work))
+                .collect();
+            job.merge(workers.into_iter().map(join))
+        })
+    };
+    let Some(confirmed) = ranges.confirmed() else {
+        return Ok(None);
+    };
+    if !capture.end_behind(&confirmed)? {
+        return Ok(None);
+    }
+    let (counts, mut pending) = found;
+    pending.renumber(|provisional| confirmed.number(provisional));
+    Ok(Some((counts, pending)))
+}
+
+fn take_ranges<const SWAPPED: bool>(ranges: &Ranges<'_>, worker: &mut Worker<'_, '_>) {
+    while let Some(mut frames) = ranges.take::<SWAPPED>() {
+        worker.count_all(&mut frames);
+        ranges.give_back(&frames);
+    }
+}
+
+/// This thread scans, the workers take chunks.
+fn in_order(
+    capture: &mut Capture,
+    job: &Job<'_, '_>,
+    verdicts: Option<Write<'_, '_>>,
+) -> Result<Found, CaptureError> {
+    let threads = job.settings.threads.max(1);
     let wants_verdicts = verdicts.is_some();
     let (chunk_to, chunk_from) = channel::bounded::<Chunk>(2 * threads);
     let (verdict_to, verdict_from) = channel::bounded(2 * threads);
@@ -162,8 +269,8 @@ fn replay_one(
         let workers: Vec<_> = (0..threads)
             .map(|_| {
                 let (chunks, out) = (chunk_from.clone(), verdict_to.clone());
-                let mut worker = Worker::new(rules, settings, file, &interfaces, wants_verdicts);
                 scope.spawn(move || {
+                    let mut worker = job.worker(wants_verdicts);
                     work(&mut worker, &chunks, &out);
                     worker.finish()
                 })
@@ -174,21 +281,18 @@ fn replay_one(
             verdicts.map(|write| scope.spawn(move || Ordered::new(write).drain(&verdict_from)));
         let scanned = scan(capture, &chunk_to);
         drop(chunk_to);
-        let mut total = (Counts::new(rules), check::Pending::new(settings.check));
-        for worker in workers {
-            let (counts, pending) = worker
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            total.0.merge(&counts);
-            total.1.merge(pending);
-        }
+        let total = job.merge(workers.into_iter().map(join));
         if let Some(writer) = writer {
-            writer
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            join(writer);
         }
         scanned.map(|()| total)
     })
+}
+
+fn join<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// Hands out the chunks; stops early if nobody takes them any more.
@@ -214,3 +318,6 @@ fn work(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

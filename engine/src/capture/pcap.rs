@@ -38,7 +38,21 @@ pub(super) struct Layout {
     fraction_ns: u32,
     record_header: usize,
     lengths: Lengths,
+    snaplen: u32,
     link: LinkType,
+}
+
+/// A record's header.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Record {
+    pub(super) seconds: u32,
+    fraction: u32,
+    /// Bytes that were captured.
+    pub(super) captured_len: u32,
+    /// Bytes there were on the wire.
+    pub(super) original_len: u32,
+    /// Length of the record, with its header.
+    pub(super) len: usize,
 }
 
 /// The order of a record's two lengths.
@@ -116,13 +130,14 @@ impl Layout {
                 RECORD_HEADER
             },
             lengths: Lengths::of_version(major, minor),
+            snaplen: number(16),
             link: LinkType(number(20) & LINK_MASK),
         };
         let clock = Clock::NANOSECONDS;
         let description = Description {
             link: layout.link,
             name: None,
-            snaplen: number(16),
+            snaplen: layout.snaplen,
             clock,
         };
         interfaces.describe(0, description);
@@ -135,15 +150,33 @@ impl Layout {
         self.swapped
     }
 
-    /// Captured and original length.
+    /// The most bytes of a packet that were captured, as the file says; 0: no limit.
+    pub(super) fn snaplen(&self) -> u32 {
+        self.snaplen
+    }
+
+    /// Whether `record` names a part of a second.
+    pub(super) fn is_within_second(self, record: &Record) -> bool {
+        record.fraction < 1_000_000_000 / self.fraction_ns
+    }
+
+    /// The header that `bytes` begin with; `None` if they are too few.
     #[inline(always)]
-    fn lens<const SWAPPED: bool>(self, header: &[u8; RECORD_HEADER]) -> (u32, u32) {
+    pub(super) fn record<const SWAPPED: bool>(self, bytes: &[u8]) -> Option<Record> {
+        let header = bytes.first_chunk::<RECORD_HEADER>()?;
         let (first, second) = (word::<SWAPPED>(header, 8), word::<SWAPPED>(header, 12));
-        match self.lengths {
+        let (captured_len, original_len) = match self.lengths {
             Lengths::Usual => (first, second),
             Lengths::Reversed => (second, first),
             Lengths::Either => (first.min(second), first.max(second)),
-        }
+        };
+        Some(Record {
+            seconds: word::<SWAPPED>(header, 0),
+            fraction: word::<SWAPPED>(header, 4),
+            captured_len,
+            original_len,
+            len: self.record_header + captured_len as usize,
+        })
     }
 }
 
@@ -229,17 +262,13 @@ impl<'a, const SWAPPED: bool> PcapFrames<'a, SWAPPED> {
             return Stop::Full;
         }
         let rest = &self.bytes[self.at..];
-        let Some(header) = rest.first_chunk::<RECORD_HEADER>() else {
-            return Stop::Short(self.layout.record_header);
-        };
-        let captured = self.layout.lens::<SWAPPED>(header).0 as usize;
-        let record = self.layout.record_header + captured;
-        if captured > MAX_RECORD {
-            Stop::Corrupt(CutCause::TooLong(captured as u64))
-        } else if record > rest.len() {
-            Stop::Short(record)
-        } else {
-            Stop::Full // the file was written to meanwhile
+        match self.layout.record::<SWAPPED>(rest) {
+            None => Stop::Short(self.layout.record_header),
+            Some(record) if record.captured_len as usize > MAX_RECORD => {
+                Stop::Corrupt(CutCause::TooLong(record.captured_len.into()))
+            }
+            Some(record) if record.len > rest.len() => Stop::Short(record.len),
+            Some(_) => Stop::Full, // the file was written to meanwhile
         }
     }
 }
@@ -252,27 +281,23 @@ impl<'a, const SWAPPED: bool> Iterator for PcapFrames<'a, SWAPPED> {
         if self.at >= self.target {
             return None;
         }
-        let layout = self.layout;
         let rest = self.bytes.get(self.at..)?;
-        let header = rest.first_chunk::<RECORD_HEADER>()?;
-        let (captured_len, original_len) = layout.lens::<SWAPPED>(header);
-        if captured_len as usize > MAX_RECORD {
+        let record = self.layout.record::<SWAPPED>(rest)?;
+        if record.captured_len as usize > MAX_RECORD {
             return None;
         }
-        let record_len = layout.record_header + captured_len as usize;
-        let captured = rest.get(layout.record_header..record_len)?;
-        let seconds = u64::from(word::<SWAPPED>(header, 0));
-        let fraction = u64::from(word::<SWAPPED>(header, 4)) * u64::from(layout.fraction_ns);
+        let captured = rest.get(self.layout.record_header..record.len)?;
+        let fraction = u64::from(record.fraction) * u64::from(self.layout.fraction_ns);
         let number = self.number;
-        self.at += record_len;
+        self.at += record.len;
         self.number += 1;
         Some(Frame {
             number,
-            link: layout.link,
+            link: self.layout.link,
             interface: InterfaceIndex(0),
-            timestamp_ns: seconds * 1_000_000_000 + fraction,
+            timestamp_ns: u64::from(record.seconds) * 1_000_000_000 + fraction,
             captured,
-            original_len,
+            original_len: record.original_len,
         })
     }
 }

@@ -127,6 +127,11 @@ impl Window {
         self.bytes.clone()
     }
 
+    /// Whether nothing comes behind [`Self::bytes`].
+    pub(super) fn is_last(&self) -> bool {
+        matches!(self.rest, Rest::Nothing)
+    }
+
     /// Where scanning stands in [`Self::bytes`].
     pub(super) fn at(&self) -> usize {
         self.at

@@ -1,6 +1,7 @@
 mod build;
 mod damage;
 mod formats;
+mod ranges;
 
 use super::*;
 use crate::link::LinkType;
@@ -16,6 +17,17 @@ struct Seen {
     original_len: u32,
 }
 
+fn owned(frame: Frame<'_>) -> Seen {
+    Seen {
+        number: frame.number,
+        link: frame.link,
+        interface: frame.interface.0,
+        timestamp_ns: frame.timestamp_ns,
+        captured: frame.captured.to_vec(),
+        original_len: frame.original_len,
+    }
+}
+
 /// Reads on to the end; both ways to walk a chunk must agree.
 fn frames(capture: &mut Capture) -> Vec<Seen> {
     let mut all = Vec::new();
@@ -29,14 +41,7 @@ fn frames(capture: &mut Capture) -> Vec<Seen> {
         chunk.frames().for_each(|frame| folded.push(frame));
         assert_eq!(one_by_one, folded);
         assert_eq!(one_by_one.len() as u64, chunk.frame_count());
-        all.extend(one_by_one.into_iter().map(|frame| Seen {
-            number: frame.number,
-            link: frame.link,
-            interface: frame.interface.0,
-            timestamp_ns: frame.timestamp_ns,
-            captured: frame.captured.to_vec(),
-            original_len: frame.original_len,
-        }));
+        all.extend(one_by_one.into_iter().map(owned));
     }
     assert_eq!(capture.frames(), all.len() as u64);
     all

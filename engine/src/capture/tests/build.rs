@@ -38,6 +38,8 @@ pub(super) fn content(number: u64) -> Vec<u8> {
 #[derive(Clone)]
 pub(super) struct Built {
     order: Bytes,
+    /// The second before the first record's.
+    pub(super) epoch: u32,
     pub(super) bytes: Vec<u8>,
     /// Ends of the file header and of all records (blocks) so far: a cut there leaves no rest.
     pub(super) edges: Vec<usize>,
@@ -59,6 +61,7 @@ impl Built {
         let bytes = start.concat();
         Self {
             order,
+            epoch: 0,
             edges: vec![bytes.len()],
             bytes,
             frame_ends: Vec::new(),
@@ -68,7 +71,7 @@ impl Built {
     /// A record, of so many lengths and `between` them and the frame.
     pub(super) fn record(mut self, lens: (u32, u32), between: &[u8], frame: &[u8]) -> Self {
         let number = self.frame_ends.len() as u32 + 1;
-        for word in [number, number * 10, lens.0, lens.1] {
+        for word in [self.epoch + number, number * 10, lens.0, lens.1] {
             self.bytes.extend(self.order.u32(word));
         }
         self.bytes.extend(between);
@@ -89,6 +92,7 @@ impl Built {
     pub(super) fn pcapng(order: Bytes) -> Self {
         Self {
             order,
+            epoch: 0,
             bytes: Vec::new(),
             edges: Vec::new(),
             frame_ends: Vec::new(),
