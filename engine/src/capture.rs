@@ -5,13 +5,13 @@
 //!                 └ gzip, zstd ─► stream (stdin) ─► window
 //! ```
 //!
-//! One thread scans: it only follows record headers (pcapng: block headers), and decides where the capture ends. What it
-//! found whole becomes [`Chunk`]s, which are cheap to send elsewhere and walk there again. Nothing is copied from
-//! a mapped file. A stream is read into one buffer per chunk.
+//! A capture is walked in order by one thread, which decides where it ends. What it found whole can become [`Chunk`]s, which are cheap to
+//! send elsewhere and walk there again. A mapped classic pcap can be taken in ranges by many threads instead (`ranges.rs`).
+//! Nothing is copied from a mapped file. A stream is read into one buffer per chunk.
 //!
 //! Whatever a file says, memory stays bounded: by a chunk for each chunk that is alive, and by [`MAX_RECORD`] for a
-//! stream's single record. A file that another process shortens while it is mapped makes the system end this process
-//! (SIGBUS); a capture that is still being written only grows, and is safe.
+//! stream's single record. A file that another process shortens while it is mapped ends this process with a message and
+//! status 2 (`mapping.rs`); a capture that is still being written only grows, and is safe.
 
 mod bytes;
 mod chunk;

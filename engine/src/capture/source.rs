@@ -30,7 +30,8 @@ impl Input {
         if metadata.len() == 0 {
             return Err(Kind::Empty);
         }
-        Ok(Self::Mapped(Bytes::Mapped(Arc::new(Mapping::of(&file)?))))
+        let mapping = Mapping::of(&file, &path.display().to_string())?;
+        Ok(Self::Mapped(Bytes::Mapped(Arc::new(mapping))))
     }
 
     pub(super) fn stream(reader: Reader) -> Self {
