@@ -55,7 +55,7 @@ impl Interfaces {
         Some(self.description(index.0)?.link)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn description(&self, index: u32) -> Option<&Description> {
         let segment = self.segments.get((index >> SEGMENT_BITS) as usize)?.get()?;
         segment.get(index as usize % SEGMENT)?.get()

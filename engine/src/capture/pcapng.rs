@@ -13,7 +13,7 @@ mod packet;
 
 use super::chunk::Frame;
 use super::error::{CutCause, Kind};
-use super::interfaces::{Description, Interfaces};
+use super::interfaces::{Description, InterfaceIndex, Interfaces};
 use super::scan::Stop;
 use super::source::Window;
 use crate::link::LinkType;
@@ -71,7 +71,7 @@ impl Section {
     }
 
     /// The description of the section's own interface `id`, and its index in the capture.
-    #[inline]
+    #[inline(always)]
     fn interface(&self, id: u32) -> Option<(u32, &Description)> {
         if id >= self.interface_count {
             return None;
@@ -153,6 +153,53 @@ impl<'a> PcapngFrames<'a> {
         }
     }
 
+    /// The frame that `rest` begins with, and the length of its block, if that is a whole enhanced packet block of a little-endian
+    /// section: most are. Everything is read from one place, and what [`Block`] would hold is not made.
+    #[inline(always)]
+    fn usual(&self, rest: &'a [u8]) -> Option<(Frame<'a>, usize)> {
+        let header: &[u8; packet::ENHANCED_HEADER] = rest.first_chunk()?;
+        let word = |at: usize| {
+            let word = [header[at], header[at + 1], header[at + 2], header[at + 3]];
+            Order::Little.u32(word)
+        };
+        if self.section.order != Order::Little || word(0) != kind::ENHANCED_PACKET {
+            return None;
+        }
+        let (index, interface) = self.section.interface(word(8))?;
+        let len = block::whole_len(Order::Little, word(4), rest)?;
+        let captured = rest
+            .get(packet::ENHANCED_HEADER..len - block::TRAILER)?
+            .get(..word(20) as usize)?;
+        let ticks = u64::from(word(12)) << 32 | u64::from(word(16));
+        let frame = Frame {
+            number: self.number,
+            link: interface.link,
+            interface: InterfaceIndex(index),
+            timestamp_ns: interface.clock.nanoseconds(ticks),
+            captured,
+            original_len: word(24),
+        };
+        Some((frame, len))
+    }
+
+    /// The next frame, of any kind of block.
+    #[inline(never)]
+    fn any(&mut self) -> Option<Frame<'a>> {
+        while self.at < self.target {
+            let block = Block::whole(self.section.order, self.bytes.get(self.at..)?)?;
+            if block.is_state() {
+                return None;
+            }
+            let frame = self.section.frame(&block, self.number).ok()?;
+            self.at += block.len;
+            if frame.is_some() {
+                self.number += 1;
+                return frame;
+            }
+        }
+        None
+    }
+
     /// Where the next block begins.
     pub(super) fn at(&self) -> usize {
         self.at
@@ -183,20 +230,15 @@ impl<'a> PcapngFrames<'a> {
 impl<'a> Iterator for PcapngFrames<'a> {
     type Item = Frame<'a>;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<Frame<'a>> {
-        while self.at < self.target {
-            let block = Block::whole(self.section.order, self.bytes.get(self.at..)?)?;
-            if block.is_state() {
-                return None;
-            }
-            let frame = self.section.frame(&block, self.number).ok()?;
-            self.at += block.len;
-            if frame.is_some() {
-                self.number += 1;
-                return frame;
-            }
+        if self.at < self.target
+            && let Some((frame, len)) = self.bytes.get(self.at..).and_then(|rest| self.usual(rest))
+        {
+            self.at += len;
+            self.number += 1;
+            return Some(frame);
         }
-        None
+        self.any()
     }
 }

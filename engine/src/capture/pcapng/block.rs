@@ -29,7 +29,7 @@ mod option {
 
 const BYTE_ORDER_MAGIC: u32 = 0x1a2b_3c4d;
 const HEADER: usize = 8;
-const TRAILER: usize = 4;
+pub(super) const TRAILER: usize = 4;
 
 /// The byte order of a section.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,8 +53,8 @@ impl Order {
         }
     }
 
-    #[inline]
-    fn u32(self, bytes: [u8; 4]) -> u32 {
+    #[inline(always)]
+    pub(super) fn u32(self, bytes: [u8; 4]) -> u32 {
         match self {
             Self::Little => u32::from_le_bytes(bytes),
             Self::Big => u32::from_be_bytes(bytes),
@@ -102,13 +102,9 @@ impl<'a> Block<'a> {
         } else {
             order
         };
-        let len = order.u32([l0, l1, l2, l3]) as usize;
-        if !is_length(len) {
-            return None;
-        }
+        let len = whole_len(order, order.u32([l0, l1, l2, l3]), bytes)?;
         let body = bytes.get(HEADER..len - TRAILER)?;
-        let trailer = order.u32(*bytes[len - TRAILER..].first_chunk()?);
-        (trailer as usize == len).then_some(Self {
+        Some(Self {
             kind,
             order,
             body,
@@ -188,6 +184,17 @@ fn name(value: &[u8]) -> Option<&str> {
 #[inline]
 fn is_length(len: usize) -> bool {
     (HEADER + TRAILER..=MAX_RECORD).contains(&len) && len.is_multiple_of(4)
+}
+
+/// The length of the block that `bytes` begin with, if they hold it whole, and both ends give it.
+#[inline(always)]
+pub(super) fn whole_len(order: Order, given: u32, bytes: &[u8]) -> Option<usize> {
+    let len = given as usize;
+    if !is_length(len) {
+        return None;
+    }
+    let trailer = bytes.get(len - TRAILER..)?.first_chunk()?;
+    (order.u32(*trailer) == given).then_some(len)
 }
 
 /// Why `bytes` do not begin with a whole block.

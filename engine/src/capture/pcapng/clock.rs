@@ -43,7 +43,7 @@ impl Clock {
     }
 
     /// `ticks` as nanoseconds since 1970; beyond what 64 bits hold, the nearest.
-    #[inline]
+    #[inline(always)] // and so left out where nobody asks
     pub(super) fn nanoseconds(self, ticks: u64) -> u64 {
         let nanoseconds = match self.tick {
             Tick::Nanoseconds(each) => ticks.saturating_mul(each),

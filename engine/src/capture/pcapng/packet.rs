@@ -11,6 +11,10 @@ use super::block::{Block, kind};
 use crate::capture::chunk::Frame;
 use crate::capture::interfaces::InterfaceIndex;
 
+/// An enhanced packet block up to the packet's bytes.
+pub(super) const ENHANCED_HEADER: usize = 28;
+
+/// Its body up to them.
 const PACKET_HEADER: usize = 20;
 const SIMPLE_HEADER: usize = 4;
 
