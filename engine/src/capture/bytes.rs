@@ -18,6 +18,21 @@ impl Bytes {
             Self::Buffer(buffer) => buffer,
         }
     }
+
+    /// What is there from `at` on, with room for `more`: in the same buffer if nobody else has it, whose pages are there already.
+    pub(super) fn take_from(&mut self, at: usize, more: usize) -> Vec<u8> {
+        if let Self::Buffer(buffer) = self
+            && let Some(buffer) = Arc::get_mut(buffer)
+        {
+            buffer.drain(..at);
+            buffer.reserve_exact(more);
+            return std::mem::take(buffer);
+        }
+        let left = &self.as_slice()[at..];
+        let mut buffer = Vec::with_capacity(left.len() + more);
+        buffer.extend_from_slice(left);
+        buffer
+    }
 }
 
 /// Reads them from the beginning.

@@ -161,21 +161,20 @@ impl Window {
         let Rest::Stream(reader) = &mut self.rest else {
             return Ok(false);
         };
-        let left = &self.bytes.as_slice()[self.at..];
-        let had = left.len();
+        let had = self.bytes.as_slice().len() - self.at;
         let wanted = needed.clamp(CHUNK_LEN, LONGEST).saturating_sub(had);
-        let mut buffer = Vec::with_capacity(CHUNK_LEN.max(had) + had);
-        buffer.extend_from_slice(left);
-        match reader.take(wanted as u64).read_to_end(&mut buffer) {
+        let mut buffer = self.bytes.take_from(self.at, CHUNK_LEN.max(had));
+        self.base += self.at as u64;
+        self.at = 0;
+        let read = reader.take(wanted as u64).read_to_end(&mut buffer);
+        let came = buffer.len() > had;
+        self.bytes = Bytes::Buffer(Arc::new(buffer));
+        match read {
             Ok(read) if read < wanted => self.rest = Rest::Nothing,
             Ok(_) => {}
             Err(error) if self.packed.is_some() => self.rest = Rest::Broken(error.to_string()),
             Err(error) => return Err(error.into()),
         }
-        let came = buffer.len() > had;
-        self.base += self.at as u64;
-        self.at = 0;
-        self.bytes = Bytes::Buffer(Arc::new(buffer));
         Ok(came)
     }
 
