@@ -7,7 +7,7 @@
 //!
 //! A capture is walked in order by one thread, which decides where it ends. What it found whole can become [`Chunk`]s, which are cheap to
 //! send elsewhere and walk there again. A mapped classic pcap can be taken in ranges by many threads instead (`ranges.rs`).
-//! Nothing is copied from a mapped file. A stream is read into one buffer per chunk.
+//! Nothing is copied from a mapped file. A stream is read into one buffer per chunk that is alive. What else was tried: `engine/READING.md`.
 //!
 //! Whatever a file says, memory stays bounded: by a chunk for each chunk that is alive, and by [`MAX_RECORD`] for a
 //! stream's single record. A file that another process shortens while it is mapped ends this process with a message and

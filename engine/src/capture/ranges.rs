@@ -26,7 +26,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Bytes of a range.
-pub(crate) const RANGE_LEN: usize = 256 << 10;
+pub(crate) const RANGE_LEN: usize = 1 << 20;
 
 /// Ranges that a worker walks at the same time.
 pub(crate) const ABREAST: usize = 4;
