@@ -1,6 +1,7 @@
 //! Frame → header → decision → report: captures are read, each packet's header is looked up in the compiled program, and
 //! what was found is counted and checked.
 
+pub mod alone;
 pub mod capture;
 pub mod check;
 pub mod counts;

@@ -1,0 +1,181 @@
+//! The lookup alone, of packets whose headers were read already and which nobody counts: for whoever times it. A replay goes the same way.
+
+use crate::draw;
+use kpclass_compiler::header::Header;
+use kpclass_compiler::program::lookup::{Address, Drawn, Leaf, Lookup, Place, Taker, Tuple};
+use kpclass_compiler::program::node::{Act, DnatAct};
+use kpclass_compiler::{Context, Program};
+use kpclass_ruleset::Hook;
+use kpclass_ruleset::value::{CtState, Interface};
+use std::hint::black_box;
+
+/// Packets of a batch: while one waits for memory, so do the others.
+const BATCH: usize = 64;
+
+/// A packet, ready to be looked up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Question<A> {
+    tuple: Tuple<A>,
+    is_sent: bool,
+    draw: u64,
+}
+
+impl<A: Address> Question<A> {
+    /// Of a packet's header; `None` where a replay would ask the program's nodes.
+    pub fn new(program: &Program, header: &Header, context: &Context, seed: u64) -> Option<Self> {
+        let tuple = Tuple::<A>::of(header)?;
+        let is_sent = context.hook == Hook::Output;
+        let is_ordinary = tuple.source.is_ordinary()
+            && context.ctstate == CtState::New
+            && (is_sent
+                || !program.is_local(header.source)
+                    && context.in_interface != Some(Interface::lo()));
+        is_ordinary.then(|| Self {
+            tuple,
+            is_sent,
+            draw: draw::number(header, seed),
+        })
+    }
+}
+
+/// What the answers to many questions come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sum {
+    /// Packets whose source is masqueraded.
+    pub masqueraded: u64,
+    /// Packets that only the nodes can tell of.
+    pub slow: u64,
+}
+
+/// What becomes of one packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer<'p> {
+    /// Whether its source is masqueraded.
+    pub is_masqueraded: bool,
+    /// How its destination is rewritten.
+    pub dnat: Option<&'p DnatAct>,
+}
+
+/// The flat form of a program, to be asked.
+#[derive(Clone, Copy, Debug)]
+pub struct Alone<'p, A: Address> {
+    program: &'p Program,
+    lookup: &'p Lookup<A>,
+    mark: u32,
+}
+
+impl<'p, A: Address> Alone<'p, A> {
+    /// `lookup` is the program's own; packets start with `mark`.
+    pub fn new(program: &'p Program, lookup: &'p Lookup<A>, mark: u32) -> Self {
+        Self {
+            program,
+            lookup,
+            mark,
+        }
+    }
+
+    /// Only finds the class of each packet's key; how many are not left to the nodes.
+    pub fn find(&self, questions: &[Question<A>]) -> usize {
+        let found = questions.chunks(BATCH).map(|batch| {
+            let places = black_box(self.places(batch));
+            places[..batch.len()].iter().flatten().count()
+        });
+        found.sum()
+    }
+
+    /// Decides all packets.
+    pub fn decide(&self, questions: &[Question<A>]) -> Sum {
+        let mut sum = Sum::default();
+        for batch in questions.chunks(BATCH) {
+            let mut drawn = [Drawn::NOTHING; BATCH];
+            let places = self.places(batch);
+            for ((drawn, place), question) in drawn.iter_mut().zip(places).zip(batch) {
+                *drawn = self.draw(place, question);
+            }
+            let members = self.lookup.members();
+            let rows = drawn[..batch.len()].iter();
+            let rows = rows.map(|drawn| members.get(drawn.member as usize).map_or(0, |m| m.row));
+            black_box(rows.fold(0, |read, row| read ^ row));
+            for (drawn, question) in drawn.into_iter().zip(batch) {
+                match self.leaf(drawn, question) {
+                    Some(leaf) => sum.masqueraded += u64::from(leaf.is_masqueraded()),
+                    None => sum.slow += 1,
+                }
+            }
+        }
+        sum
+    }
+
+    /// Decides one packet; `None`: the nodes tell.
+    pub fn answer(&self, question: &Question<A>) -> Option<Answer<'p>> {
+        let place = self.places(std::slice::from_ref(question))[0];
+        let drawn = self.draw(place, question);
+        let leaf = self.leaf(drawn, question)?;
+        let act = match self.lookup.takers()[drawn.member as usize] {
+            Taker::Dnat(act) if leaf.is_taken() => Some(&self.program.acts()[act.0 as usize]),
+            _ => None,
+        };
+        Some(Answer {
+            is_masqueraded: leaf.is_masqueraded(),
+            dnat: act.and_then(|act| match act {
+                Act::Dnat(dnat) => Some(dnat),
+                _ => None,
+            }),
+        })
+    }
+
+    #[inline(always)]
+    fn draw(&self, place: Option<Place>, question: &Question<A>) -> Drawn {
+        let (source, is_sent) = (question.tuple.source, question.is_sent);
+        place.map_or(Drawn::NOTHING, |place| {
+            self.lookup.draw(place, question.draw, source, is_sent)
+        })
+    }
+
+    /// Where a packet ends; `None`: the nodes tell.
+    #[inline(always)]
+    fn leaf(&self, drawn: Drawn, question: &Question<A>) -> Option<Leaf> {
+        let answers = drawn
+            .answers()
+            .or_else(|| self.more_answers(drawn, question))?;
+        let member = &self.lookup.members()[drawn.member as usize];
+        let is_own = member.own == question.tuple.source;
+        let leaf = self.lookup.leaf(member.row, answers, is_own);
+        (!leaf.is_slow()).then_some(leaf)
+    }
+
+    /// The places of a batch's keys: first all buckets are asked for, then all are looked into.
+    #[inline(always)]
+    fn places(&self, batch: &[Question<A>]) -> [Option<Place>; BATCH] {
+        let mut buckets = [0; BATCH];
+        let mut touched = 0u32;
+        for (bucket, question) in buckets.iter_mut().zip(batch) {
+            *bucket = self.lookup.bucket(question.tuple.key());
+            touched ^= self.lookup.touch(*bucket);
+        }
+        black_box(touched);
+        let mut places = [None; BATCH];
+        for ((place, bucket), question) in places.iter_mut().zip(buckets).zip(batch) {
+            let (protocol, port) = (question.tuple.protocol, question.tuple.destination_port);
+            *place = self
+                .lookup
+                .place(question.tuple.key(), bucket, protocol, port);
+        }
+        places
+    }
+
+    fn more_answers(&self, drawn: Drawn, question: &Question<A>) -> Option<u32> {
+        let context = || Context {
+            hook: if question.is_sent {
+                Hook::Output
+            } else {
+                Hook::Prerouting
+            },
+            in_interface: None,
+            mark: self.mark,
+            ctstate: CtState::New,
+        };
+        self.lookup
+            .more_answers(self.program, drawn, &question.tuple, context)
+    }
+}
