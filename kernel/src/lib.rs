@@ -20,6 +20,7 @@ pub mod judge;
 mod kernel;
 mod namespace;
 mod observe;
+pub mod pace;
 mod reach;
 pub mod repeats;
 mod seen;
