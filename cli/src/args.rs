@@ -47,6 +47,9 @@ pub(crate) enum Verb {
     /// Hold the rules' verdicts against a real kernel
     #[command(long_about = help::VERIFY, after_long_help = help::VERIFY_EXAMPLES)]
     Verify(Verify),
+    /// Time the compiled lookup beside the linear walk and the kernel
+    #[command(long_about = help::BENCH, after_long_help = help::BENCH_EXAMPLES)]
+    Bench(Bench),
     /// Print completions for a shell
     #[command(after_long_help = help::COMPLETIONS_EXAMPLES)]
     Completions(Completions),
@@ -246,6 +249,38 @@ pub(crate) enum BackendChoice {
     Legacy,
     Nft,
     Both,
+}
+
+/// `kpclass bench`.
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    /// A capture whose packets are timed, instead of one to each Service
+    #[arg(value_name = "CAPTURE", value_hint = ValueHint::FilePath)]
+    pub capture: Option<PathBuf>,
+    #[command(flatten)]
+    pub rules: RulesArgs,
+    #[command(flatten)]
+    pub node: NodeArgs,
+    #[command(flatten)]
+    pub how: BenchHow,
+}
+
+/// What is timed, and how it is shown.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Bench")]
+pub(crate) struct BenchHow {
+    /// Leave the kernel out
+    #[arg(long)]
+    pub without_kernel: bool,
+    /// Milliseconds for each figure
+    #[arg(long, value_name = "MS", default_value_t = 50, value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    pub time: u64,
+    /// Draw the plot as SVG, too
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub svg: Option<PathBuf>,
+    /// Print one JSON record a family
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `kpclass dump`.

@@ -1,5 +1,6 @@
 //! The verbs: each takes what was typed, does its work and writes its answer.
 
+mod bench;
 mod completions;
 mod dump;
 mod explain;
@@ -23,6 +24,7 @@ pub(crate) fn run(verb: Verb, output: &mut Output) -> Result<Ending, Trouble> {
         Verb::Dump(typed) => dump::run(&typed, output),
         Verb::Replay(typed) => replay::run(&typed, output),
         Verb::Services(typed) => services::run(&typed, output),
+        Verb::Bench(typed) => bench::run(&typed, output),
         Verb::Verify(typed) => verify::run(&typed, output),
         Verb::Explain(typed) => explain::run(&typed, output),
     }

@@ -75,6 +75,25 @@ Examples:
   sudo kpclass verify --kernel --rules node.rules --packets questions.txt --backend nft
   sudo kpclass verify --kernel --rules live --local-addrs live --random 100000 --seed 7 --json";
 
+pub(crate) const BENCH: &str = "\
+Time, on a dump's own rules, the compiled lookup beside the linear walk, and beside this machine's kernel: nanoseconds \
+a packet, by how far down in KUBE-SERVICES the rule stands that takes it.
+
+Packets go to each Service of the dump, or are those of a capture. Answers are compared before anything is timed. The \
+kernel is asked with iptables-legacy, with iptables-nft, and with the same Services in an nftables verdict map (as \
+kube-proxy's nftables mode writes them), each in a network namespace made for it; nothing outside is touched. What it \
+takes without any rules is subtracted. It needs root (or user namespaces), iptables, nftables and iproute2; what cannot \
+be timed is named, with the reason.
+
+From the positions that the dump has, the cost of a packet to the last of 10 to 100,000 such Services is projected. The \
+walk and the kernel take each rule in turn, so that it is a line; the compiled lookup has no rules to go through.";
+
+pub(crate) const BENCH_EXAMPLES: &str = "\
+Examples:
+  kpclass bench --rules node.rules --without-kernel
+  sudo kpclass bench --rules node.rules --svg cost.svg
+  sudo kpclass bench office.pcap --rules live --local-addrs live --json";
+
 pub(crate) const DUMP: &str = "\
 Print a stage of the compilation as text, one item a line: the rules as they were read (canonical iptables-save \
 text, which iptables-restore accepts), the graph of chains, the classes of destinations, the lookup program.";

@@ -1,5 +1,6 @@
 //! Answers as text and as JSON records: pure functions over plain structs.
 
+pub(crate) mod bench;
 pub(crate) mod columns;
 pub(crate) mod explain;
 pub(crate) mod graph;

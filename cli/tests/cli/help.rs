@@ -4,12 +4,13 @@ use crate::program::{Place, Run};
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
-const VERBS: [&str; 7] = [
+const VERBS: [&str; 8] = [
     "replay",
     "explain",
     "services",
     "dump",
     "generate",
+    "bench",
     "completions",
     "man",
 ];
