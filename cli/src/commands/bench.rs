@@ -175,10 +175,8 @@ fn points_of_walk(
     time: Duration,
 ) -> Result<Vec<Point>, Trouble> {
     points(rungs, |packets| {
-        Ok(subject::best(packets.len(), time, || {
-            for packet in packets {
-                std::hint::black_box(of.walk.decide(packet, 0));
-            }
+        Ok(subject::best_of_each(packets, time, |packet| {
+            std::hint::black_box(of.walk.decide(packet, 0));
         }))
     })
 }
