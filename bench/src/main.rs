@@ -2,6 +2,8 @@
 
 mod edges;
 mod kernel;
+mod rivals;
+mod run;
 mod stages;
 
 use clap::{Parser, Subcommand};
@@ -50,6 +52,23 @@ enum Verb {
         #[arg(required = true)]
         rules: Vec<PathBuf>,
     },
+    /// Replay the workloads of `workloads.toml`, each in turn with a bare walk of its capture; prints Markdown.
+    Run {
+        /// Workloads, by name; none: all.
+        workloads: Vec<String>,
+        /// Where rows are added [default: one file a day in bench/record/]
+        #[arg(long)]
+        csv: Option<PathBuf>,
+    },
+    /// Time the lookup alone beside hash tables of the same keys; one line each, as `compare/run` reads them.
+    Rivals {
+        /// How many keys; repeats.
+        #[arg(long, default_values_t = [10_000, 1_000_000])]
+        keys: Vec<u32>,
+        /// Runs of each, in turn; the fastest counts.
+        #[arg(long, default_value_t = 9)]
+        rounds: u32,
+    },
 }
 
 fn main() -> ExitCode {
@@ -69,6 +88,8 @@ fn main() -> ExitCode {
             seed,
         }),
         Verb::Compile { runs, rules } => stages::compile(&files(&rules), runs),
+        Verb::Run { workloads, csv } => run::run(&workloads, csv.as_deref()),
+        Verb::Rivals { keys, rounds } => rivals::run(&keys, rounds),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

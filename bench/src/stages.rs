@@ -1,8 +1,9 @@
 //! `compile`: how long reading and compiling take.
 
 use kpclass_compiler::{Config, Program};
-use kpclass_ruleset::node::NodeFacts;
 use kpclass_ruleset::readers;
+use kpclass_ruleset::target::Target;
+use kpclass_ruleset::{Rule, node::NodeFacts};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -21,10 +22,22 @@ pub(crate) fn compile(files: &[PathBuf], runs: u32) -> Result<(), String> {
             }
         }
         if let Some((read, compiled, what)) = best {
-            println!("{name}: read {read:.3} s, compile {compiled:.3} s; {what}");
+            let peak = peak_memory().unwrap_or_else(|| "?".into());
+            println!(
+                "{name}: read {read:.3} s, compile {compiled:.3} s; {what}; {peak} at most so far"
+            );
         }
     }
     Ok(())
+}
+
+/// The most memory that this process has taken, as the system says it.
+fn peak_memory() -> Option<String> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().to_owned())
 }
 
 /// Seconds of reading and of compiling, and what came of it.
@@ -43,13 +56,16 @@ fn once(name: &str, bytes: Vec<u8>) -> Result<(f64, f64, String), String> {
     for ruleset in rules.v4.iter().chain(&rules.v6) {
         let program =
             Program::compile(ruleset, &node, &Config::default()).map_err(|why| why.to_string())?;
+        let rewrites = |(_, rule): &(_, &Rule)| matches!(rule.target, Target::Dnat(_));
+        let endpoints = ruleset.rules().filter(rewrites).count();
         what.push_str(&format!(
-            "{} rules, {} classes, {} nodes, {} walked, {} bytes ",
+            "{} rules, {} classes, {} nodes, {} walked, {} bytes, {:.1} an endpoint ",
             ruleset.rules().len(),
             program.classes().len(),
             program.len(),
             program.walked_classes(),
-            program.bytes()
+            program.bytes(),
+            program.bytes() as f64 / endpoints.max(1) as f64,
         ));
     }
     Ok((
