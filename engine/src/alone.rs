@@ -77,8 +77,9 @@ impl<'p, A: Address> Alone<'p, A> {
     /// Only finds the class of each packet's key; how many are not left to the nodes.
     pub fn find(&self, questions: &[Question<A>]) -> usize {
         let found = questions.chunks(BATCH).map(|batch| {
-            let places = black_box(self.places(batch));
-            places[..batch.len()].iter().flatten().count()
+            let buckets = self.buckets(batch);
+            let places = batch.iter().zip(buckets).map(|(q, at)| self.place(q, at));
+            places.flatten().count()
         });
         found.sum()
     }
@@ -88,9 +89,9 @@ impl<'p, A: Address> Alone<'p, A> {
         let mut sum = Sum::default();
         for batch in questions.chunks(BATCH) {
             let mut drawn = [Drawn::NOTHING; BATCH];
-            let places = self.places(batch);
-            for ((drawn, place), question) in drawn.iter_mut().zip(places).zip(batch) {
-                *drawn = self.draw(place, question);
+            let buckets = self.buckets(batch);
+            for ((drawn, bucket), question) in drawn.iter_mut().zip(buckets).zip(batch) {
+                *drawn = self.draw(self.place(question, bucket), question);
             }
             let members = self.lookup.members();
             let rows = drawn[..batch.len()].iter();
@@ -108,8 +109,8 @@ impl<'p, A: Address> Alone<'p, A> {
 
     /// Decides one packet; `None`: the nodes tell.
     pub fn answer(&self, question: &Question<A>) -> Option<Answer<'p>> {
-        let place = self.places(std::slice::from_ref(question))[0];
-        let drawn = self.draw(place, question);
+        let bucket = self.buckets(std::slice::from_ref(question))[0];
+        let drawn = self.draw(self.place(question, bucket), question);
         let leaf = self.leaf(drawn, question)?;
         let act = match self.lookup.takers()[drawn.member as usize] {
             Taker::Dnat(act) if leaf.is_taken() => Some(&self.program.acts()[act.0 as usize]),
@@ -144,24 +145,23 @@ impl<'p, A: Address> Alone<'p, A> {
         (!leaf.is_slow()).then_some(leaf)
     }
 
-    /// The places of a batch's keys: first all buckets are asked for, then all are looked into.
+    /// The buckets of a batch's keys, all of which come nearer.
     #[inline(always)]
-    fn places(&self, batch: &[Question<A>]) -> [Option<Place>; BATCH] {
+    fn buckets(&self, batch: &[Question<A>]) -> [usize; BATCH] {
         let mut buckets = [0; BATCH];
-        let mut touched = 0u32;
         for (bucket, question) in buckets.iter_mut().zip(batch) {
             *bucket = self.lookup.bucket(question.tuple.key());
-            touched ^= self.lookup.touch(*bucket);
         }
-        black_box(touched);
-        let mut places = [None; BATCH];
-        for ((place, bucket), question) in places.iter_mut().zip(buckets).zip(batch) {
-            let (protocol, port) = (question.tuple.protocol, question.tuple.destination_port);
-            *place = self
-                .lookup
-                .place(question.tuple.key(), bucket, protocol, port);
-        }
-        places
+        let touched = buckets[..batch.len()].iter();
+        black_box(touched.fold(0, |read, at| read ^ self.lookup.touch(*at)));
+        buckets
+    }
+
+    #[inline(always)]
+    fn place(&self, question: &Question<A>, bucket: usize) -> Option<Place> {
+        let (protocol, port) = (question.tuple.protocol, question.tuple.destination_port);
+        self.lookup
+            .place(question.tuple.key(), bucket, protocol, port)
     }
 
     fn more_answers(&self, drawn: Drawn, question: &Question<A>) -> Option<u32> {
