@@ -158,3 +158,16 @@ fn an_option_looks_like_one() {
     let said = refused("*filter\n-A OUTPUT -m conntrack --ctstate NEW ! -=\"x\"y\nCOMMIT\n");
     assert!(said.contains("is not an option"), "{said}");
 }
+
+/// Cause: an option that a word processor had garbled was understood, and then kept as it was written: what was saved did not read back.
+#[test]
+fn a_garbled_option_is_kept_by_its_name() {
+    for garbled in ["-- limit 5/min", "\u{2013}limit 5/min", "-limit 5/min"] {
+        let text = saved(&format!(
+            "*filter\n-A INPUT -m limit {garbled} -j DROP\nCOMMIT\n"
+        ));
+        assert!(text.contains("-m limit --limit 5/min -j DROP\n"), "{text}");
+    }
+    let text = saved("*filter\n-A INPUT -m newer -- mask 7 -j DROP\nCOMMIT\n");
+    assert!(text.contains("-m newer --mask 7 -j DROP\n"), "{text}");
+}

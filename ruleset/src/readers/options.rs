@@ -14,6 +14,8 @@ pub(crate) struct Options<'a, 't> {
     pub(crate) family: Family,
     /// The word of the option being read.
     pub(crate) option: Word,
+    /// What that word stands for, where iptables would not take it so.
+    pub(crate) repaired: Option<&'static str>,
     /// Whether a `!` stands before it (or, in the old spelling, before its argument) that nobody took yet.
     pub(crate) inverted: bool,
 }
@@ -60,7 +62,7 @@ impl<'t> Options<'_, 't> {
         if self.inversion() {
             kept.push_str("! ");
         }
-        let option = self.cursor.raw(self.option);
+        let option = self.repaired.unwrap_or(self.cursor.raw(self.option));
         kept.push_str(option);
         while !self.cursor.at_option() {
             let Some(word) = self.cursor.next() else {

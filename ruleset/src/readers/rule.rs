@@ -80,6 +80,7 @@ impl<'t> Draft<'t> {
             strings,
             family,
             option,
+            repaired: None,
             inverted: false,
         };
         let mut rest = None;
@@ -278,6 +279,7 @@ impl<'t> Draft<'t> {
         if let Some(full) = spelling::repair(name, &options.cursor) {
             let before = options.cursor;
             options.cursor.skip(full.words);
+            options.repaired = Some(full.name);
             let of_rule = matches!(
                 full.name,
                 "--jump"
@@ -293,6 +295,7 @@ impl<'t> Draft<'t> {
                 true => self.option(full.name, options).map(|()| true),
                 false => self.take(full.name, options),
             };
+            options.repaired = None;
             if taken? {
                 if full.garbled {
                     self.remark = Some(format!("`{name}` is taken as `{}`", full.name));
