@@ -325,3 +325,28 @@ fn rules_that_draw_for_ever_are_not_followed_for_ever() {
     let mut pieces = pieces.expect("decides").into_iter();
     assert!(pieces.any(|piece| piece.decision.gave_up()));
 }
+
+/// Cause: what the program took for always known it asked first, and where that was unknown after all, it named the wrong fact.
+#[test]
+fn the_first_unknown_match_names_the_fact() {
+    let port = "*mangle\n-A PREROUTING -m addrtype --dst-type UNICAST -m conntrack ! --ctorigsrcport 8080:65535 -j DROP\nCOMMIT\n";
+    let said = agreed(port, &node(&[]), "icmp 10.0.0.1 > 10.0.0.2 in=eth0");
+    assert_eq!(fact(&said), Some(Fact::LocalAddresses));
+    // What comes back has some address of this node as its source.
+    let rules = |condition: &str| {
+        format!(
+            "*nat\n-A POSTROUTING -j MASQUERADE\nCOMMIT\n*filter\n-A INPUT -m length --length 40 {condition} -j DROP\nCOMMIT\n"
+        )
+    };
+    for condition in [
+        "-m iprange --src-range 10.0.0.0-10.0.0.9",
+        "-m conntrack --ctstate SNAT",
+    ] {
+        let said = agreed(
+            &rules(condition),
+            &node(&["10.0.0.1"]),
+            "tcp 10.0.0.1:1 > 10.0.0.1:2 hook=output",
+        );
+        assert_eq!(fact(&said), Some(Fact::Length), "{condition}");
+    }
+}

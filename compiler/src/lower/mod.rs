@@ -129,7 +129,10 @@ impl Lowering<'_> {
         let mut again = false;
         for condition in &mut kept {
             condition.again = again;
-            again |= may_be_unknown(condition.ask, local_known);
+            let ask = condition.ask;
+            // Addresses stand first in a rule, and stay there.
+            let address = matches!(ask, Ask::Source(_) | Ask::Destination(_));
+            again |= address || may_be_unknown(ask, local_known);
         }
         self.conditions.extend(kept);
     }
@@ -152,10 +155,13 @@ fn has_effect(ask: Ask) -> bool {
     matches!(ask, Ask::Chance(..) | Ask::Recent(_))
 }
 
-/// Whether the answer can be missing.
-pub(crate) fn may_be_unknown(ask: Ask, local_known: bool) -> bool {
+/// Whether the answer can be missing. (Of an address it can where a rewrite has made it some address of this node.)
+fn may_be_unknown(ask: Ask, local_known: bool) -> bool {
     match ask {
         Ask::Unknown(_)
+        | Ask::SourceRange(..)
+        | Ask::DestinationRange(..)
+        | Ask::OriginalSourcePort(_)
         | Ask::InInterface(_)
         | Ask::OutInterface(_)
         | Ask::Mac(_)
@@ -166,6 +172,9 @@ pub(crate) fn may_be_unknown(ask: Ask, local_known: bool) -> bool {
         Ask::SourceType(types, limit_in, limit_out)
         | Ask::DestinationType(types, limit_in, limit_out) => {
             !local_known || limit_in || limit_out || types.0 & !0b10_1110 != 0
+        }
+        Ask::CtState(states) => {
+            states.intersects(CtStates::SNAT) || states.intersects(CtStates::DNAT)
         }
         _ => false,
     }
