@@ -2,7 +2,9 @@
 
 use crate::draw;
 use kpclass_compiler::header::Header;
-use kpclass_compiler::program::lookup::{Address, Drawn, Leaf, Lookup, Place, Taker, Tuple};
+use kpclass_compiler::program::lookup::{
+    Address, Drawn, Leaf, Lookup, Member, Place, Taker, Tuple,
+};
 use kpclass_compiler::program::node::{Act, DnatAct};
 use kpclass_compiler::{Context, Program};
 use kpclass_ruleset::Hook;
@@ -99,7 +101,7 @@ impl<'p, A: Address> Alone<'p, A> {
             black_box(rows.fold(0, |read, row| read ^ row));
             for (drawn, question) in drawn.into_iter().zip(batch) {
                 match self.leaf(drawn, question) {
-                    Some(leaf) => sum.masqueraded += u64::from(leaf.is_masqueraded()),
+                    Some((_, leaf)) => sum.masqueraded += u64::from(leaf.is_masqueraded()),
                     None => sum.slow += 1,
                 }
             }
@@ -111,8 +113,8 @@ impl<'p, A: Address> Alone<'p, A> {
     pub fn answer(&self, question: &Question<A>) -> Option<Answer<'p>> {
         let bucket = self.buckets(std::slice::from_ref(question))[0];
         let drawn = self.draw(self.place(question, bucket), question);
-        let leaf = self.leaf(drawn, question)?;
-        let act = match self.lookup.takers()[drawn.member as usize] {
+        let (member, leaf) = self.leaf(drawn, question)?;
+        let act = match self.lookup.takers()[member as usize] {
             Taker::Dnat(act) if leaf.is_taken() => Some(&self.program.acts()[act.0 as usize]),
             _ => None,
         };
@@ -133,16 +135,13 @@ impl<'p, A: Address> Alone<'p, A> {
         })
     }
 
-    /// Where a packet ends; `None`: the nodes tell.
+    /// The member that a packet draws, and where it ends; `None`: the nodes tell.
     #[inline(always)]
-    fn leaf(&self, drawn: Drawn, question: &Question<A>) -> Option<Leaf> {
-        let answers = drawn
-            .answers()
-            .or_else(|| self.more_answers(drawn, question))?;
-        let member = &self.lookup.members()[drawn.member as usize];
-        let is_own = member.own == question.tuple.source;
-        let leaf = self.lookup.leaf(member.row, answers, is_own);
-        (!leaf.is_slow()).then_some(leaf)
+    fn leaf(&self, drawn: Drawn, question: &Question<A>) -> Option<(u32, Leaf)> {
+        let (member, answers) = drawn.settled().or_else(|| self.ask_more(drawn, question))?;
+        let Member { own, row } = self.lookup.members()[member as usize];
+        let leaf = self.lookup.leaf(row, answers, own == question.tuple.source);
+        (!leaf.is_slow()).then_some((member, leaf))
     }
 
     /// The buckets of a batch's keys, all of which come nearer.
@@ -164,7 +163,7 @@ impl<'p, A: Address> Alone<'p, A> {
             .place(question.tuple.key(), bucket, protocol, port)
     }
 
-    fn more_answers(&self, drawn: Drawn, question: &Question<A>) -> Option<u32> {
+    fn ask_more(&self, drawn: Drawn, question: &Question<A>) -> Option<(u32, u32)> {
         let context = || Context {
             hook: if question.is_sent {
                 Hook::Output
@@ -175,7 +174,8 @@ impl<'p, A: Address> Alone<'p, A> {
             mark: self.mark,
             ctstate: CtState::New,
         };
+        let number = || question.draw;
         self.lookup
-            .more_answers(self.program, drawn, &question.tuple, context)
+            .ask_more(self.program, drawn, &question.tuple, context, number)
     }
 }

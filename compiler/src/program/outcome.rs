@@ -161,16 +161,14 @@ impl<A: Address> Lookup<A> {
         let (protocol, port) = (tuple.protocol, tuple.destination_port);
         let place = self.place(key, self.bucket(key), protocol, port)?;
         let drawn = self.draw(place, draw, tuple.source, is_sent);
-        let member = drawn.member as usize;
-        let answers = drawn
-            .answers()
-            .or_else(|| self.more_answers(program, drawn, &tuple, || *context))?;
-        let Member { own, row } = self.members()[member];
+        let ask_more = || self.ask_more(program, drawn, &tuple, || *context, || draw);
+        let (member, answers) = drawn.settled().or_else(ask_more)?;
+        let Member { own, row } = self.members()[member as usize];
         let leaf = self.leaf(row, answers, own == tuple.source);
         if leaf.is_slow() {
             return None;
         }
-        let dnat = match self.takers()[member] {
+        let dnat = match self.takers()[member as usize] {
             Taker::Dnat(act) if leaf.is_taken() => Some(act),
             _ => None,
         };

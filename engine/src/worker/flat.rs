@@ -109,12 +109,13 @@ impl<'r, A: Address> Flat<'r, A> {
         context: impl Fn() -> Context,
     ) -> Option<()> {
         let (drawn, tuple) = (batch.drawn(at), batch.tuple(at));
-        let more = || {
+        let number = || draw::of_tuple(tuple, self.seed);
+        let ask_more = || {
             self.lookup
-                .more_answers(self.program, drawn, tuple, context)
+                .ask_more(self.program, drawn, tuple, context, number)
         };
-        let answers = drawn.answers().or_else(more)?;
-        let record = &mut self.records[drawn.member as usize];
+        let (member, answers) = drawn.settled().or_else(ask_more)?;
+        let record = &mut self.records[member as usize];
         let is_own = record.own == tuple.source;
         let leaf = self.lookup.leaf(record.row, answers, is_own);
         if leaf.is_slow() {
@@ -125,14 +126,14 @@ impl<'r, A: Address> Flat<'r, A> {
         if leaf.is_taken() {
             record.tally.add(bytes, masqueraded);
         } else {
-            counts.keep(self.class(drawn, tuple), leaf.end(), bytes, masqueraded);
+            counts.keep(self.class(member, tuple), leaf.end(), bytes, masqueraded);
         }
         Some(())
     }
 
     #[inline(always)]
-    fn class(&self, drawn: Drawn, tuple: &Tuple<A>) -> ClassId {
-        if self.lookup.is_other(drawn) {
+    fn class(&self, member: u32, tuple: &Tuple<A>) -> ClassId {
+        if self.lookup.is_other(member) {
             self.other
         } else {
             self.program.class_of(tuple)

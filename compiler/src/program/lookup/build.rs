@@ -6,7 +6,7 @@ use super::super::test::Test;
 use super::ask::is_of_tuple;
 use super::{
     Address, Ask, Drawn, Filter, Leaf, Lookup, Lookups, MAX_ASKS, Member, NOWHERE, Place, Plan,
-    Table, Taker, port_key,
+    Set, Table, Taker, port_key,
 };
 use crate::machine::state::Class;
 use crate::program::{ClassId, Program};
@@ -65,6 +65,7 @@ struct Builder<'p, A> {
     /// The starts of arriving and of sent packets in ctstate NEW, of [`Program::root_index`].
     starts: Option<[usize; 2]>,
     asks: Lists<Ask<A>, Question>,
+    choices: Lists<Set, Set>,
     bounds: Lists<u64, u64>,
     leaves: Lists<Leaf, Leaf>,
     plans: Lists<Plan<A>, Plan<A>>,
@@ -79,9 +80,18 @@ struct Builder<'p, A> {
 #[derive(Default)]
 struct Gathered {
     questions: Vec<Question>,
-    /// The draws: nodes with equal thresholds.
+    /// What can be drawn from, each apart.
+    sets: Vec<DrawnFrom>,
+}
+
+/// Members that one is drawn from.
+#[derive(Default)]
+struct DrawnFrom {
+    /// The draws: nodes with these thresholds. None: there is nothing to draw.
     selections: Vec<NodeId>,
     thresholds: Vec<u64>,
+    /// What rewrites the destination where there is nothing to draw, beside sets where there is.
+    act: Option<ActId>,
     /// For each member the test that is its own.
     own: Vec<Option<TestId>>,
 }
@@ -112,6 +122,7 @@ impl<'p, A: Address> Builder<'p, A> {
             program,
             starts: starts.map(|(arriving, sent)| [arriving, sent]),
             asks: Lists::new(),
+            choices: Lists::new(),
             bounds: Lists::new(),
             leaves: Lists::new(),
             plans: Lists::new(),
@@ -149,6 +160,7 @@ impl<'p, A: Address> Builder<'p, A> {
             other,
             plans: self.plans.all,
             asks: self.asks.all,
+            choices: self.choices.all,
             bounds: self.bounds.all,
             locals: Filter::new(self.program.local_addresses().iter().map(|a| A::new(*a))),
             leaves: self.leaves.all,
@@ -166,17 +178,26 @@ impl<'p, A: Address> Builder<'p, A> {
         if gathered.questions.len() > MAX_ASKS {
             return Err(Unfit);
         }
+        let in_front = self.in_front(&mut gathered, roots);
         let first = self.members.len() as u32;
-        let rows = self.rows(&gathered, roots, class);
-        self.members.extend(rows.iter().map(|(member, _)| *member));
-        self.takers.extend(rows.iter().map(|(_, taker)| *taker));
-        Ok(Place {
-            first,
-            plan: self.plan(gathered)?,
-        })
+        let plan = self.plan(&gathered, &in_front)?;
+        for set in 0..gathered.sets.len() {
+            for member in 0..gathered.sets[set].own.len() {
+                let way = Way {
+                    gathered: &gathered,
+                    in_front: &in_front,
+                    roots,
+                    class,
+                };
+                let (member, taker) = self.row(&way, set, member);
+                self.members.push(member);
+                self.takers.push(taker);
+            }
+        }
+        Ok(Place { first, plan })
     }
 
-    fn plan(&mut self, gathered: Gathered) -> Result<u32, Unfit> {
+    fn plan(&mut self, gathered: &Gathered, in_front: &[InFront]) -> Result<u32, Unfit> {
         let program = self.program;
         let (mask, value) = match gathered.questions[0] {
             // Nothing under an empty mask is 1.
@@ -187,21 +208,46 @@ impl<'p, A: Address> Builder<'p, A> {
             },
         };
         let more = gathered.questions[1..].to_vec();
-        let mut bounds = vec![0];
-        bounds.extend(gathered.thresholds);
-        bounds.push(u64::MAX);
+        let mut offset = 0;
+        let mut sets = Vec::with_capacity(gathered.sets.len());
+        for set in &gathered.sets {
+            sets.push(self.set(&set.thresholds, offset));
+            offset += set.own.len() as u32;
+        }
+        let chooses = sets.len() > 1;
+        let (set, first_choice) = if chooses {
+            let choices = in_front.iter().map(|(_, _, set)| sets[*set]).collect();
+            (self.set(&[], 0), self.choices.first(choices, |set| *set))
+        } else {
+            (sets[0], NOWHERE)
+        };
         let plan = Plan {
             mask,
             value,
             asks: more.len() as u32,
-            more: if more.is_empty() { 0 } else { Drawn::MORE },
+            more: if more.is_empty() && !chooses {
+                0
+            } else {
+                Drawn::MORE
+            },
             first_ask: self.asks.first(more, |question| ask(program, *question)),
-            members: bounds.len() as u32 - 1,
-            first_bound: self.bounds.first(bounds, |bound| *bound),
+            set,
+            first_choice,
         };
         match self.plans.first(vec![plan], |plan| *plan) {
             NOWHERE => Err(Unfit),
             id => Ok(id),
+        }
+    }
+
+    fn set(&mut self, thresholds: &[u64], offset: u32) -> Set {
+        let mut bounds = vec![0];
+        bounds.extend(thresholds);
+        bounds.push(u64::MAX);
+        Set {
+            offset,
+            members: bounds.len() as u32 - 1,
+            first_bound: self.bounds.first(bounds, |bound| *bound),
         }
     }
 
@@ -217,27 +263,42 @@ impl<'p, A: Address> Builder<'p, A> {
 
     /// What is asked of a class's packets, in front of its draw and behind it.
     fn gather(&mut self, roots: [NodeId; 2]) -> Result<Gathered, Unfit> {
-        let mut gathered = Gathered::default();
+        let (mut gathered, mut selections) = (Gathered::default(), Vec::new());
         self.gathering += 1;
         let mut work = roots.to_vec();
         while let Some(at) = work.pop() {
-            if let Some(question) = self.visit(at, &mut work, &mut gathered.selections)? {
+            if let Some(question) = self.visit(at, &mut work, &mut selections)? {
                 note(&mut gathered.questions, question);
             }
         }
-        let Some(selection) = gathered.selections.first() else {
-            gathered.own = vec![self.only_own(&mut gathered.questions)];
-            return Ok(gathered);
-        };
-        gathered.thresholds = self.thresholds_of(*selection);
-        for other in &gathered.selections[1..] {
-            if self.thresholds_of(*other) != gathered.thresholds {
-                return Err(Unfit);
+        for selection in selections {
+            let thresholds = self.thresholds_of(selection);
+            let known = gathered
+                .sets
+                .iter_mut()
+                .find(|set| set.thresholds == thresholds);
+            match known {
+                Some(set) => set.selections.push(selection),
+                None => gathered.sets.push(DrawnFrom {
+                    selections: vec![selection],
+                    thresholds,
+                    ..DrawnFrom::default()
+                }),
             }
         }
-        for member in 0..=gathered.thresholds.len() {
-            let own = self.gather_member(member, &mut gathered)?;
-            gathered.own.push(own);
+        if gathered.sets.is_empty() {
+            let own = vec![self.only_own(&mut gathered.questions)];
+            gathered.sets.push(DrawnFrom {
+                own,
+                ..DrawnFrom::default()
+            });
+            return Ok(gathered);
+        }
+        for set in 0..gathered.sets.len() {
+            for member in 0..=gathered.sets[set].thresholds.len() {
+                let own = self.gather_member(set, member, &mut gathered)?;
+                gathered.sets[set].own.push(own);
+            }
         }
         Ok(gathered)
     }
@@ -245,10 +306,11 @@ impl<'p, A: Address> Builder<'p, A> {
     /// What is asked once a member is drawn; its own test is returned.
     fn gather_member(
         &mut self,
+        set: usize,
         member: usize,
         gathered: &mut Gathered,
     ) -> Result<Option<TestId>, Unfit> {
-        let mut work: Vec<NodeId> = gathered
+        let mut work: Vec<NodeId> = gathered.sets[set]
             .selections
             .iter()
             .map(|selection| self.target(*selection, member))
@@ -396,51 +458,53 @@ impl<'p, A: Address> Builder<'p, A> {
         ordinary.then_some(if is_local { 1 } else { 2 })
     }
 
-    /// Each member with its leaves, for all combinations of answers.
-    fn rows(
-        &mut self,
-        gathered: &Gathered,
-        roots: [NodeId; 2],
-        class: ClassId,
-    ) -> Vec<(Member<A>, Taker)> {
+    /// Where each combination of answers leads in front of a draw, and from which set it draws.
+    fn in_front(&self, gathered: &mut Gathered, roots: [NodeId; 2]) -> Vec<InFront> {
         // A combination: the answers, then whether the packet is sent.
         let combinations = 2 << gathered.questions.len();
-        let in_front: Vec<(Stop, Noted)> = (0..combinations)
+        let draws = !gathered.sets[0].selections.is_empty();
+        (0..combinations)
             .map(|combination| {
                 let answers = Answers::new(gathered, combination, None, false);
-                self.follow(roots[combination & 1], Noted::default(), &answers)
+                let (stop, noted) = self.follow(roots[combination & 1], Noted::default(), &answers);
+                let set = match (stop, noted.dnat) {
+                    (Stop::Selection(selection), _) => gathered
+                        .sets
+                        .iter()
+                        .position(|set| set.selections.contains(&selection)),
+                    (Stop::End(_), Some(act)) if draws => Some(gathered.set_of_act(act)),
+                    _ => None,
+                };
+                (stop, noted, set.unwrap_or(0))
             })
-            .collect();
-        (0..gathered.own.len())
-            .map(|member| self.row(gathered, &in_front, roots, class, member))
             .collect()
     }
 
-    fn row(
-        &mut self,
-        gathered: &Gathered,
-        in_front: &[(Stop, Noted)],
-        roots: [NodeId; 2],
-        class: ClassId,
-        member: usize,
-    ) -> (Member<A>, Taker) {
-        let own = gathered.own[member];
+    /// A member of a set with its leaves, for all combinations of answers.
+    fn row(&mut self, way: &Way<'_>, set: usize, member: usize) -> (Member<A>, Taker) {
+        let Way {
+            gathered, in_front, ..
+        } = *way;
+        let own = gathered.sets[set].own[member];
         let mut ends = Vec::with_capacity(2 * in_front.len());
-        for (combination, (stop, noted)) in in_front.iter().enumerate() {
+        for (combination, (stop, noted, drawn_from)) in in_front.iter().enumerate() {
             for is_own in [false, true] {
                 let answers = Answers::new(gathered, combination, own, is_own);
                 ends.push(match *stop {
+                    // Nothing leads here.
+                    _ if *drawn_from != set => (Stop::Slow, Noted::default()),
                     Stop::Selection(selection) => {
                         self.follow(self.target(selection, member), *noted, &answers)
                     }
                     // Without a draw the member's own question stands in front.
-                    _ if gathered.selections.is_empty() => {
-                        self.follow(roots[combination & 1], Noted::default(), &answers)
+                    _ if gathered.sets[0].selections.is_empty() => {
+                        self.follow(way.roots[combination & 1], Noted::default(), &answers)
                     }
                     stop => (stop, *noted),
                 });
             }
         }
+        let class = way.class;
         let taker = taker(&ends, class);
         let leaves = ends.iter().map(|end| leaf(*end, taker)).collect();
         let own = match own.map(|test| &self.program.tests[test.0 as usize]) {
@@ -501,6 +565,32 @@ impl<'p, A: Address> Builder<'p, A> {
                 Node::Walk => return (Stop::Slow, noted),
             };
         }
+    }
+}
+
+/// Where a combination of answers leads in front of a draw, what was noted, and the set that it draws from.
+type InFront = (Stop, Noted, usize);
+
+/// A class that is being built.
+struct Way<'g> {
+    gathered: &'g Gathered,
+    in_front: &'g [InFront],
+    roots: [NodeId; 2],
+    class: ClassId,
+}
+
+impl Gathered {
+    /// The set of one member that an act rewrites to without a draw.
+    fn set_of_act(&mut self, act: ActId) -> usize {
+        let known = self.sets.iter().position(|set| set.act == Some(act));
+        known.unwrap_or_else(|| {
+            self.sets.push(DrawnFrom {
+                act: Some(act),
+                own: vec![None],
+                ..DrawnFrom::default()
+            });
+            self.sets.len() - 1
+        })
     }
 }
 

@@ -7,7 +7,7 @@
 //! A **member** is what can be drawn (an endpoint; a class without draws has one), with the one source that is asked of it alone (hairpin).
 //! A **leaf** is an end, reached for one combination of answers, or says that only the nodes tell.
 //!
-//! Classes are here that draw at most once, ask at most [`MAX_ASKS`] questions beside, and ask nothing but of addresses, ports and
+//! Classes are here that draw at most once on any way, ask at most [`MAX_ASKS`] questions beside, and ask nothing but of addresses, ports and
 //! devices; that is what kube-proxy writes. And packets come this way whose source is an ordinary address, with ports, in ctstate NEW, not by
 //! `lo`, and, if they arrive, not from this node: what routing says of their rewritten destinations is then known while compiling.
 //! All others take the nodes' way, which is the same program.
@@ -127,9 +127,20 @@ struct Plan<A> {
     first_ask: u32,
     asks: u32,
     more: u32,
+    /// What a member is drawn from; where that depends on the answers, the first member alone.
+    set: Set,
+    /// The first of the sets for each combination of answers, or [`NOWHERE`].
+    first_choice: u32,
+}
+
+/// Members that one is drawn from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Set {
+    /// Behind the class's first member.
+    offset: u32,
+    members: u32,
     /// The row of bounds: 0, the thresholds, the highest number.
     first_bound: u32,
-    members: u32,
 }
 
 /// What a number drew: the member, and answers as bits of a position among the leaves of its row.
@@ -142,7 +153,7 @@ pub struct Drawn {
 }
 
 impl Drawn {
-    /// There is more to ask ([`Lookup::more_answers`]).
+    /// There is more to ask ([`Lookup::ask_more`]).
     const MORE: u32 = 1 << 31;
 
     /// Nothing: the nodes tell.
@@ -152,10 +163,10 @@ impl Drawn {
         answers: Self::MORE,
     };
 
-    /// All answers, if there are no more to be asked for.
+    /// The member and all answers, if there are no more to be asked for.
     #[inline(always)]
-    pub fn answers(self) -> Option<u32> {
-        (self.answers & Self::MORE == 0).then_some(self.answers)
+    pub fn settled(self) -> Option<(u32, u32)> {
+        (self.answers & Self::MORE == 0).then_some((self.member, self.answers))
     }
 }
 
@@ -233,6 +244,7 @@ pub struct Lookup<A: Address> {
     other: Place,
     plans: Vec<Plan<A>>,
     asks: Vec<Ask<A>>,
+    choices: Vec<Set>,
     bounds: Vec<u64>,
     leaves: Vec<Leaf>,
     members: Vec<Member<A>>,
@@ -332,7 +344,7 @@ impl<A: Address> Lookup<A> {
         let plan = &self.plans[place.plan as usize];
         let is_in = source.is_in(plan.mask, plan.value);
         Drawn {
-            member: place.first + self.drawn(plan, draw),
+            member: place.first + self.drawn(&plan.set, draw),
             plan: place.plan,
             answers: u32::from(is_sent) << 1 | u32::from(is_in) << 2 | plan.more,
         }
@@ -340,38 +352,44 @@ impl<A: Address> Lookup<A> {
 
     /// kube-proxy's thresholds stand at nearly equal distances, so the first guess is nearly always the member.
     #[inline(always)]
-    fn drawn(&self, plan: &Plan<A>, draw: u64) -> u32 {
-        let guess = ((u128::from(draw) * u128::from(plan.members)) >> 64) as u32;
-        let at = plan.first_bound as usize + guess as usize;
+    fn drawn(&self, set: &Set, draw: u64) -> u32 {
+        let guess = ((u128::from(draw) * u128::from(set.members)) >> 64) as u32;
+        let at = (set.first_bound + guess) as usize;
         let (low, high) = (self.bounds[at], self.bounds[at + 1]);
         if low <= draw && draw < high {
             return guess;
         }
-        self.drawn_slowly(plan, draw)
+        self.drawn_slowly(set, draw)
     }
 
     #[cold]
-    fn drawn_slowly(&self, plan: &Plan<A>, draw: u64) -> u32 {
-        let thresholds = &self.bounds[plan.first_bound as usize + 1..][..plan.members as usize - 1];
+    fn drawn_slowly(&self, set: &Set, draw: u64) -> u32 {
+        let thresholds = &self.bounds[set.first_bound as usize + 1..][..set.members as usize - 1];
         thresholds.partition_point(|below| *below <= draw) as u32
     }
 
-    /// All answers; `None`: a fact is missing, routing says more than local or forward, or nothing was drawn.
+    /// The member, which may depend on the answers, and all answers; `None`: a fact is missing, routing says more than local or forward, or
+    /// nothing was drawn.
     #[inline(never)]
-    pub fn more_answers(
+    pub fn ask_more(
         &self,
         program: &Program,
         drawn: Drawn,
         tuple: &Tuple<A>,
         context: impl Fn() -> Context,
-    ) -> Option<u32> {
+        draw: impl Fn() -> u64,
+    ) -> Option<(u32, u32)> {
         let plan = self.plans.get(drawn.plan as usize)?;
         let asks = &self.asks[plan.first_ask as usize..][..plan.asks as usize];
         let mut bits = drawn.answers & !Drawn::MORE;
         for (at, ask) in asks.iter().enumerate() {
             bits |= u32::from(ask.answer(self, program, tuple, &context)?) << (at + 3);
         }
-        Some(bits)
+        if plan.first_choice == NOWHERE {
+            return Some((drawn.member, bits));
+        }
+        let set = &self.choices[(plan.first_choice + (bits >> 1)) as usize];
+        Some((drawn.member + set.offset + self.drawn(set, draw()), bits))
     }
 
     /// Whether an ordinary address is the node's.
@@ -386,11 +404,11 @@ impl<A: Address> Lookup<A> {
         self.leaves[(row + (answers | u32::from(is_own))) as usize]
     }
 
-    /// Whether what was drawn is of the class of all other keys.
+    /// Whether a member is of the class of all other keys.
     #[inline(always)]
-    pub fn is_other(&self, drawn: Drawn) -> bool {
+    pub fn is_other(&self, member: u32) -> bool {
         // That class comes last, and so do its members.
-        drawn.member >= self.other.first
+        member >= self.other.first
     }
 
     /// All members.
@@ -411,6 +429,7 @@ impl<A: Address> Lookup<A> {
             + self.ports.bytes()
             + of(&self.plans)
             + of(&self.asks)
+            + of(&self.choices)
             + of(&self.bounds)
             + of(&self.leaves)
             + of(&self.members)
