@@ -192,6 +192,7 @@ mod tests {
         );
         assert_eq!(sixth.minus(&half), Probability::zero());
         assert!(sixth.minus(&half).is_zero() && !sixth.is_zero());
+        assert!(!half.is_one() && !sixth.is_one());
         assert!(sixth < half);
     }
 
