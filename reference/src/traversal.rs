@@ -180,6 +180,7 @@ impl Walk<'_> {
     /// Sentence 1.5: behind nat OUTPUT a packet with another destination needs a route again, which it does not get from loopback to another host
     /// (`ip_route_me_harder`).
     fn reroute(&self, state: &mut State<'_>) -> Option<Decision> {
+        const LOOPBACK_BROADCAST: Ipv4Addr = Ipv4Addr::new(127, 255, 255, 255);
         let (Address::Known(destination), IpAddr::V4(source)) =
             (state.destination, state.packet.source)
         else {
@@ -187,6 +188,8 @@ impl Walk<'_> {
         };
         if destination == state.packet.destination
             || !source.is_loopback()
+            // No address of a host: the route is asked for without it.
+            || source == LOOPBACK_BROADCAST
             || self.leaves_by_lo(state, state.destination)
         {
             return None;

@@ -435,14 +435,12 @@ impl Machine<'_> {
             && !self.comes_back(to);
         match state.class {
             _ if !asks => None,
-            Class::Exact { destination, .. } | Class::Portless { destination, .. } => {
-                let loopback = MaskedAddress {
-                    address: 127 << 24,
-                    mask: 0xff << 24,
-                };
-                (destination != to).then_some(Test::Source(loopback))
+            Class::Exact { destination, .. } | Class::Portless { destination, .. }
+                if destination == to =>
+            {
+                None
             }
-            Class::Port { .. } | Class::Other => Some(Test::LeavesLoopback(to)),
+            _ => Some(Test::LeavesLoopback(to)),
         }
     }
 

@@ -92,7 +92,7 @@ pub enum Test {
     /// nat, which rewrote the source so, gave it another address or port than it had. The flag: if not, whether the destination was changed decides, and is not
     /// known.
     SourceChanged(Rewrite, bool),
-    /// From 127.0.0.0/8, and its first destination is another than this.
+    /// From 127.0.0.0/8, but for its broadcast address, and its first destination is another than this.
     LeavesLoopback(u128),
     /// Its destination is link-local.
     LinkLocalDestination,

@@ -244,12 +244,13 @@ impl<'p, A: Address> Builder<'p, A> {
     /// Whether a test is of sources that are no ordinary ones.
     fn is_of_loopback(&self, test: TestId) -> bool {
         let program = self.program;
-        let Test::Source(prefix) = program.tests[test.0 as usize] else {
-            return false;
-        };
-        match program.family {
-            Family::V4 => prefix.mask >> 24 == 0xff && prefix.address >> 24 == 127,
-            Family::V6 => prefix.host(Family::V6) == Some(1),
+        match (program.tests[test.0 as usize], program.family) {
+            (Test::LeavesLoopback(_), _) => true,
+            (Test::Source(prefix), Family::V4) => {
+                prefix.mask >> 24 == 0xff && prefix.address >> 24 == 127
+            }
+            (Test::Source(prefix), Family::V6) => prefix.host(Family::V6) == Some(1),
+            _ => false,
         }
     }
 
