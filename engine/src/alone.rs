@@ -8,7 +8,7 @@ use kpclass_compiler::program::lookup::{
 use kpclass_compiler::program::node::{Act, DnatAct};
 use kpclass_compiler::{Context, Program};
 use kpclass_ruleset::Hook;
-use kpclass_ruleset::value::{CtState, Interface};
+use kpclass_ruleset::value::CtState;
 use std::hint::black_box;
 
 /// Packets of a batch: while one waits for memory, so do the others.
@@ -25,16 +25,9 @@ pub struct Question<A> {
 impl<A: Address> Question<A> {
     /// Of a packet's header; `None` where a replay would ask the program's nodes.
     pub fn new(program: &Program, header: &Header, context: &Context, seed: u64) -> Option<Self> {
-        let tuple = Tuple::<A>::of(header)?;
-        let is_sent = context.hook == Hook::Output;
-        let is_ordinary = tuple.source.is_ordinary()
-            && context.ctstate == CtState::New
-            && (is_sent
-                || !program.is_local(header.source)
-                    && context.in_interface != Some(Interface::lo()));
-        is_ordinary.then(|| Self {
-            tuple,
-            is_sent,
+        Some(Self {
+            tuple: Tuple::of_flat(program, header, context)?,
+            is_sent: context.hook == Hook::Output,
             draw: draw::number(header, seed),
         })
     }

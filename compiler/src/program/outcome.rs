@@ -20,6 +20,24 @@ pub struct Outcome {
     pub masqueraded: bool,
 }
 
+/// What counting needs of the acts on a way.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Noted {
+    pub(super) dnat: Option<ActId>,
+    pub(super) masqueraded: bool,
+}
+
+impl Noted {
+    pub(super) fn note(&mut self, act: ActId, kind: ActKind) {
+        match kind {
+            ActKind::Dnat => self.dnat = Some(act),
+            ActKind::Masquerade => self.masqueraded = true,
+            ActKind::Snat => self.masqueraded = false,
+            ActKind::Mark => {}
+        }
+    }
+}
+
 impl Program {
     /// The class of a packet of the program's family.
     #[inline]
@@ -63,7 +81,7 @@ impl Program {
     ) -> Option<Outcome> {
         let root = self.root_index(context.hook, context.ctstate)?;
         let mut at = self.root(self.class(header), root);
-        let (mut dnat, mut masqueraded) = (None, false);
+        let mut noted = Noted::default();
         loop {
             at = match self.nodes[at.0 as usize] {
                 Node::Test {
@@ -97,15 +115,11 @@ impl Program {
                     children,
                 } => self.routed(header, context, destination, children)?,
                 Node::Act { act, kind, next } => {
-                    match kind {
-                        ActKind::Dnat => dnat = Some(act),
-                        ActKind::Masquerade => masqueraded = true,
-                        ActKind::Snat => masqueraded = false,
-                        ActKind::Mark => {}
-                    }
+                    noted.note(act, kind);
                     next
                 }
                 Node::End(end) => {
+                    let Noted { dnat, masqueraded } = noted;
                     return Some(Outcome {
                         end,
                         dnat,
@@ -141,6 +155,17 @@ impl Program {
     }
 }
 
+impl<A: Address> Tuple<A> {
+    /// Of a packet that comes the flat way, unless its class takes the nodes'.
+    pub fn of_flat(program: &Program, header: &Header, context: &Context) -> Option<Self> {
+        let tuple = Self::of(header)?;
+        let by_lo = context.in_interface == Some(Interface::lo());
+        let kept_out = context.hook != Hook::Output && (by_lo || program.is_local(header.source));
+        (context.ctstate == CtState::New && tuple.source.is_ordinary() && !kept_out)
+            .then_some(tuple)
+    }
+}
+
 impl<A: Address> Lookup<A> {
     /// Where a packet goes, if it comes this way.
     fn outcome(
@@ -150,13 +175,8 @@ impl<A: Address> Lookup<A> {
         context: &Context,
         draw: u64,
     ) -> Option<Outcome> {
-        let tuple = Tuple::<A>::of(header)?;
+        let tuple = Tuple::<A>::of_flat(program, header, context)?;
         let is_sent = context.hook == Hook::Output;
-        let by_lo = context.in_interface == Some(Interface::lo());
-        let kept_out = !is_sent && (by_lo || program.is_local(header.source));
-        if context.ctstate != CtState::New || !tuple.source.is_ordinary() || kept_out {
-            return None;
-        }
         let key = tuple.key();
         let (protocol, port) = (tuple.protocol, tuple.destination_port);
         let place = self.place(key, self.bucket(key), protocol, port)?;

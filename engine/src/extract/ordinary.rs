@@ -23,13 +23,7 @@ pub fn v4(captured: &[u8]) -> Option<Tuple<u32>> {
         & !ip.is_later_fragment()
         & has_room(number, total_len.wrapping_sub(Ipv4::LEN))
         & (total_len <= captured.len() - Ethernet::LEN);
-    is_plain.then(|| Tuple {
-        source: ip.source(),
-        destination: ip.destination(),
-        source_port: ports.source(),
-        destination_port: ports.destination(),
-        protocol: number,
-    })
+    is_plain.then(|| tuple(ip.source(), ip.destination(), ports, number))
 }
 
 /// The same of IPv6.
@@ -45,13 +39,18 @@ pub fn v6(captured: &[u8]) -> Option<Tuple<u128>> {
         & (ip.version() == 6)
         & has_room(number, payload_len)
         & (payload_len <= captured.len() - Ethernet::LEN - Ipv6::LEN);
-    is_plain.then(|| Tuple {
-        source: ip.source(),
-        destination: ip.destination(),
+    is_plain.then(|| tuple(ip.source(), ip.destination(), ports, number))
+}
+
+#[inline(always)]
+fn tuple<A>(source: A, destination: A, ports: Ports<'_>, protocol: u8) -> Tuple<A> {
+    Tuple {
+        source,
+        destination,
         source_port: ports.source(),
         destination_port: ports.destination(),
-        protocol: number,
-    })
+        protocol,
+    }
 }
 
 /// Whether it is TCP or UDP, and its header fits.

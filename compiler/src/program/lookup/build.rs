@@ -3,7 +3,8 @@
 mod gather;
 
 use super::super::addresses::{self, Kind};
-use super::super::node::{ActId, ActKind, EndId, Node, NodeId, RouteTo, TestId};
+use super::super::node::{EndId, Node, NodeId, RouteTo, TestId};
+use super::super::outcome::Noted;
 use super::super::test::Test;
 use super::{
     Address, Ask, Drawn, Filter, Leaf, Lookup, Lookups, MAX_ASKS, Member, NOWHERE, Place, Plan,
@@ -84,13 +85,6 @@ enum Stop {
     Slow,
     Selection(NodeId),
     End(EndId),
-}
-
-/// What was noted on the way.
-#[derive(Clone, Copy, Default)]
-struct Noted {
-    dnat: Option<ActId>,
-    masqueraded: bool,
 }
 
 /// The class does not fit.
@@ -388,12 +382,7 @@ impl<'p, A: Address> Builder<'p, A> {
                     }
                 }
                 Node::Act { act, kind, next } => {
-                    match kind {
-                        ActKind::Dnat => noted.dnat = Some(act),
-                        ActKind::Masquerade => noted.masqueraded = true,
-                        ActKind::Snat => noted.masqueraded = false,
-                        ActKind::Mark => {}
-                    }
+                    noted.note(act, kind);
                     next
                 }
                 Node::End(end) => return (Stop::End(end), noted),

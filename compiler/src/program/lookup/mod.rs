@@ -238,8 +238,8 @@ impl Leaf {
 /// One family's flat form.
 #[derive(Clone, Debug)]
 pub struct Lookup<A: Address> {
-    exact: Table<A::Key>,
-    ports: Table<u64>,
+    exact: Table<A::Key, Place>,
+    ports: Table<u64, Place>,
     has_ports: bool,
     other: Place,
     plans: Vec<Plan<A>>,
@@ -315,7 +315,7 @@ impl<A: Address> Lookup<A> {
     /// Lets a bucket come nearer.
     #[inline(always)]
     pub fn touch(&self, bucket: usize) -> u32 {
-        self.exact.touch(bucket)
+        self.exact.touch(bucket).plan
     }
 
     /// The class of a key, protocol and port; `None`: the nodes tell.
@@ -333,9 +333,9 @@ impl<A: Address> Lookup<A> {
         if !self.has_ports {
             return self.other;
         }
-        let key = port_key(protocol, port);
-        let found = self.ports.find(key, self.ports.bucket(key));
-        found.unwrap_or(self.other)
+        self.ports
+            .get(port_key(protocol, port))
+            .unwrap_or(self.other)
     }
 
     /// The member that a number draws, and the answers that cost nothing.
@@ -437,6 +437,7 @@ impl<A: Address> Lookup<A> {
     }
 }
 
-fn port_key(protocol: u8, port: u16) -> u64 {
+/// Protocol and port, packed.
+pub(super) fn port_key(protocol: u8, port: u16) -> u64 {
     u64::from(protocol) << 16 | u64::from(port)
 }

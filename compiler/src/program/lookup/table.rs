@@ -1,6 +1,4 @@
-//! Keys in buckets of one cache line: a probe touches one line, and a second only where a bucket has overflowed.
-
-use super::Place;
+//! Keys in buckets of one cache line (IPv4): a probe touches one line, and a second only where a bucket has overflowed.
 
 /// What destination keys are packed into.
 pub trait Key: Copy + Eq + Send + Sync + std::fmt::Debug {
@@ -43,47 +41,47 @@ impl Key for [u64; 3] {
 
 const WAYS: usize = 4;
 
-/// Four keys with where each leads. The used ones come first.
+/// Four keys with what each leads to. The used ones come first.
 #[derive(Clone, Debug)]
 #[repr(align(64))]
-struct Bucket<K> {
+struct Bucket<K, V> {
     keys: [K; WAYS],
-    places: [Place; WAYS],
+    values: [V; WAYS],
 }
 
-const _: () = assert!(size_of::<Bucket<u64>>() == 64);
+const _: () = assert!(size_of::<Bucket<u64, super::Place>>() == 64);
 
-/// A table from packed keys to places. What does not fit into its bucket stands in the next one that has room.
+/// A table from packed keys to values. What does not fit into its bucket stands in the next one that has room.
 #[derive(Clone, Debug)]
-pub struct Table<K> {
-    buckets: Vec<Bucket<K>>,
+pub struct Table<K, V> {
+    buckets: Vec<Bucket<K, V>>,
     /// Random, so that no dump can be written whose keys meet in one bucket.
     seed: u64,
 }
 
-impl<K: Key> Table<K> {
-    pub(super) fn new(entries: &[(K, Place)]) -> Self {
+impl<K: Key, V: Copy + Default> Table<K, V> {
+    pub(in crate::program) fn new(entries: &[(K, V)]) -> Self {
         let empty = Bucket {
             keys: [K::EMPTY; WAYS],
-            places: [Place::default(); WAYS],
+            values: [V::default(); WAYS],
         };
         let mut table = Self {
             buckets: vec![empty; entries.len().div_ceil(WAYS / 2).max(1)],
             seed: ahash::RandomState::new().hash_one(0u64),
         };
-        for (key, place) in entries {
-            table.insert(*key, *place);
+        for (key, value) in entries {
+            table.insert(*key, *value);
         }
         table
     }
 
-    fn insert(&mut self, key: K, place: Place) {
+    fn insert(&mut self, key: K, value: V) {
         let mut at = self.bucket(key);
         loop {
             let bucket = &mut self.buckets[at];
             if let Some(free) = bucket.keys.iter().position(|k| *k == K::EMPTY) {
                 bucket.keys[free] = key;
-                bucket.places[free] = place;
+                bucket.values[free] = value;
                 return;
             }
             at = self.after(at);
@@ -105,22 +103,22 @@ impl<K: Key> Table<K> {
         ((u128::from(hash) * self.buckets.len() as u128) >> 64) as usize
     }
 
-    /// Some word of a bucket, only to have it come nearer.
+    /// Some value of a bucket, only to have it come nearer.
     #[inline(always)]
-    pub fn touch(&self, bucket: usize) -> u32 {
-        self.buckets[bucket].places[0].plan
+    pub fn touch(&self, bucket: usize) -> V {
+        self.buckets[bucket].values[0]
     }
 
-    /// Where a key leads; `bucket` is its own.
+    /// What a key leads to; `bucket` is its own.
     #[inline(always)]
-    pub fn find(&self, key: K, bucket: usize) -> Option<Place> {
+    pub fn find(&self, key: K, bucket: usize) -> Option<V> {
         let in_bucket = &self.buckets[bucket];
         let mut met = 0u32;
         for (way, found) in in_bucket.keys.iter().enumerate() {
             met |= u32::from(*found == key) << way;
         }
         if met != 0 {
-            return Some(in_bucket.places[met.trailing_zeros() as usize % WAYS]);
+            return Some(in_bucket.values[met.trailing_zeros() as usize % WAYS]);
         }
         if in_bucket.keys[WAYS - 1] == K::EMPTY {
             return None;
@@ -129,12 +127,12 @@ impl<K: Key> Table<K> {
     }
 
     #[cold]
-    fn find_behind(&self, key: K, bucket: usize) -> Option<Place> {
+    fn find_behind(&self, key: K, bucket: usize) -> Option<V> {
         let mut at = self.after(bucket);
         while at != bucket {
             let bucket = &self.buckets[at];
             if let Some(way) = bucket.keys.iter().position(|found| *found == key) {
-                return Some(bucket.places[way]);
+                return Some(bucket.values[way]);
             }
             if bucket.keys[WAYS - 1] == K::EMPTY {
                 return None;
@@ -144,13 +142,20 @@ impl<K: Key> Table<K> {
         None
     }
 
-    pub(super) fn bytes(&self) -> usize {
+    /// The value of a key.
+    #[inline]
+    pub(in crate::program) fn get(&self, key: K) -> Option<V> {
+        self.find(key, self.bucket(key))
+    }
+
+    pub(in crate::program) fn bytes(&self) -> usize {
         std::mem::size_of_val(&*self.buckets)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::Place;
     use super::*;
 
     /// Keys spread by a fixed generator, so many that some hundreds of buckets overflow.
@@ -186,6 +191,6 @@ mod tests {
             table.insert(*key, place);
         }
         assert_eq!(table.find([9, 9, 9], 0), None);
-        assert_eq!(Table::<u64>::new(&[]).find(5, 0), None);
+        assert_eq!(Table::<u64, Place>::new(&[]).find(5, 0), None);
     }
 }
