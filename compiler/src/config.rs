@@ -28,6 +28,8 @@ pub struct Passes {
     pub merge_tails: bool,
     /// Rows of draws become one selection.
     pub select: bool,
+    /// Nodes are kept only for classes that their flat form serves in part: of the others an odd packet is walked.
+    pub lean: bool,
 }
 
 impl Default for Passes {
@@ -36,6 +38,7 @@ impl Default for Passes {
             share: true,
             merge_tails: true,
             select: true,
+            lean: true,
         }
     }
 }

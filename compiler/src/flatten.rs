@@ -65,14 +65,16 @@ fn heads(nodes: &[Node], routes: &[[NodeId; 3]], roots: &[NodeId]) -> Vec<bool> 
                     .copied()
                     .for_each(&mut mark);
             }
-            Node::Select { .. } | Node::End(_) | Node::Walk => {}
+            Node::Select { .. } | Node::End(_) | Node::Walk { .. } => {}
         }
     }
     heads
 }
 
-/// Keeps what the roots reach, in order, and renumbers it; `roots` are renumbered in place.
-pub(crate) fn compact(nodes: Vec<Node>, mut flat: Flat, roots: &mut [NodeId]) -> Flat {
+/// Keeps what the roots reach, in order, and renumbers it; `roots`, and `shared` beside the nodes, are changed in place. What only nodes
+/// that went have named is left where it is.
+pub(crate) fn compact(mut flat: Flat, shared: &mut Vec<bool>, roots: &mut [NodeId]) -> Flat {
+    let nodes = std::mem::take(&mut flat.nodes);
     let reached = reached(&nodes, &flat, roots);
     let mut count = 0;
     let renumbered: Vec<NodeId> = reached
@@ -89,6 +91,8 @@ pub(crate) fn compact(nodes: Vec<Node>, mut flat: Flat, roots: &mut [NodeId]) ->
         children.iter_mut().for_each(new);
     }
     roots.iter_mut().for_each(new);
+    let mut kept = reached.iter();
+    shared.retain(|_| kept.next().is_some_and(|reached| *reached));
     flat.nodes = nodes
         .into_iter()
         .zip(&reached)
@@ -123,7 +127,7 @@ fn reached(nodes: &[Node], flat: &Flat, roots: &[NodeId]) -> Vec<bool> {
                 let targets = targets as usize..(targets + count + 1) as usize;
                 work.extend(&flat.targets[targets]);
             }
-            Node::End(_) | Node::Walk => {}
+            Node::End(_) | Node::Walk { .. } => {}
         }
     }
     reached

@@ -17,6 +17,8 @@ mod index;
 mod loops;
 mod lower;
 mod machine;
+mod merge;
+mod parts;
 mod pipeline;
 pub mod program;
 mod specialise;

@@ -2,18 +2,18 @@
 
 use crate::config::Config;
 use crate::error::CompileError;
-use crate::flatten::{self, Flat};
 use crate::index;
 use crate::lower::lower;
-use crate::machine::state::{Class, State};
-use crate::machine::{Machine, Rules};
-use crate::program::lookup::Lookups;
-use crate::program::node::NodeId;
-use crate::program::{ClassId, Keys, Program};
-use crate::specialise::Specialiser;
-use crate::tail::Tail;
+use crate::machine::Rules;
+use crate::machine::state::Class;
+use crate::merge::Merge;
+use crate::parts;
+use crate::program::Program;
+use crate::program::lookup::{Address, Lookup, Lookups};
+use kpclass_ruleset::Ruleset;
 use kpclass_ruleset::node::NodeFacts;
-use kpclass_ruleset::{Hook, Ruleset};
+use kpclass_ruleset::value::Family;
+use std::sync::Arc;
 
 impl Program {
     /// Compiles the rules of one family.
@@ -26,13 +26,26 @@ impl Program {
         config: &Config,
     ) -> Result<Self, CompileError> {
         crate::loops::check(ruleset)?;
-        let rules = Rules::new(lower(ruleset, node), node);
-        let classes = classes(&rules);
-        let mut program = specialise_and_flatten(rules, &classes, config);
-        program.lookups = Lookups::new(&program);
+        let rules = Arc::new(Rules::new(lower(ruleset, node), node));
+        let program = match rules.graph.family {
+            Family::V4 => whole::<u32>(&rules, config, Lookups::V4),
+            Family::V6 => whole::<u128>(&rules, config, Lookups::V6),
+        };
         debug_assert_eq!(program.verify(), Ok(()));
         Ok(program)
     }
+}
+
+/// The classes part by part, each specialised and flattened by whoever is free, then put together in order.
+fn whole<A: Address>(
+    rules: &Arc<Rules>,
+    config: &Config,
+    lookups: fn(Lookup<A>) -> Lookups,
+) -> Program {
+    let classes = classes(rules);
+    let mut merge = Merge::new();
+    parts::each(rules, &classes, config, |part| merge.add(part));
+    merge.finish(rules.clone(), classes, config, lookups)
 }
 
 /// The classes of destination keys that the rules single out, then the one for all others.
@@ -49,58 +62,4 @@ fn classes(rules: &Rules) -> Vec<Class> {
         .into_iter()
         .map(|(protocol, port)| Class::Port { protocol, port });
     exact.chain(ports).chain([Class::Other]).collect()
-}
-
-fn specialise_and_flatten(rules: Rules, classes: &[Class], config: &Config) -> Program {
-    let tail = if config.passes.merge_tails {
-        Tail::new(&rules.graph)
-    } else {
-        Tail::default()
-    };
-    let local_known = rules.node.local.is_some();
-    let mut specialiser = Specialiser::new(Machine::new(&rules, tail), config, local_known);
-    let each = 2 * config.ctstates.len();
-    let mut roots = vec![NodeId(0); each * classes.len()];
-    // The last, of all other keys, comes first: whatever is left to walk, it is not that one.
-    for at in (0..classes.len()).rev() {
-        for (i, hook) in [Hook::Prerouting, Hook::Output].into_iter().enumerate() {
-            for (j, ctstate) in config.ctstates.iter().enumerate() {
-                let start = State::start(hook, *ctstate, classes[at], config.mark);
-                let root = specialiser.root(ClassId(at as u32), start);
-                roots[at * each + i * config.ctstates.len() + j] = root;
-            }
-        }
-    }
-    let made = specialiser.finish();
-    let mut nodes = made.nodes.list;
-    let mut flat = Flat {
-        route_children: made.routes.list,
-        ..Flat::default()
-    };
-    if config.passes.select {
-        flatten::select(&mut nodes, &made.draws.list, &roots, &mut flat);
-    }
-    let flat = flatten::compact(nodes, flat, &mut roots);
-    let (act_class, acts) = made.acts.list.into_iter().unzip();
-    Program {
-        family: rules.graph.family,
-        config: config.clone(),
-        keys: Keys::new(rules.graph.family, classes.iter().copied()),
-        classes: classes.to_vec(),
-        roots,
-        nodes: flat.nodes,
-        tests: made.tests.list,
-        draws: made.draws.list,
-        thresholds: flat.thresholds,
-        targets: flat.targets,
-        route_children: flat.route_children,
-        addresses: made.addresses.list,
-        acts,
-        act_class,
-        ends: made.ends.list,
-        set_tests: made.set_tests,
-        walked: made.walked,
-        lookups: Lookups::None,
-        rules,
-    }
 }

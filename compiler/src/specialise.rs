@@ -21,7 +21,7 @@ pub(crate) struct Interned<T> {
 }
 
 impl<T: Copy + Eq + Hash> Interned<T> {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             list: Vec::new(),
             ids: HashTable::new(),
@@ -29,7 +29,7 @@ impl<T: Copy + Eq + Hash> Interned<T> {
         }
     }
 
-    fn id(&mut self, value: T) -> u32 {
+    pub(crate) fn id(&mut self, value: T) -> u32 {
         let Self { list, ids, state } = self;
         let hash = state.hash_one(value);
         if let Some(id) = ids.find(hash, |id| list[*id as usize] == value) {
@@ -46,6 +46,8 @@ impl<T: Copy + Eq + Hash> Interned<T> {
 #[derive(Debug)]
 pub(crate) struct Specialised {
     pub(crate) nodes: Interned<Node>,
+    /// For each node whether equal ones are it.
+    pub(crate) shared: Vec<bool>,
     pub(crate) tests: Interned<Test>,
     pub(crate) draws: Interned<Draw>,
     pub(crate) routes: Interned<[NodeId; 3]>,
@@ -91,15 +93,23 @@ pub(crate) struct Specialiser<'a> {
     visits: u64,
 }
 
+/// States that the classes of one of several parts may visit. No thread knows what another has left, or what comes out would depend on
+/// them.
+pub(crate) fn visits(config: &Config, rules: usize, parts: usize) -> u64 {
+    let all = (rules as u64).saturating_mul(config.visits_per_rule);
+    let (parts, extra) = (parts.max(1) as u64, if parts > 1 { SOME_VISITS } else { 0 });
+    (all.saturating_add(FIRST_VISITS) / parts).saturating_add(extra)
+}
+
 /// The class takes more nodes than allowed, or its way depends on the packet's own address.
 struct TooLarge;
 
 impl<'a> Specialiser<'a> {
-    pub(crate) fn new(machine: Machine<'a>, config: &'a Config, local_known: bool) -> Self {
-        let rules = machine.graph.rules.len() as u64;
-        let visits = FIRST_VISITS.saturating_add(rules.saturating_mul(config.visits_per_rule));
+    pub(crate) fn new(machine: Machine<'a>, config: &'a Config, visits: u64) -> Self {
+        let local_known = machine.node.local.is_some();
         let made = Specialised {
             nodes: Interned::new(),
+            shared: Vec::new(),
             tests: Interned::new(),
             draws: Interned::new(),
             routes: Interned::new(),
@@ -136,7 +146,7 @@ impl<'a> Specialiser<'a> {
             Ok(root) => root,
             Err(TooLarge) => {
                 self.made.walked += 1;
-                self.node(Node::Walk)
+                self.node(Node::Walk { served: false })
             }
         }
     }
@@ -327,10 +337,15 @@ impl<'a> Specialiser<'a> {
 
     /// Before nat is settled nodes lead to endpoints of the class's own, and are hardly ever equal.
     fn node(&mut self, node: Node) -> NodeId {
-        if self.config.passes.share && (self.sharing || matches!(node, Node::End(_) | Node::Walk)) {
-            return NodeId(self.made.nodes.id(node));
+        if self.config.passes.share
+            && (self.sharing || matches!(node, Node::End(_) | Node::Walk { .. }))
+        {
+            let id = NodeId(self.made.nodes.id(node));
+            self.made.shared.resize(self.made.nodes.list.len(), true);
+            return id;
         }
         self.made.nodes.list.push(node);
+        self.made.shared.push(false);
         NodeId(self.made.nodes.list.len() as u32 - 1)
     }
 
@@ -355,6 +370,9 @@ impl<'a> Specialiser<'a> {
 
 /// Visits that every ruleset is granted.
 const FIRST_VISITS: u64 = 1_000_000;
+
+/// Visits that a part is granted beside its share, as its classes may be larger than others.
+const SOME_VISITS: u64 = 1 << 17;
 
 /// States after nat's first turn are met from many classes.
 fn is_shared(state: &State) -> bool {

@@ -10,7 +10,7 @@ use kpclass_ruleset::value::PortRange;
 
 /// The tests of the destination that rules outside nat PREROUTING and OUTPUT make.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Tail {
+pub(crate) struct TailTests {
     hosts: AHashSet<u128>,
     prefixes: Vec<MaskedAddress>,
     ranges: Vec<(u128, u128)>,
@@ -18,6 +18,13 @@ pub(crate) struct Tail {
     port_ranges: Vec<PortRange>,
     /// Whether destinations may be merged at all.
     merges: bool,
+}
+
+/// The destinations that a walker has met, by what later rules can tell of them.
+#[derive(Debug, Default)]
+pub(crate) struct Tail<'a> {
+    /// `None`: nothing is merged.
+    tests: Option<&'a TailTests>,
     signatures: AHashMap<Signature, (u128, Option<u16>)>,
 }
 
@@ -37,7 +44,7 @@ struct Signature {
 /// More distinct prefixes or ranges than this and destinations are not merged: comparing them all would cost more than it saves.
 const MAX_TESTS: usize = 64;
 
-impl Tail {
+impl TailTests {
     pub(crate) fn new(graph: &Graph) -> Self {
         let mut tail = Self::default();
         let mut prefixes = AHashSet::new();
@@ -79,35 +86,6 @@ impl Tail {
         tail
     }
 
-    /// Replaces the destination by the first one met that later rules cannot tell from it, and drops what nothing asks
-    /// any more.
-    pub(crate) fn forget(&mut self, graph: &Graph, locals: &addresses::Locals, state: &mut State) {
-        if !graph.asked.late_draw {
-            state.lo = 0;
-            state.width = FULL_WIDTH;
-        }
-        if !graph.asked.late_recent {
-            state.recent = NONE;
-        }
-        let Address::Known(destination) = state.destination else {
-            return;
-        };
-        if !self.merges || matches!(state.class, Class::Portless { .. }) {
-            return;
-        }
-        let signature = self.signature(graph, locals, destination, state.destination_port);
-        let first = *self
-            .signatures
-            .entry(signature)
-            .or_insert((destination, state.destination_port));
-        state.destination = Address::Known(first.0);
-        state.destination_port = first.1;
-        // The class only said what the original key was.
-        if let (Some(protocol), Some(port)) = (state.protocol, first.1) {
-            state.class = Class::Port { protocol, port };
-        }
-    }
-
     fn signature(
         &self,
         graph: &Graph,
@@ -132,6 +110,45 @@ impl Tail {
                     .map(|r| port.is_some_and(|p| r.contains(p))),
             ),
             has_port: port.is_some(),
+        }
+    }
+}
+
+impl<'a> Tail<'a> {
+    pub(crate) fn new(tests: &'a TailTests) -> Self {
+        Self {
+            tests: tests.merges.then_some(tests),
+            signatures: AHashMap::new(),
+        }
+    }
+
+    /// Replaces the destination by the first one met that later rules cannot tell from it, and drops what nothing asks
+    /// any more.
+    pub(crate) fn forget(&mut self, graph: &Graph, locals: &addresses::Locals, state: &mut State) {
+        if !graph.asked.late_draw {
+            state.lo = 0;
+            state.width = FULL_WIDTH;
+        }
+        if !graph.asked.late_recent {
+            state.recent = NONE;
+        }
+        let Address::Known(destination) = state.destination else {
+            return;
+        };
+        let Some(tests) = self.tests else { return };
+        if matches!(state.class, Class::Portless { .. }) {
+            return;
+        }
+        let signature = tests.signature(graph, locals, destination, state.destination_port);
+        let first = *self
+            .signatures
+            .entry(signature)
+            .or_insert((destination, state.destination_port));
+        state.destination = Address::Known(first.0);
+        state.destination_port = first.1;
+        // The class only said what the original key was.
+        if let (Some(protocol), Some(port)) = (state.protocol, first.1) {
+            state.class = Class::Port { protocol, port };
         }
     }
 }

@@ -44,11 +44,11 @@ pub struct Sum {
 
 /// What becomes of one packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Answer<'p> {
+pub struct Answer {
     /// Whether its source is masqueraded.
     pub is_masqueraded: bool,
     /// How its destination is rewritten.
-    pub dnat: Option<&'p DnatAct>,
+    pub dnat: Option<DnatAct>,
 }
 
 /// The flat form of a program, to be asked.
@@ -103,12 +103,12 @@ impl<'p, A: Address> Alone<'p, A> {
     }
 
     /// Decides one packet; `None`: the nodes tell.
-    pub fn answer(&self, question: &Question<A>) -> Option<Answer<'p>> {
+    pub fn answer(&self, question: &Question<A>) -> Option<Answer> {
         let bucket = self.buckets(std::slice::from_ref(question))[0];
         let drawn = self.draw(self.place(question, bucket), question);
         let (member, leaf) = self.leaf(drawn, question)?;
         let act = match self.lookup.takers()[member as usize] {
-            Taker::Dnat(act) if leaf.is_taken() => Some(&self.program.acts()[act.0 as usize]),
+            Taker::Dnat(act) if leaf.is_taken() => Some(self.program.act(act)),
             _ => None,
         };
         Some(Answer {

@@ -99,7 +99,7 @@ impl Counts {
                 other_class: program.map_or(ClassId(0), Program::other),
                 other: ends.clone(),
                 ends,
-                acts: vec![Tally::default(); program.map_or(0, |program| program.acts().len())],
+                acts: vec![Tally::default(); program.map_or(0, |program| program.act_count())],
                 kept: AHashMap::new(),
                 long: AHashMap::new(),
             }
@@ -237,7 +237,7 @@ impl FamilyCounts {
         let mut takers: BTreeMap<(ClassId, Taker), Tally> = BTreeMap::new();
         for (at, tally) in self.acts.iter().enumerate().filter(|(_, t)| t.packets > 0) {
             let act = ActId(at as u32);
-            if let Act::Dnat(dnat) = program.acts()[at] {
+            if let Act::Dnat(dnat) = program.act(act) {
                 let nat = Nat {
                     address: dnat.address,
                     port: dnat.port,

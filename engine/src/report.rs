@@ -5,7 +5,7 @@ use crate::counts::{Counts, Ending, Taker, Tally};
 use crate::replay::{Cut, Settings};
 use crate::rules::{FamilyRules, Rules};
 use crate::skip::SkipReason;
-use kpclass_compiler::program::node::Act;
+use kpclass_compiler::program::node::DnatAct;
 use kpclass_compiler::{ClassId, Program};
 use kpclass_ruleset::RuleId;
 use kpclass_ruleset::decision::{Disposition, Nat, Unknown};
@@ -288,22 +288,11 @@ fn services(rules: &Rules<'_>, rows: Rows) -> Vec<ServiceTraffic> {
     rows.into_iter().filter_map(row).collect()
 }
 
-fn chances(program: &Program, class: ClassId) -> Vec<(Nat, f64)> {
-    let dnat = |(act, chance): (kpclass_compiler::program::node::ActId, f64)| match program.acts()
-        [act.0 as usize]
-    {
-        Act::Dnat(dnat) => Some((
-            Nat {
-                address: dnat.address,
-                port: dnat.port,
-            },
-            chance,
-        )),
-        _ => None,
+fn chances(program: &Program, class: ClassId) -> impl Iterator<Item = (Nat, f64)> {
+    let nat = |dnat: DnatAct| Nat {
+        address: dnat.address,
+        port: dnat.port,
     };
-    program
-        .dnat_chances(class)
-        .into_iter()
-        .filter_map(dnat)
-        .collect()
+    let chances = program.dnat_chances(class).into_iter();
+    chances.map(move |(dnat, chance)| (nat(dnat), chance))
 }

@@ -84,11 +84,17 @@ impl<'a> Rules<'a> {
 
 impl<'a> FamilyRules<'a> {
     fn new(ruleset: &'a Ruleset, node: &'a NodeFacts, config: &Config) -> Result<Self, RulesError> {
-        Ok(Self {
-            ruleset,
-            program: Program::compile(ruleset, node, config)?,
-            walk: Walk::new(ruleset, node)?,
-            services: Services::new(ruleset),
+        std::thread::scope(|scope| {
+            let services = scope.spawn(|| Services::new(ruleset));
+            let program = Program::compile(ruleset, node, config)?;
+            let walk = Walk::new(ruleset, node)?;
+            let services = services.join();
+            Ok(Self {
+                ruleset,
+                program,
+                walk,
+                services: services.unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+            })
         })
     }
 }

@@ -159,6 +159,7 @@ fn every_pass_may_be_off() {
             ..on
         },
         Passes { share: false, ..on },
+        Passes { lean: false, ..on },
     ];
     for passes in off {
         for node in nodes() {

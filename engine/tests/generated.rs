@@ -29,6 +29,7 @@ fn configs() -> Vec<Config> {
         Passes { merge_tails: false, ..on },
         Passes { select: false, ..on },
         Passes { share: false, ..on },
+        Passes { lean: false, ..on },
     ];
     let with = |passes| Config {
         passes,

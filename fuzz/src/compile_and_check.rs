@@ -86,6 +86,7 @@ fn config(choices: &mut Choices<'_>) -> Config {
         share: !choices.once_in(4),
         merge_tails: !choices.once_in(4),
         select: !choices.once_in(4),
+        lean: !choices.once_in(4),
     };
     let few = choices.once_in(4);
     Config {

@@ -5,7 +5,7 @@ use crate::output::Output;
 use crate::render::graph;
 use crate::trouble::Trouble;
 use crate::{Ending, inputs};
-use kpclass_compiler::{Config, Program};
+use kpclass_compiler::{Config, Passes, Program};
 use kpclass_ruleset::node::NodeFacts;
 use kpclass_ruleset::{Ruleset, save};
 
@@ -26,5 +26,14 @@ pub(crate) fn run(typed: &Dump, output: &mut Output) -> Result<Ending, Trouble> 
 }
 
 fn compile(ruleset: &Ruleset, facts: &NodeFacts) -> Result<Program, Trouble> {
-    Program::compile(ruleset, facts, &Config::default()).map_err(|e| Trouble::new(e.to_string()))
+    // All of its nodes, too.
+    let passes = Passes {
+        lean: false,
+        ..Passes::default()
+    };
+    let config = Config {
+        passes,
+        ..Config::default()
+    };
+    Program::compile(ruleset, facts, &config).map_err(|e| Trouble::new(e.to_string()))
 }

@@ -15,7 +15,7 @@ use crate::program::SetTest;
 use crate::program::addresses::Locals;
 use crate::program::node::{Act, Draw, End};
 use crate::program::test::Test;
-use crate::tail::Tail;
+use crate::tail::{Tail, TailTests};
 use ahash::AHashMap;
 use ask::Answer;
 use kpclass_ruleset::decision::Disposition;
@@ -62,6 +62,7 @@ pub(crate) struct Rules {
     pub(crate) index: Index,
     pub(crate) node: NodeFacts,
     pub(crate) locals: Locals,
+    pub(crate) tail: TailTests,
 }
 
 impl Rules {
@@ -69,6 +70,7 @@ impl Rules {
         Self {
             index: Index::new(&graph),
             locals: Locals::new(node, graph.family),
+            tail: TailTests::new(&graph),
             graph,
             node: node.clone(),
         }
@@ -79,9 +81,10 @@ impl Rules {
 #[derive(Debug)]
 pub(crate) struct Machine<'a> {
     pub(crate) graph: &'a Graph,
+    pub(crate) node: &'a NodeFacts,
     index: &'a Index,
     locals: &'a Locals,
-    tail: Tail,
+    tail: Tail<'a>,
     /// nat's first turn has just ended.
     settled: bool,
     frames: Vec<Frame>,
@@ -103,9 +106,10 @@ struct Frame {
 
 impl<'a> Machine<'a> {
     /// `tail`: [`Tail::new`] to compile, the default to walk one packet.
-    pub(crate) fn new(rules: &'a Rules, tail: Tail) -> Self {
+    pub(crate) fn new(rules: &'a Rules, tail: Tail<'a>) -> Self {
         Self {
             graph: &rules.graph,
+            node: &rules.node,
             index: &rules.index,
             locals: &rules.locals,
             tail,

@@ -2,13 +2,27 @@
 
 use super::Program;
 use super::keys::ClassId;
-use super::node::{Act, ActId, Node, NodeId};
+use super::node::{Act, ActId, DnatAct, Node, NodeId};
+use crate::parts;
 use ahash::AHashMap;
 
 impl Program {
     /// The chance of each DNAT of a class, for a packet whose tests lead to the draw that can choose it; where several ways lead to one, the largest.
     /// A class that is walked has none.
-    pub fn dnat_chances(&self, class: ClassId) -> Vec<(ActId, f64)> {
+    pub fn dnat_chances(&self, class: ClassId) -> Vec<(DnatAct, f64)> {
+        let served = Node::Walk { served: true };
+        let roots = self.class_roots(class);
+        if !roots
+            .iter()
+            .any(|root| self.nodes[root.0 as usize] == served)
+        {
+            return self.chances(class);
+        }
+        // Its nodes were dropped.
+        parts::of_class(self, class).chances(ClassId(0))
+    }
+
+    fn chances(&self, class: ClassId) -> Vec<(DnatAct, f64)> {
         let mut best: AHashMap<NodeId, f64> = AHashMap::new();
         let mut found: AHashMap<ActId, f64> = AHashMap::new();
         let roots = self.class_roots(class);
@@ -40,7 +54,7 @@ impl Program {
                     }
                     work.push((self.targets[(targets + count) as usize], left));
                 }
-                Node::Act { act, next, .. } => match self.acts[act.0 as usize] {
+                Node::Act { act, next, .. } => match self.act(act) {
                     Act::Dnat(_) => {
                         let known = found.entry(act).or_insert(0.0);
                         *known = known.max(chance);
@@ -48,11 +62,15 @@ impl Program {
                     _ => work.push((next, chance)),
                 },
                 // Nothing behind routing rewrites a destination.
-                Node::Route { .. } | Node::End(_) | Node::Walk => {}
+                Node::Route { .. } | Node::End(_) | Node::Walk { .. } => {}
             }
         }
         let mut chances: Vec<_> = found.into_iter().collect();
         chances.sort_by_key(|(act, _)| *act);
-        chances
+        let dnat = |(act, chance): (ActId, f64)| match self.act(act) {
+            Act::Dnat(dnat) => Some((dnat, chance)),
+            _ => None,
+        };
+        chances.into_iter().filter_map(dnat).collect()
     }
 }

@@ -92,7 +92,7 @@ impl Program {
                 };
                 format!("route {to} drop {dropped:?} local {local:?} forward {forward:?}")
             }
-            Node::Act { act, next, .. } => match self.acts[act.0 as usize] {
+            Node::Act { act, next, .. } => match self.act(act) {
                 Act::Dnat(dnat) => {
                     let address = dnat.address.map_or("-".to_owned(), |a| a.to_string());
                     let port = dnat.port.map_or("-".to_owned(), |p| p.to_string());
@@ -107,7 +107,12 @@ impl Program {
                     .map_or(String::new(), |rule| format!(" {rule:?}"));
                 format!("end {:?} mark {:?}{by}", end.disposition, end.mark)
             }
-            Node::Walk => "walk".to_owned(),
+            Node::Walk { served } => if served {
+                "walk what the flat form leaves"
+            } else {
+                "walk"
+            }
+            .to_owned(),
         }
     }
 }

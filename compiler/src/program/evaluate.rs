@@ -159,7 +159,7 @@ impl<'p> Run<'p> {
 
     /// A node; a class that is walked starts over in the rules, with all of its key known.
     pub(super) fn place(&self, node: NodeId) -> Place {
-        if self.program.nodes[node.0 as usize] != Node::Walk {
+        if !matches!(self.program.nodes[node.0 as usize], Node::Walk { .. }) {
             return Place::Node(node);
         }
         let Header {
@@ -315,7 +315,7 @@ impl<'p> Run<'p> {
                 }
             }
             Node::Act { act, next, .. } => {
-                self.note(program.acts[act.0 as usize], registers);
+                self.note(program.act(act), registers);
                 ControlFlow::Continue(Place::Node(next))
             }
             Node::End(end) => {
@@ -327,7 +327,7 @@ impl<'p> Run<'p> {
                     end.mark,
                 )))
             }
-            Node::Walk => ControlFlow::Continue(self.place(id)),
+            Node::Walk { .. } => ControlFlow::Continue(self.place(id)),
         }
     }
 

@@ -1,5 +1,6 @@
 //! The compiled program: a table from destination keys to nodes, and the nodes.
 
+mod acts;
 pub(crate) mod addresses;
 mod answer;
 mod chances;
@@ -14,6 +15,7 @@ mod sets;
 pub mod test;
 mod verify;
 
+pub(crate) use acts::Acts;
 pub use evaluate::Context;
 pub use keys::{ClassId, Keys};
 pub use outcome::Outcome;
@@ -26,7 +28,8 @@ use crate::machine::state::{Class, Mark};
 use kpclass_ruleset::Hook;
 use kpclass_ruleset::matches::SetMatch;
 use kpclass_ruleset::value::{CtState, Family, Interface};
-use node::{Act, Draw, End, Node, NodeId};
+use node::{Act, ActId, Draw, End, Node, NodeId};
+use std::sync::Arc;
 use test::{AddressOf, Test};
 
 /// A `set` condition with what was rewritten before it.
@@ -76,11 +79,10 @@ pub struct Program {
     pub(crate) targets: Vec<NodeId>,
     pub(crate) route_children: Vec<[NodeId; 3]>,
     pub(crate) addresses: Vec<u128>,
-    pub(crate) acts: Vec<Act>,
-    pub(crate) act_class: Vec<ClassId>,
+    pub(crate) acts: Acts,
     pub(crate) ends: Vec<End>,
     /// The rules themselves, for the classes that are walked, with sets and node facts.
-    pub(crate) rules: Rules,
+    pub(crate) rules: Arc<Rules>,
     pub(crate) set_tests: Vec<SetTest>,
     pub(crate) walked: usize,
     pub(crate) lookups: lookup::Lookups,
@@ -166,14 +168,19 @@ impl Program {
         &self.lookups
     }
 
-    /// Every act; a [`node::ActId`] is a position here.
-    pub fn acts(&self) -> &[Act] {
-        &self.acts
+    /// How many acts there are; a [`ActId`] is a position among them.
+    pub fn act_count(&self) -> usize {
+        self.acts.len()
+    }
+
+    /// An act.
+    pub fn act(&self, act: ActId) -> Act {
+        self.acts.get(act)
     }
 
     /// The class that an act belongs to.
-    pub fn act_class(&self, act: node::ActId) -> ClassId {
-        self.act_class[act.0 as usize]
+    pub fn act_class(&self, act: ActId) -> ClassId {
+        self.acts.class(act)
     }
 
     /// Which of a class's roots a packet starts at; `None`: not compiled for this ctstate.
@@ -201,8 +208,7 @@ impl Program {
             + of(&self.targets)
             + of(&self.route_children)
             + of(&self.addresses)
-            + of(&self.acts)
-            + of(&self.act_class)
+            + self.acts.bytes()
             + of(&self.ends)
             + of(&self.classes)
             + of(&self.roots)

@@ -75,8 +75,11 @@ pub enum Node {
     },
     /// The end, by position in the program's ends.
     End(EndId),
-    /// The class is too large to compile: the engine walks its rules.
-    Walk,
+    /// The rules are walked.
+    Walk {
+        /// Whether only for packets that do not come the flat way; else the class is too large to compile.
+        served: bool,
+    },
 }
 
 /// A destination for routing.

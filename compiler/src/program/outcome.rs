@@ -126,7 +126,7 @@ impl Program {
                         masqueraded,
                     });
                 }
-                Node::Walk => return None,
+                Node::Walk { .. } => return None,
             };
         }
     }

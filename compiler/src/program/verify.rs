@@ -42,6 +42,9 @@ impl Program {
             self.verify_node(NodeId(at as u32), *node)
                 .map_err(|why| Broken(format!("node {at}: {why}")))?;
         }
+        let mut acts = (0..self.acts.len() as u32).map(ActId);
+        acts.try_for_each(|act| self.verify_act(act))
+            .map_err(Broken)?;
         self.verify_classes().map_err(Broken)
     }
 
@@ -94,17 +97,19 @@ impl Program {
             }
             Node::Act { act, next, .. } => {
                 exists(act.0, self.acts.len(), "act")?;
-                self.verify_act(act)?;
                 before(&[next], id)
             }
             Node::End(end) => exists(end.0, self.ends.len(), "end"),
-            Node::Walk => Ok(()),
+            Node::Walk { .. } => Ok(()),
         }
     }
 
     fn verify_act(&self, act: ActId) -> Result<(), String> {
-        let class = self.act_class[act.0 as usize];
-        match self.acts[act.0 as usize] {
+        if !self.acts.is_sound(act) {
+            return Err(format!("act {} names nothing", act.0));
+        }
+        let class = self.act_class(act);
+        match self.act(act) {
             Act::Dnat(_) if class.0 as usize >= self.classes.len() => {
                 Err(format!("dnat {} belongs to no class", act.0))
             }
@@ -202,7 +207,7 @@ fn chance(n: u32, d: u32) -> Result<(), String> {
 mod tests {
     use super::super::node::{ActKind, DrawId, EndId, TestId};
     use super::*;
-    use crate::Config;
+    use crate::{Config, Passes};
     use kpclass_ruleset::RuleId;
     use kpclass_ruleset::node::NodeFacts;
     use kpclass_ruleset::readers::{Input, read};
@@ -215,7 +220,15 @@ mod tests {
             bytes: include_str!("../../tests/small.rules").into(),
         };
         let ruleset = read(&[input]).unwrap().v4.unwrap();
-        Program::compile(&ruleset, &NodeFacts::default(), &Config::default()).unwrap()
+        let passes = Passes {
+            lean: false,
+            ..Passes::default()
+        };
+        let config = Config {
+            passes,
+            ..Config::default()
+        };
+        Program::compile(&ruleset, &NodeFacts::default(), &config).unwrap()
     }
 
     /// Breaks a sound program and expects what `verify` says of it to hold `what`.
@@ -298,8 +311,6 @@ mod tests {
         });
         broken("roots, not", |p| p.roots.truncate(1));
         broken("a root does not exist", |p| p.roots[0] = NodeId(u32::MAX));
-        broken("belongs to no class", |p| {
-            p.act_class.iter_mut().for_each(|c| c.0 = u32::MAX)
-        });
+        broken("belongs to no class", |p| p.acts.disown_all());
     }
 }

@@ -34,7 +34,7 @@ impl Counted {
     ) -> Option<Self> {
         let outcome = program.outcome(header, context, number)?;
         let end = program.end(outcome.end);
-        let dnat = outcome.dnat.map(|act| &program.acts()[act.0 as usize]);
+        let dnat = outcome.dnat.map(|act| program.act(act));
         Some(Self {
             disposition: end.disposition,
             decided_by: end.decided_by,

@@ -22,7 +22,8 @@ fn configs() -> Vec<(&'static str, Config)> {
         ("without merge_tails", Passes { merge_tails: false, ..on }),
         ("without select", Passes { select: false, ..on }),
         ("without share", Passes { share: false, ..on }),
-        ("no optional pass", Passes { merge_tails: false, select: false, share: false }),
+        ("without lean", Passes { lean: false, ..on }),
+        ("no optional pass", Passes { merge_tails: false, select: false, share: false, lean: false }),
     ];
     let mut configs: Vec<_> = passes.map(|(name, p)| (name, with(p))).into();
     for class_nodes in [0, 1, 8] {

@@ -1,29 +1,63 @@
 //! Nodes → flat form, class by class: what is asked is gathered, then the nodes are followed once for each combination of answers.
 
 mod gather;
+mod merged;
+
+pub(crate) use merged::{Merged, Renumber};
 
 use super::super::addresses::{self, Kind};
 use super::super::node::{EndId, Node, NodeId, RouteTo, TestId};
 use super::super::outcome::Noted;
 use super::super::test::Test;
-use super::{
-    Address, Ask, Drawn, Filter, Leaf, Lookup, Lookups, MAX_ASKS, Member, NOWHERE, Place, Plan,
-    Set, Table, Taker, port_key,
-};
-use crate::machine::state::Class;
+use super::{Address, Ask, Drawn, Leaf, MAX_ASKS, Member, NOWHERE, Place, Plan, Set, Taker};
 use crate::program::{ClassId, Program};
-use ahash::AHashMap;
+use ahash::RandomState;
 use gather::Gathered;
+use hashbrown::HashTable;
 use kpclass_ruleset::Hook;
 use kpclass_ruleset::value::{CtState, Family};
 use std::hash::Hash;
 
-impl Lookups {
+/// What is made of the nodes of some classes: [`Merged`] makes a [`super::Lookup`] of it.
+pub(crate) struct Built<A> {
+    /// Where each class is.
+    places: Vec<Place>,
+    /// For each class whether whatever comes this way ends here.
+    served: Vec<bool>,
+    lists: Shared<A>,
+    members: Vec<Member<A>>,
+    takers: Vec<Taker>,
+}
+
+impl<A: Address> Built<A> {
     /// The flat form of a program's nodes.
     pub(crate) fn new(program: &Program) -> Self {
-        match program.family {
-            Family::V4 => Self::V4(Builder::new(program).build()),
-            Family::V6 => Self::V6(Builder::new(program).build()),
+        Builder::new(program).build()
+    }
+
+    /// For each class whether no ordinary packet in ctstate NEW takes the nodes' way.
+    pub(crate) fn served(&self) -> &[bool] {
+        &self.served
+    }
+}
+
+/// What many classes have in common.
+struct Shared<A> {
+    asks: Lists<Ask<A>, Question>,
+    choices: Lists<Set, Set>,
+    bounds: Lists<u64, u64>,
+    leaves: Lists<Leaf, Leaf>,
+    plans: Lists<Plan<A>, Plan<A>>,
+}
+
+impl<A: Address> Shared<A> {
+    fn new() -> Self {
+        Self {
+            asks: Lists::new(),
+            choices: Lists::new(),
+            bounds: Lists::new(),
+            leaves: Lists::new(),
+            plans: Lists::new(),
         }
     }
 }
@@ -38,28 +72,43 @@ enum Question {
 }
 
 /// Lists that are one where they are equal, side by side.
-#[derive(Debug)]
 struct Lists<T, K> {
     all: Vec<T>,
-    known: AHashMap<Vec<K>, u32>,
+    /// What each of `all` was made of.
+    keys: Vec<K>,
+    /// First position and length of each list.
+    known: HashTable<(u32, u32)>,
+    state: RandomState,
 }
 
-impl<T, K: Eq + Hash> Lists<T, K> {
+impl<T, K: Copy + Eq + Hash> Lists<T, K> {
     fn new() -> Self {
         Self {
             all: Vec::new(),
-            known: AHashMap::new(),
+            keys: Vec::new(),
+            known: HashTable::new(),
+            state: RandomState::new(),
         }
     }
 
     /// The first position of a list; `of` makes its members where it is new.
-    fn first(&mut self, list: Vec<K>, of: impl Fn(&K) -> T) -> u32 {
-        let Self { all, known } = self;
-        *known.entry(list).or_insert_with_key(|list| {
-            let first = all.len() as u32;
-            all.extend(list.iter().map(of));
-            first
-        })
+    fn first(&mut self, list: &[K], of: impl Fn(&K) -> T) -> u32 {
+        let Self {
+            all,
+            keys,
+            known,
+            state,
+        } = self;
+        let of_known = |(first, len): &(u32, u32)| &keys[*first as usize..][..*len as usize];
+        let hash = state.hash_one(list);
+        if let Some((first, _)) = known.find(hash, |known| of_known(known) == list) {
+            return *first;
+        }
+        let new = (all.len() as u32, list.len() as u32);
+        known.insert_unique(hash, new, |known| state.hash_one(of_known(known)));
+        all.extend(list.iter().map(of));
+        keys.extend_from_slice(list);
+        new.0
     }
 }
 
@@ -67,13 +116,11 @@ struct Builder<'p, A> {
     program: &'p Program,
     /// The starts of arriving and of sent packets in ctstate NEW, of [`Program::root_index`].
     starts: Option<[usize; 2]>,
-    asks: Lists<Ask<A>, Question>,
-    choices: Lists<Set, Set>,
-    bounds: Lists<u64, u64>,
-    leaves: Lists<Leaf, Leaf>,
-    plans: Lists<Plan<A>, Plan<A>>,
+    lists: Shared<A>,
     members: Vec<Member<A>>,
     takers: Vec<Taker>,
+    /// Whether all leaves of the class at hand that something leads to are ends.
+    serves: bool,
     /// For each node the last gathering that met it.
     met: Vec<u32>,
     gathering: u32,
@@ -97,52 +144,33 @@ impl<'p, A: Address> Builder<'p, A> {
         Self {
             program,
             starts: starts.map(|(arriving, sent)| [arriving, sent]),
-            asks: Lists::new(),
-            choices: Lists::new(),
-            bounds: Lists::new(),
-            leaves: Lists::new(),
-            plans: Lists::new(),
+            lists: Shared::new(),
             members: Vec::new(),
             takers: Vec::new(),
+            serves: false,
             met: vec![0; program.nodes.len()],
             gathering: 0,
         }
     }
 
-    fn build(mut self) -> Lookup<A> {
-        let (mut exact, mut ports, mut other) = (Vec::new(), Vec::new(), Place::default());
-        let mut classes = 0;
-        for (at, class) in self.program.classes.iter().enumerate() {
-            let place = self.class(ClassId(at as u32)).unwrap_or(Place {
+    fn build(mut self) -> Built<A> {
+        let classes = self.program.classes.len();
+        let (mut places, mut served) = (Vec::with_capacity(classes), Vec::with_capacity(classes));
+        for at in 0..classes as u32 {
+            self.serves = true;
+            let place = self.class(ClassId(at));
+            served.push(place.is_ok() && self.serves);
+            places.push(place.unwrap_or(Place {
                 first: u32::MAX,
                 plan: NOWHERE,
-            });
-            classes += usize::from(place.plan != NOWHERE);
-            match *class {
-                Class::Exact {
-                    protocol,
-                    destination,
-                    port,
-                } => exact.push((A::new(destination).key(protocol, port), place)),
-                Class::Port { protocol, port } => ports.push((port_key(protocol, port), place)),
-                Class::Portless { .. } => {}
-                Class::Other => other = place,
-            }
+            }));
         }
-        Lookup {
-            exact: Table::new(&exact),
-            has_ports: !ports.is_empty(),
-            ports: Table::new(&ports),
-            other,
-            plans: self.plans.all,
-            asks: self.asks.all,
-            choices: self.choices.all,
-            bounds: self.bounds.all,
-            locals: Filter::new(self.program.local_addresses().iter().map(|a| A::new(*a))),
-            leaves: self.leaves.all,
+        Built {
+            places,
+            served,
+            lists: self.lists,
             members: self.members,
             takers: self.takers,
-            classes,
         }
     }
 
@@ -178,7 +206,7 @@ impl<'p, A: Address> Builder<'p, A> {
         let (mask, value) = match gathered.questions[0] {
             // Nothing under an empty mask is 1.
             Question::None => (A::default(), A::new(1)),
-            question => match ask(program, question) {
+            question => match ask(&program.tests, question) {
                 Ask::Source { mask, value } => (mask, value),
                 _ => return Err(Unfit),
             },
@@ -192,8 +220,11 @@ impl<'p, A: Address> Builder<'p, A> {
         }
         let chooses = sets.len() > 1;
         let (set, first_choice) = if chooses {
-            let choices = in_front.iter().map(|(_, _, set)| sets[*set]).collect();
-            (self.set(&[], 0), self.choices.first(choices, |set| *set))
+            let choices: Vec<Set> = in_front.iter().map(|(_, _, set)| sets[*set]).collect();
+            (
+                self.set(&[], 0),
+                self.lists.choices.first(&choices, |set| *set),
+            )
         } else {
             (sets[0], NOWHERE)
         };
@@ -206,11 +237,14 @@ impl<'p, A: Address> Builder<'p, A> {
             } else {
                 Drawn::MORE
             },
-            first_ask: self.asks.first(more, |question| ask(program, *question)),
+            first_ask: self
+                .lists
+                .asks
+                .first(&more, |question| ask(&program.tests, *question)),
             set,
             first_choice,
         };
-        match self.plans.first(vec![plan], |plan| *plan) {
+        match self.lists.plans.first(&[plan], |plan| *plan) {
             NOWHERE => Err(Unfit),
             id => Ok(id),
         }
@@ -223,7 +257,7 @@ impl<'p, A: Address> Builder<'p, A> {
         Set {
             offset,
             members: bounds.len() as u32 - 1,
-            first_bound: self.bounds.first(bounds, |bound| *bound),
+            first_bound: self.lists.bounds.first(&bounds, |bound| *bound),
         }
     }
 
@@ -335,12 +369,20 @@ impl<'p, A: Address> Builder<'p, A> {
         }
         let class = way.class;
         let taker = taker(&ends, class);
-        let leaves = ends.iter().map(|end| leaf(*end, taker)).collect();
+        let leaves: Vec<Leaf> = ends.iter().map(|end| leaf(*end, taker)).collect();
+        // For each combination there are two.
+        let led_here = in_front
+            .iter()
+            .flat_map(|(_, _, drawn_from)| [*drawn_from == set; 2]);
+        self.serves &= leaves
+            .iter()
+            .zip(led_here)
+            .all(|(leaf, led_here)| !led_here || !leaf.is_slow());
         let own = match own.map(|test| &self.program.tests[test.0 as usize]) {
             Some(Test::Source(host)) => A::new(host.address),
             _ => A::default(),
         };
-        let row = self.leaves.first(leaves, |leaf| *leaf);
+        let row = self.lists.leaves.first(&leaves, |leaf| *leaf);
         (Member { own, row }, taker)
     }
 
@@ -386,7 +428,7 @@ impl<'p, A: Address> Builder<'p, A> {
                     next
                 }
                 Node::End(end) => return (Stop::End(end), noted),
-                Node::Walk => return (Stop::Slow, noted),
+                Node::Walk { .. } => return (Stop::Slow, noted),
             };
         }
     }
@@ -435,10 +477,10 @@ impl<'g> Answers<'g> {
     }
 }
 
-fn ask<A: Address>(program: &Program, question: Question) -> Ask<A> {
+fn ask<A: Address>(tests: &[Test], question: Question) -> Ask<A> {
     match question {
         Question::IsRoutedHere | Question::None => Ask::IsRoutedHere,
-        Question::Test(id) => match program.tests[id.0 as usize] {
+        Question::Test(id) => match tests[id.0 as usize] {
             Test::Source(prefix) => Ask::Source {
                 mask: A::new(prefix.mask),
                 value: A::new(prefix.address),

@@ -17,6 +17,7 @@ mod build;
 mod table;
 
 pub use ask::{Ask, Tuple};
+pub(crate) use build::{Built, Merged, Renumber};
 pub use table::{Key, Table};
 
 use super::node::{ActId, EndId};

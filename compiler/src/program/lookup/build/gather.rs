@@ -45,9 +45,9 @@ impl<A: Address> Builder<'_, A> {
     /// First a question about the source, if there is one.
     pub(super) fn put_in_order(&self, questions: &mut Vec<Question>) {
         questions.sort_unstable();
-        let first = questions
-            .iter()
-            .position(|question| matches!(ask::<A>(self.program, *question), Ask::Source { .. }));
+        let first = questions.iter().position(|question| {
+            matches!(ask::<A>(&self.program.tests, *question), Ask::Source { .. })
+        });
         let first = first.map_or(Question::None, |at| questions.remove(at));
         questions.insert(0, first);
     }
@@ -171,7 +171,7 @@ impl<A: Address> Builder<'_, A> {
                 }
             }
             Node::Act { next, .. } => work.push(next),
-            Node::End(_) | Node::Walk => {}
+            Node::End(_) | Node::Walk { .. } => {}
         }
         Ok(None)
     }

@@ -1,0 +1,173 @@
+//! The flat forms of one part of the classes after the other, put together: what they share is one, and ids become the whole program's.
+
+use super::super::table::Table;
+use super::super::{
+    Address, Filter, Leaf, Lookup, Member, NOWHERE, Place, Plan, Set, Taker, port_key,
+};
+use super::{Built, Lists, Question, Shared, ask};
+use crate::machine::state::Class;
+use crate::program::ClassId;
+use crate::program::node::{ActId, EndId, TestId};
+use crate::program::test::Test;
+
+/// What a part's ids are in the whole program.
+pub(crate) trait Renumber {
+    /// A test.
+    fn test(&mut self, test: TestId) -> TestId;
+    /// An end.
+    fn end(&mut self, end: EndId) -> EndId;
+    /// An act.
+    fn act(&mut self, act: ActId) -> ActId;
+    /// A class.
+    fn class(&self, class: ClassId) -> ClassId;
+    /// All tests so far.
+    fn tests(&self) -> &[Test];
+}
+
+/// The flat form of the parts so far.
+pub(crate) struct Merged<A> {
+    places: Vec<Place>,
+    lists: Shared<A>,
+    members: Vec<Member<A>>,
+    takers: Vec<Taker>,
+}
+
+impl<A: Address> Merged<A> {
+    pub(crate) fn new() -> Self {
+        Self {
+            places: Vec::new(),
+            lists: Shared::new(),
+            members: Vec::new(),
+            takers: Vec::new(),
+        }
+    }
+
+    /// Adds the next part.
+    pub(crate) fn add(&mut self, part: Built<A>, new: &mut impl Renumber) {
+        let first = self.members.len() as u32;
+        let plans = self.plans(&part.lists, new);
+        let rows = moved(&part.lists.leaves, |row| {
+            let row: Vec<Leaf> = row.iter().map(|leaf| leaf.renumbered(new)).collect();
+            self.lists.leaves.first(&row, |leaf| *leaf)
+        });
+        for Member { own, row } in part.members {
+            let row = rows[row as usize];
+            self.members.push(Member { own, row });
+        }
+        self.takers
+            .extend(part.takers.into_iter().map(|taker| match taker {
+                Taker::Dnat(act) => Taker::Dnat(new.act(act)),
+                Taker::End(class, end) => Taker::End(new.class(class), new.end(end)),
+                Taker::Nobody => Taker::Nobody,
+            }));
+        self.places
+            .extend(part.places.into_iter().map(|place| match place.plan {
+                NOWHERE => place,
+                plan => Place {
+                    first: first + place.first,
+                    plan: plans[plan as usize],
+                },
+            }));
+    }
+
+    /// For each plan of a part which it is of all.
+    fn plans(&mut self, part: &Shared<A>, new: &mut impl Renumber) -> Vec<u32> {
+        let Shared {
+            asks,
+            choices,
+            bounds,
+            plans,
+            ..
+        } = &mut self.lists;
+        let mut renumbered = Vec::with_capacity(part.plans.all.len());
+        let mut set = |set: Set| {
+            let row = &part.bounds.all[set.first_bound as usize..][..set.members as usize + 1];
+            Set {
+                first_bound: bounds.first(row, |bound| *bound),
+                ..set
+            }
+        };
+        for plan in &part.plans.all {
+            let questions = &part.asks.keys[plan.first_ask as usize..][..plan.asks as usize];
+            let questions: Vec<Question> = questions
+                .iter()
+                .map(|question| match *question {
+                    Question::Test(test) => Question::Test(new.test(test)),
+                    question => question,
+                })
+                .collect();
+            let first_choice = match plan.first_choice {
+                NOWHERE => NOWHERE,
+                first => {
+                    // One for each combination of answers, the first question's and whether the packet is sent among them.
+                    let combinations = 4 << plan.asks;
+                    let sets = &part.choices.all[first as usize..][..combinations];
+                    let sets: Vec<Set> = sets.iter().map(|choice| set(*choice)).collect();
+                    choices.first(&sets, |set| *set)
+                }
+            };
+            let tests = new.tests();
+            let plan = Plan {
+                first_ask: asks.first(&questions, |question| ask(tests, *question)),
+                set: set(plan.set),
+                first_choice,
+                ..*plan
+            };
+            renumbered.push(plans.first(&[plan], |plan| *plan));
+        }
+        renumbered
+    }
+
+    /// The whole, of all classes and the node's addresses.
+    pub(crate) fn finish(self, classes: &[Class], locals: &[u128]) -> Lookup<A> {
+        let (mut exact, mut ports, mut other) = (Vec::new(), Vec::new(), Place::default());
+        for (class, place) in classes.iter().zip(&self.places) {
+            match *class {
+                Class::Exact {
+                    protocol,
+                    destination,
+                    port,
+                } => exact.push((A::new(destination).key(protocol, port), *place)),
+                Class::Port { protocol, port } => ports.push((port_key(protocol, port), *place)),
+                Class::Portless { .. } => {}
+                Class::Other => other = *place,
+            }
+        }
+        let found = |place: &&Place| place.plan != NOWHERE;
+        Lookup {
+            exact: Table::new(&exact),
+            has_ports: !ports.is_empty(),
+            ports: Table::new(&ports),
+            other,
+            plans: self.lists.plans.all,
+            asks: self.lists.asks.all,
+            choices: self.lists.choices.all,
+            bounds: self.lists.bounds.all,
+            locals: Filter::new(locals.iter().map(|a| A::new(*a))),
+            leaves: self.lists.leaves.all,
+            members: self.members,
+            takers: self.takers,
+            classes: self.places.iter().filter(found).count(),
+        }
+    }
+}
+
+impl Leaf {
+    fn renumbered(self, new: &mut impl Renumber) -> Self {
+        if self.is_slow() {
+            return self;
+        }
+        Self::new(new.end(self.end()), self.is_masqueraded(), self.is_taken())
+    }
+}
+
+/// For each first position of a list where `of` moves the list to.
+fn moved<T, K>(lists: &Lists<T, K>, mut of: impl FnMut(&[K]) -> u32) -> Vec<u32> {
+    let mut known: Vec<(u32, u32)> = lists.known.iter().copied().collect();
+    known.sort_unstable();
+    let mut moved = vec![NOWHERE; lists.all.len()];
+    for (first, len) in known {
+        moved[first as usize] = of(&lists.keys[first as usize..][..len as usize]);
+    }
+    moved
+}
