@@ -10,17 +10,12 @@ use crate::program::{Acts, ClassId, Keys, Program};
 use crate::specialise::{Specialiser, visits};
 use crate::tail::Tail;
 use kpclass_ruleset::Hook;
+use kpclass_ruleset::ordered;
 use kpclass_ruleset::value::CtState;
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc;
 
 /// Classes of a part. Each part finds the ways behind nat anew, so that it should have many; and few, so that its nodes stay in the cache.
 const CLASSES: usize = 256;
-
-/// More threads than this only wait for one another.
-const MAX_THREADS: usize = 16;
 
 /// Some classes, compiled: ids of classes count from the part's first.
 pub(crate) struct Part<A> {
@@ -36,41 +31,12 @@ pub(crate) fn each<A: Address>(
     rules: &Arc<Rules>,
     classes: &[Class],
     config: &Config,
-    mut take: impl FnMut(Part<A>),
+    take: impl FnMut(Part<A>),
 ) {
     let parts: Vec<&[Class]> = classes.chunks(CLASSES).collect();
     let visits = visits(config, rules.graph.rules.len(), parts.len());
-    let make = |at: usize| part::<A>(rules, parts[at], config, visits);
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = threads.min(MAX_THREADS).min(parts.len());
-    if threads < 2 {
-        return (0..parts.len()).for_each(|at| take(make(at)));
-    }
-    let next = AtomicUsize::new(0);
-    std::thread::scope(|scope| {
-        // Bounded, so that parts do not pile up before they are taken.
-        let (done, made) = mpsc::sync_channel(threads);
-        for _ in 0..threads {
-            let (done, next, parts, make) = (done.clone(), &next, &parts, &make);
-            scope.spawn(move || {
-                loop {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
-                    if at >= parts.len() || done.send((at, make(at))).is_err() {
-                        return;
-                    }
-                }
-            });
-        }
-        drop(done);
-        let (mut early, mut due) = (BTreeMap::new(), 0);
-        for (at, part) in made {
-            early.insert(at, part);
-            while let Some(part) = early.remove(&due) {
-                take(part);
-                due += 1;
-            }
-        }
-    });
+    let make = |(): &mut (), at: usize| part::<A>(rules, parts[at], config, visits);
+    ordered::each(parts.len(), || (), make, take);
 }
 
 fn part<A: Address>(

@@ -242,12 +242,10 @@ fn short_way(
     ];
     for outcome in ways.into_iter().flatten() {
         let end = program.end(outcome.end);
-        let dnat = outcome
-            .dnat
-            .map(|act| match program.acts()[act.0 as usize] {
-                Act::Dnat(dnat) => Some(dnat.rule),
-                _ => None,
-            });
+        let dnat = outcome.dnat.map(|act| match program.act(act) {
+            Act::Dnat(dnat) => Some(dnat.rule),
+            _ => None,
+        });
         let masqueraded = matches!(decided.snat, Some((Snat::Masquerade, _)));
         let agrees = end.disposition == decided.disposition
             && end.decided_by == decided.decided_by

@@ -1,6 +1,7 @@
 //! Ids into a [`Ruleset`](crate::Ruleset)'s arrays, and its interned strings.
 
-use ahash::AHashMap;
+use ahash::RandomState;
+use hashbrown::HashTable;
 use std::fmt;
 
 macro_rules! id {
@@ -46,7 +47,9 @@ id! {
 pub struct Strings {
     text: String,
     ends: Vec<u32>,
-    ids: AHashMap<Box<str>, StrId>,
+    /// Positions among the strings, by their hashes.
+    ids: HashTable<u32>,
+    state: RandomState,
 }
 
 impl Strings {
@@ -55,32 +58,51 @@ impl Strings {
     /// # Panics
     /// Beyond 4 GiB of distinct text; readers refuse such inputs before.
     pub fn intern(&mut self, text: &str) -> StrId {
-        if let Some(id) = self.ids.get(text) {
-            return *id;
+        let hash = self.state.hash_one(text);
+        if let Some(id) = self.found(hash, text) {
+            return id;
         }
-        let id = StrId(u32::try_from(self.ends.len()).expect("fewer than 2^32 strings"));
+        let id = u32::try_from(self.ends.len()).expect("fewer than 2^32 strings");
         self.text.push_str(text);
         self.ends
             .push(u32::try_from(self.text.len()).expect("less than 4 GiB of strings"));
-        self.ids.insert(text.into(), id);
-        id
+        let Self {
+            text,
+            ends,
+            ids,
+            state,
+        } = self;
+        ids.insert_unique(hash, id, |id| state.hash_one(string(text, ends, *id)));
+        StrId(id)
     }
 
     /// The id of `text`, if it was interned.
     pub fn find(&self, text: &str) -> Option<StrId> {
-        self.ids.get(text).copied()
+        self.found(self.state.hash_one(text), text)
     }
+
+    fn found(&self, hash: u64, text: &str) -> Option<StrId> {
+        let found = self.ids.find(hash, |id| self[StrId(*id)] == *text);
+        found.map(|id| StrId(*id))
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+}
+
+fn string<'s>(text: &'s str, ends: &[u32], id: u32) -> &'s str {
+    let before = id.checked_sub(1);
+    let start = before.map_or(0, |before| ends[before as usize] as usize);
+    &text[start..ends[id as usize] as usize]
 }
 
 impl std::ops::Index<StrId> for Strings {
     type Output = str;
 
     fn index(&self, id: StrId) -> &str {
-        let start = id
-            .index()
-            .checked_sub(1)
-            .map_or(0, |before| self.ends[before] as usize);
-        &self.text[start..self.ends[id.index()] as usize]
+        string(&self.text, &self.ends, id.0)
     }
 }
 

@@ -14,6 +14,7 @@ pub mod ids;
 pub mod line;
 pub mod matches;
 pub mod node;
+pub mod ordered;
 pub mod packet;
 pub mod readers;
 mod ruleset;

@@ -63,10 +63,18 @@ fn too_long() -> ReadError {
 /// UTF-8 with stray bytes replaced; UTF-16 (what a Windows shell redirects) by its byte order mark.
 fn text(bytes: &[u8]) -> Cow<'_, str> {
     match bytes {
-        [0xef, 0xbb, 0xbf, rest @ ..] => String::from_utf8_lossy(rest),
+        [0xef, 0xbb, 0xbf, rest @ ..] => utf8(rest),
         [0xff, 0xfe, rest @ ..] => Cow::Owned(utf16(rest, u16::from_le_bytes)),
         [0xfe, 0xff, rest @ ..] => Cow::Owned(utf16(rest, u16::from_be_bytes)),
-        _ => String::from_utf8_lossy(bytes),
+        _ => utf8(bytes),
+    }
+}
+
+/// Text that is sound, as nearly all is, is found to be so many bytes at a time.
+fn utf8(bytes: &[u8]) -> Cow<'_, str> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => String::from_utf8_lossy(bytes),
     }
 }
 

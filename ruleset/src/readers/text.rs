@@ -1,5 +1,6 @@
 //! Reads rule text: `iptables-save` output, restore input, `iptables -S` output, and commands that change rules.
 
+mod ahead;
 mod commands;
 
 use super::rule::{Draft, ReadTarget};
@@ -9,10 +10,12 @@ use super::words::{Cursor, Word, split};
 use super::{Builders, Input, Line, ReadError, WarningKind};
 use crate::ids::ChainId;
 use crate::matches::{Match, MatchKind, Undecided};
-use crate::ruleset::{Counters, Hook, Policy, RulesetBuilder, TableId};
+use crate::ordered;
+use crate::ruleset::{Counters, Hook, Policy, RulesetBuilder, Source, TableId};
 use crate::target::Target;
 use crate::value::Family;
 use ahash::AHashMap;
+use ahead::{Ahead, LINES, ReadyTarget, Scratch};
 
 /// Longest name of a chain, in bytes (`XT_EXTENSION_MAXNAMELEN` less its terminator).
 const MAX_CHAIN_NAME: usize = 28;
@@ -67,48 +70,127 @@ impl<'t> TextReader<'_, 't> {
         input: &Input,
     ) -> Result<(), ReadError> {
         self.introduce(lines, section);
+        if let (Some(table), Known::Said) = (section.table, section.known) {
+            return self.ahead(lines, section, table, input);
+        }
         let mut seen = AHashMap::new();
-        for TextLine { line, shape, .. } in lines {
-            match (shape, section.table) {
-                (Shape::Table, Some(table)) => self.begin_table(line, section.family, table),
-                (Shape::Chain, Some(table)) => {
-                    self.chain(
-                        line,
-                        Place {
-                            family: section.family,
-                            table,
-                        },
-                    )?;
-                }
-                (Shape::Bare, _)
-                    if section.known != Known::Said && self.repeats(line, &mut seen) => {}
-                (Shape::Bare, Some(table)) => {
-                    self.bare(
-                        line,
-                        Place {
-                            family: section.family,
-                            table,
-                        },
-                    )?;
-                }
-                (Shape::Command(from, v6), _) => {
-                    let family = if *v6 { Family::V6 } else { Family::V4 };
-                    let place = Place {
-                        family,
-                        table: input.table.unwrap_or(TableId::Filter),
-                    };
-                    // iptables refuses a malformed command, and the rules stay as they were.
-                    if let Err(error) = self.command(line, *from as usize, place) {
-                        let message =
-                            format!("passed over, as iptables refuses it: {}", error.message());
-                        self.builders.warn(WarningKind::SkippedLine, line, message);
-                    }
-                }
-                (Shape::Comment, _) => self.comment(line),
-                _ => {}
+        for text in lines {
+            let repeats = text.shape == Shape::Bare && self.repeats(&text.line, &mut seen);
+            if !repeats {
+                self.line(text, section, input)?;
             }
         }
         Ok(())
+    }
+
+    /// The lines of a section, whose rules are read ahead.
+    fn ahead(
+        &mut self,
+        lines: &[TextLine<'t>],
+        section: &Section,
+        table: TableId,
+        input: &Input,
+    ) -> Result<(), ReadError> {
+        let family = section.family;
+        let some = |at: usize| &lines[at * LINES..lines.len().min((at + 1) * LINES)];
+        let (mut at, mut result) = (0, Ok(()));
+        ordered::each(
+            lines.len().div_ceil(LINES),
+            Scratch::default,
+            |scratch, at| ahead::read(scratch, some(at), family, table),
+            |ahead| {
+                if result.is_ok() {
+                    result = self.take_ahead(ahead, some(at), section, input);
+                }
+                at += 1;
+            },
+        );
+        result
+    }
+
+    fn take_ahead(
+        &mut self,
+        mut ahead: Ahead<'t>,
+        lines: &[TextLine<'t>],
+        section: &Section,
+        input: &Input,
+    ) -> Result<(), ReadError> {
+        let mut matches = ahead.rename(|| &mut self.builders.of(section.family).strings);
+        let file = self.builders.file();
+        for (text, rule) in lines.iter().zip(ahead.rules) {
+            let (Some(rule), Some(table)) = (rule, section.table) else {
+                self.line(text, section, input)?;
+                continue;
+            };
+            let place = Place {
+                family: section.family,
+                table,
+            };
+            let chain = self.chain(rule.chain, place);
+            let source = Source {
+                file,
+                line: text.line.number,
+            };
+            let builder = self.builders.of(section.family);
+            let target = match rule.target {
+                ReadyTarget::Target(target) => target,
+                ReadyTarget::Jump(to) => Target::Jump(builder.chain(table, to)),
+                ReadyTarget::Goto(to) => Target::Goto(builder.chain(table, to)),
+            };
+            let matches = matches.by_ref().take(rule.matches as usize);
+            builder.push(chain, matches, target, source, rule.counters);
+        }
+        Ok(())
+    }
+
+    fn line(
+        &mut self,
+        text: &TextLine<'t>,
+        section: &Section,
+        input: &Input,
+    ) -> Result<(), ReadError> {
+        let TextLine { line, shape, .. } = text;
+        let place = |table| Place {
+            family: section.family,
+            table,
+        };
+        match (shape, section.table) {
+            (Shape::Table, Some(table)) => self.begin_table(line, section.family, table),
+            (Shape::Chain, Some(table)) => self.chain_line(line, place(table))?,
+            (Shape::Bare, Some(table)) => self.bare(line, place(table))?,
+            (Shape::Command(from, v6), _) => {
+                let family = if *v6 { Family::V6 } else { Family::V4 };
+                let place = Place {
+                    family,
+                    table: input.table.unwrap_or(TableId::Filter),
+                };
+                // iptables refuses a malformed command, and the rules stay as they were.
+                if let Err(error) = self.command(line, *from as usize, place) {
+                    let message =
+                        format!("passed over, as iptables refuses it: {}", error.message());
+                    self.builders.warn(WarningKind::SkippedLine, line, message);
+                }
+            }
+            (Shape::Comment, _) => self.comment(line),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A chain by the name that a rule gives it.
+    fn chain(&mut self, name: &'t str, place: Place) -> ChainId {
+        match self.last {
+            Some((family, table, last, chain))
+                if last == name && family == place.family && table == place.table =>
+            {
+                chain
+            }
+            _ => {
+                let chain = self.builders.of(place.family).chain(place.table, name);
+                self.last = Some((place.family, place.table, name, chain));
+                chain
+            }
+        }
     }
 
     /// Whether a rule of an excerpt was met before: two greps found it. Twice in a chain it might count twice.
@@ -175,7 +257,7 @@ impl<'t> TextReader<'_, 't> {
     }
 
     /// `:CHAIN POLICY [PACKETS:BYTES]`.
-    fn chain(&mut self, line: &Line<'t>, place: Place) -> Result<(), ReadError> {
+    fn chain_line(&mut self, line: &Line<'t>, place: Place) -> Result<(), ReadError> {
         let colon = line.text.find(':').unwrap_or(0);
         split(line, colon + 1, &mut self.words)?;
         let mut cursor = Cursor::new(*line, &self.words);
@@ -309,6 +391,13 @@ fn chain_name<'t>(cursor: &Cursor<'_, 't>, word: Word) -> Result<&'t str, ReadEr
 
 /// Why no chain can have this name: iptables refuses it, or cannot read back what it prints.
 pub(crate) fn not_a_chain(name: &str) -> Option<String> {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if name.len() <= MAX_CHAIN_NAME
+        && name.as_bytes().first().is_some_and(|first| *first != b'-')
+        && name.as_bytes().iter().all(plain)
+    {
+        return None;
+    }
     let unreadable = name.starts_with(['-', '!', '#', '\''])
         || name.ends_with('\\')
         || name.contains(|c: char| c == '"' || c.is_whitespace());

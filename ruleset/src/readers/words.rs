@@ -29,7 +29,14 @@ pub(crate) fn split(line: &Line<'_>, from: usize, words: &mut Vec<Word>) -> Resu
         }
         let start = at;
         let mut quoted = false;
-        while at < bytes.len() && blank(bytes, at).is_none() {
+        loop {
+            // Most bytes only make a word longer.
+            while at < bytes.len() && !SPECIAL[usize::from(bytes[at])] {
+                at += 1;
+            }
+            if at >= bytes.len() || blank(bytes, at).is_some() {
+                break;
+            }
             let opens = bytes[at] == b'"' || (bytes[at] == b'\'' && at == start);
             if opens && let Some(close) = closing_quote(bytes, at) {
                 quoted = true;
@@ -48,6 +55,18 @@ pub(crate) fn split(line: &Line<'_>, from: usize, words: &mut Vec<Word>) -> Resu
         });
     }
 }
+
+/// Bytes that may be a blank, or the beginning of one, or a quote.
+const SPECIAL: [bool; 256] = {
+    let mut special = [false; 256];
+    let bytes = b" \t\r\x0b\x0c\"'\xc2\xe2\xe3";
+    let mut at = 0;
+    while at < bytes.len() {
+        special[bytes[at] as usize] = true;
+        at += 1;
+    }
+    special
+};
 
 /// The width of the blank at `at`, if one stands there. So are no-break and other wide blanks.
 #[inline]

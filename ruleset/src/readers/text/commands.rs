@@ -113,19 +113,11 @@ impl<'t> TextReader<'_, 't> {
             return Err(cursor.ends(verb, "the name of a chain"));
         };
         let raw = cursor.raw(word);
-        match self.last {
-            Some((family, table, name, chain))
-                if name == raw && family == place.family && table == place.table =>
-            {
-                Ok(chain)
-            }
-            _ => {
-                let name = chain_name(cursor, word)?;
-                let chain = self.builders.of(place.family).chain(place.table, name);
-                self.last = Some((place.family, place.table, raw, chain));
-                Ok(chain)
-            }
-        }
+        let same = self.last.is_some_and(|(family, table, name, _)| {
+            name == raw && family == place.family && table == place.table
+        });
+        let name = if same { raw } else { chain_name(cursor, word)? };
+        Ok(self.chain(name, place))
     }
 
     /// Appends a rule, or inserts it before the `at`-th.

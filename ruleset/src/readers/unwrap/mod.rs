@@ -31,7 +31,7 @@ impl Unwrapped<'_> {
     /// The lines.
     pub(crate) fn lines(&self) -> impl Iterator<Item = Line<'_>> {
         let number = |at: usize| self.numbers.get(at).copied().unwrap_or(at as u32 + 1);
-        let lines = self.text.split('\n').enumerate();
+        let lines = lines(&self.text).enumerate();
         lines.map(move |(at, text)| Line {
             text,
             number: number(at),
@@ -129,9 +129,18 @@ fn is_clean(text: &str) -> bool {
     let bytes = text.as_bytes();
     memchr::memchr(b'\r', bytes).is_none()
         && memchr::memmem::find(bytes, "\u{a0}".as_bytes()).is_none()
-        && text
-            .split('\n')
-            .all(|line| line.is_empty() || Shape::of(line) != Shape::Noise)
+        && lines(text).all(|line| line.is_empty() || Shape::of(line) != Shape::Noise)
+}
+
+/// The lines of a text, as `split('\n')` gives them, only faster.
+fn lines(text: &str) -> impl Iterator<Item = &str> {
+    let mut from = 0;
+    let ends = memchr::memchr_iter(b'\n', text.as_bytes()).chain([text.len()]);
+    ends.map(move |end| {
+        let line = &text[from..end];
+        from = end + 1;
+        line
+    })
 }
 
 /// Undoes the escapes of a JSON string in which several lines of rules stand; `None` for any other line.
