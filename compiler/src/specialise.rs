@@ -91,6 +91,8 @@ pub(crate) struct Specialiser<'a> {
     sharing: bool,
     /// States that may still be visited.
     visits: u64,
+    /// Room for the acts of a visit.
+    acts: Vec<Act>,
 }
 
 /// States that the classes of one of several parts may visit. No thread knows what another has left, or what comes out would depend on
@@ -130,6 +132,7 @@ impl<'a> Specialiser<'a> {
             class: ClassId(0),
             sharing: false,
             visits,
+            acts: Vec::new(),
         }
     }
 
@@ -157,19 +160,14 @@ impl<'a> Specialiser<'a> {
         let mut done: Vec<NodeId> = Vec::new();
         while let Some((shared, task)) = work.pop() {
             self.sharing = shared;
-            if self.visits == 0
-                || self.made.nodes.list.len() > limit
-                || work.len() > self.config.class_nodes
-            {
+            if self.made.nodes.list.len() > limit || work.len() > self.config.class_nodes {
                 return Err(TooLarge);
             }
             match task {
                 Task::Visit(state) => self.visit(state, &mut work, &mut done)?,
                 Task::Finish { state, acts } => {
-                    self.prepend(acts, &mut done);
-                    if let (Some(state), Some(node)) = (state, done.last()) {
-                        self.remember(state, *node);
-                    }
+                    self.finish_visit(state, &acts, &mut done);
+                    self.acts = acts;
                 }
                 Task::Test {
                     test,
@@ -202,74 +200,89 @@ impl<'a> Specialiser<'a> {
         (self.made.nodes.list.len() + tries).min(self.config.total_nodes)
     }
 
+    /// Visits a state, and what comes next, down to where a way ends or a node is known; the other ways become work.
     fn visit(
         &mut self,
-        state: State,
+        mut state: State,
         work: &mut Vec<(bool, Task)>,
         done: &mut Vec<NodeId>,
     ) -> Result<(), TooLarge> {
-        self.visits = self.visits.saturating_sub(1);
-        self.sharing = is_shared(&state);
-        let shared = self.sharing;
-        // Between the conditions of a rule no two ways meet.
-        let meets = state.condition == 0 && state.choice == 0;
-        if let Some(node) = meets.then(|| self.recall(&state)).flatten() {
-            done.push(node);
-            return Ok(());
-        }
-        let mut acts = Vec::new();
-        let stop = self.machine.run(state, &mut acts);
-        if meets || !acts.is_empty() {
-            work.push((
-                shared,
-                Task::Finish {
-                    state: meets.then_some(state),
-                    acts,
-                },
-            ));
-        }
-        match stop {
-            Stop::NeedsKey => return Err(TooLarge),
-            Stop::Settled(state) => work.push((shared, Task::Visit(state))),
-            Stop::End(end) => {
-                let end = EndId(self.made.ends.id(end));
-                let node = self.node(Node::End(end));
-                done.push(node);
+        loop {
+            if self.visits == 0 {
+                return Err(TooLarge);
             }
-            Stop::Test {
-                test,
-                inverted,
-                again,
-                rule,
-                yes,
-                no,
-            } => {
-                work.push((
-                    shared,
-                    Task::Test {
+            self.visits -= 1;
+            self.sharing = is_shared(&state);
+            let shared = self.sharing;
+            // Between the conditions of a rule no two ways meet.
+            let meets = state.condition == 0 && state.choice == 0;
+            if let Some(node) = meets.then(|| self.recall(&state)).flatten() {
+                done.push(node);
+                return Ok(());
+            }
+            let mut acts = std::mem::take(&mut self.acts);
+            acts.clear();
+            let stop = self.machine.run(state, &mut acts);
+            let known = match &stop {
+                Stop::NeedsKey => return Err(TooLarge),
+                Stop::Settled(settled) => self.recall(settled),
+                Stop::End(end) => {
+                    let end = EndId(self.made.ends.id(*end));
+                    Some(self.node(Node::End(end)))
+                }
+                _ => None,
+            };
+            let met = meets.then_some(state);
+            if let Some(node) = known {
+                done.push(node);
+                self.finish_visit(met, &acts, done);
+                self.acts = acts;
+                return Ok(());
+            }
+            if meets || !acts.is_empty() {
+                work.push((shared, Task::Finish { state: met, acts }));
+            } else {
+                self.acts = acts;
+            }
+            let mut later = |task| work.push((shared, task));
+            state = match stop {
+                Stop::NeedsKey | Stop::End(_) => return Err(TooLarge),
+                Stop::Settled(state) => state,
+                Stop::Test {
+                    test,
+                    inverted,
+                    again,
+                    rule,
+                    yes,
+                    no,
+                } => {
+                    later(Task::Test {
                         test,
                         inverted,
                         again,
                         rule,
-                    },
-                ));
-                work.extend([no, yes].map(|state| (shared, Task::Visit(state))));
-            }
-            Stop::Draw { draw, yes, no } => {
-                work.push((shared, Task::Draw(draw)));
-                work.extend([no, yes].map(|state| (shared, Task::Visit(state))));
-            }
-            Stop::Route {
-                destination,
-                local,
-                forward,
-                dropped,
-            } => {
-                work.push((shared, Task::Route(destination)));
-                work.extend([forward, local, dropped].map(|state| (shared, Task::Visit(state))));
-            }
+                    });
+                    later(Task::Visit(no));
+                    yes
+                }
+                Stop::Draw { draw, yes, no } => {
+                    later(Task::Draw(draw));
+                    later(Task::Visit(no));
+                    yes
+                }
+                Stop::Route {
+                    destination,
+                    local,
+                    forward,
+                    dropped,
+                } => {
+                    later(Task::Route(destination));
+                    later(Task::Visit(forward));
+                    later(Task::Visit(local));
+                    dropped
+                }
+            };
         }
-        Ok(())
     }
 
     fn test(
@@ -319,9 +332,17 @@ impl<'a> Specialiser<'a> {
         }))
     }
 
-    fn prepend(&mut self, acts: Vec<Act>, done: &mut Vec<NodeId>) {
-        let Some(mut next) = done.pop() else { return };
-        for act in acts.into_iter().rev() {
+    /// Puts what was noted before the node that was made last, which then is the state's.
+    fn finish_visit(&mut self, state: Option<State>, acts: &[Act], done: &mut [NodeId]) {
+        let Some(node) = done.last_mut() else { return };
+        *node = self.prepend(acts, *node);
+        if let Some(state) = state {
+            self.remember(state, *node);
+        }
+    }
+
+    fn prepend(&mut self, acts: &[Act], mut next: NodeId) -> NodeId {
+        for act in acts.iter().rev().copied() {
             // Only a rewritten destination is counted by class.
             let class = if matches!(act, Act::Dnat(_)) {
                 self.class
@@ -332,7 +353,7 @@ impl<'a> Specialiser<'a> {
             let act = ActId(self.made.acts.id((class, act)));
             next = self.node(Node::Act { act, kind, next });
         }
-        done.push(next);
+        next
     }
 
     /// Before nat is settled nodes lead to endpoints of the class's own, and are hardly ever equal.

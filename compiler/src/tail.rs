@@ -25,8 +25,13 @@ pub(crate) struct TailTests {
 pub(crate) struct Tail<'a> {
     /// `None`: nothing is merged.
     tests: Option<&'a TailTests>,
-    signatures: AHashMap<Signature, (u128, Option<u16>)>,
+    signatures: AHashMap<Signature, Destination>,
+    /// The last one met, and what it was replaced by.
+    last: Option<(Destination, Destination)>,
 }
+
+/// Address and port.
+type Destination = (u128, Option<u16>);
 
 /// What later rules can tell of a destination.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -90,8 +95,7 @@ impl TailTests {
         &self,
         graph: &Graph,
         locals: &addresses::Locals,
-        destination: u128,
-        port: Option<u16>,
+        (destination, port): Destination,
     ) -> Signature {
         let in_range = |(first, last): &(u128, u128)| *first <= destination && destination <= *last;
         Signature {
@@ -119,6 +123,7 @@ impl<'a> Tail<'a> {
         Self {
             tests: tests.merges.then_some(tests),
             signatures: AHashMap::new(),
+            last: None,
         }
     }
 
@@ -139,11 +144,15 @@ impl<'a> Tail<'a> {
         if matches!(state.class, Class::Portless { .. }) {
             return;
         }
-        let signature = tests.signature(graph, locals, destination, state.destination_port);
-        let first = *self
-            .signatures
-            .entry(signature)
-            .or_insert((destination, state.destination_port));
+        let met = (destination, state.destination_port);
+        let first = match self.last {
+            Some((last, first)) if last == met => first,
+            _ => {
+                let signature = tests.signature(graph, locals, met);
+                *self.signatures.entry(signature).or_insert(met)
+            }
+        };
+        self.last = Some((met, first));
         state.destination = Address::Known(first.0);
         state.destination_port = first.1;
         // The class only said what the original key was.

@@ -60,7 +60,7 @@ impl Lowering<'_> {
         }
     }
 
-    fn ask(&mut self, inverted: bool, ask: Ask) {
+    pub(super) fn ask(&mut self, inverted: bool, ask: Ask) {
         self.conditions.push(Condition {
             inverted,
             of_connection: false,

@@ -108,33 +108,37 @@ impl Lowering<'_> {
     /// first: a false one then decides before an unknown one is followed both ways. The order of the unknown ones,
     /// which names the missing fact, stays.
     fn conditions_in_order(&mut self, first: usize) {
-        let mut kept: Vec<Condition> = self.conditions.drain(first..).collect();
-        kept.retain(|c| !matches!((c.ask, c.inverted), (Ask::True, false) | (Ask::False, true)));
+        let holds =
+            |c: &Condition| matches!((c.ask, c.inverted), (Ask::True, false) | (Ask::False, true));
         let never = |c: &Condition| {
             !c.of_connection
                 && matches!((c.ask, c.inverted), (Ask::True, true) | (Ask::False, false))
         };
-        if kept.iter().any(never) {
-            kept = vec![Condition {
-                inverted: false,
-                of_connection: false,
-                again: false,
-                ask: Ask::False,
-            }];
+        let mut end = first;
+        for at in first..self.conditions.len() {
+            if !holds(&self.conditions[at]) {
+                self.conditions.swap(end, at);
+                end += 1;
+            }
         }
+        self.conditions.truncate(end);
+        if self.conditions[first..].iter().any(never) {
+            self.conditions.truncate(first);
+            self.ask(false, Ask::False);
+        }
+        let kept = &mut self.conditions[first..];
         let local_known = self.node.local.is_some();
-        for segment in kept.split_mut(|c| has_effect(c.ask)) {
-            segment.sort_by_key(|c| may_be_unknown(c.ask, local_known));
+        for segment in kept.split_mut(|c| has_effect(&c.ask)) {
+            segment.sort_by_key(|c| may_be_unknown(&c.ask, local_known));
         }
         let mut again = false;
-        for condition in &mut kept {
+        for condition in kept {
             condition.again = again;
-            let ask = condition.ask;
+            let ask = &condition.ask;
             // Addresses stand first in a rule, and stay there.
             let address = matches!(ask, Ask::Source(_) | Ask::Destination(_));
             again |= address || may_be_unknown(ask, local_known);
         }
-        self.conditions.extend(kept);
     }
 
     /// A rule that never matches, or does nothing, is left out, unless asking it has an effect.
@@ -146,18 +150,18 @@ impl Lowering<'_> {
         {
             return false;
         }
-        op != Op::Next || conditions.iter().any(|c| has_effect(c.ask))
+        op != Op::Next || conditions.iter().any(|c| has_effect(&c.ask))
     }
 }
 
 /// Whether asking changes something: a draw is used up, a list remembers.
-fn has_effect(ask: Ask) -> bool {
+fn has_effect(ask: &Ask) -> bool {
     matches!(ask, Ask::Chance(..) | Ask::Recent(_))
 }
 
 /// Whether the answer can be missing. (Of an address it can where a rewrite has made it some address of this node.)
-fn may_be_unknown(ask: Ask, local_known: bool) -> bool {
-    match ask {
+fn may_be_unknown(ask: &Ask, local_known: bool) -> bool {
+    match *ask {
         Ask::Unknown(_)
         | Ask::SourceRange(..)
         | Ask::DestinationRange(..)
@@ -259,15 +263,15 @@ fn asked(graph: &Graph) -> Asked {
     for chain in &graph.chains {
         for rule in &graph.rules[chain.rules.start as usize..chain.rules.end as usize] {
             for condition in graph.conditions(rule) {
-                note(graph, condition.ask, chain.is_late, &mut asked);
+                note(graph, &condition.ask, chain.is_late, &mut asked);
             }
         }
     }
     asked
 }
 
-fn note(graph: &Graph, ask: Ask, late: bool, asked: &mut Asked) {
-    match ask {
+fn note(graph: &Graph, ask: &Ask, late: bool, asked: &mut Asked) {
+    match *ask {
         Ask::Chance(..) => asked.late_draw |= late,
         Ask::OriginalSource(_) | Ask::OriginalDestination(_) => asked.original = true,
         Ask::OriginalDestinationPort(_) => {

@@ -29,8 +29,8 @@ pub(super) const UNKNOWN_LOCAL: Answer = Answer::Test(Test::Unknown(Fact::LocalA
 
 impl Machine<'_> {
     /// Answers `ask` in `state`. `recent` conditions may change the state's entries.
-    pub(super) fn answer(&mut self, state: &mut State, ask: Ask, inverted: bool) -> Answer {
-        match ask {
+    pub(super) fn answer(&mut self, state: &mut State, ask: &Ask, inverted: bool) -> Answer {
+        match *ask {
             Ask::True => Answer::Known(true),
             Ask::False => Answer::Known(false),
             Ask::Unknown(fact) => Answer::Test(Test::Unknown(fact)),

@@ -283,24 +283,27 @@ impl<'a> Machine<'a> {
                 None => return self.end_of_chain(state),
             }
         }
-        let rule = &self.graph.rules[state.rule as usize];
-        let (id, op) = (rule.id, rule.op);
+        let graph = self.graph;
+        let rule = &graph.rules[state.rule as usize];
         let at = rule.conditions.start + u32::from(state.condition);
         if at == rule.conditions.end {
-            return self.execute(state, id, op, acts);
+            return self.execute(state, rule.id, &rule.op, acts);
         }
-        let condition = self.graph.conditions[at as usize];
-        let inverted = condition.inverted;
+        let condition = &graph.conditions[at as usize];
+        let (id, inverted) = (rule.id, condition.inverted);
         if condition.of_connection && !ask::has_connection(state) {
-            *state = state.next_condition();
+            state.condition += 1;
             return None;
         }
-        let answer = self.answer(state, condition.ask, inverted);
-        let (mut yes, no) = (state.next_condition(), state.skip_rule());
-        match answer {
-            Answer::Known(answer) => *state = if answer != inverted { yes } else { no },
-            Answer::Chance(n, d) if inverted => return draw(state, n, d, no, yes),
-            Answer::Chance(n, d) => return draw(state, n, d, yes, no),
+        // Most answers are known: no state is copied for them.
+        match self.answer(state, &condition.ask, inverted) {
+            Answer::Known(answer) if answer != inverted => state.condition += 1,
+            Answer::Known(_) => *state = state.skip_rule(),
+            Answer::Chance(n, d) => {
+                let (yes, no) = (state.next_condition(), state.skip_rule());
+                let (yes, no) = if inverted { (no, yes) } else { (yes, no) };
+                return draw(state, n, d, yes, no);
+            }
             Answer::First { test, yes, no } => {
                 let with = |recent| State { recent, ..*state };
                 return Some(Stop::Test {
@@ -313,6 +316,7 @@ impl<'a> Machine<'a> {
                 });
             }
             Answer::Test(test) => {
+                let (mut yes, no) = (state.next_condition(), state.skip_rule());
                 if let (Test::Protocol(number), false) = (test, inverted) {
                     yes.protocol = Some(number);
                 }
@@ -383,7 +387,13 @@ impl<'a> Machine<'a> {
 
 /// Splits the numbers that remain (WALK.md 5.1). A side without numbers is not a stop.
 fn draw(state: &mut State, n: u32, d: u32, yes: State, no: State) -> Option<Stop> {
-    let hit = state.width * u128::from(n) / u128::from(d);
+    let of_all = state.width * u128::from(n);
+    // Nearly all are out of 2^31, and dividing 128 bits is slow.
+    let hit = if d.is_power_of_two() {
+        of_all >> d.trailing_zeros()
+    } else {
+        of_all / u128::from(d)
+    };
     let (mut yes, mut no) = (yes, no);
     if hit == 0 {
         *state = no;

@@ -60,7 +60,7 @@ impl Machine<'_> {
         &mut self,
         state: &mut State,
         id: RuleId,
-        op: Op,
+        op: &Op,
         acts: &mut Vec<Act>,
     ) -> Option<Stop> {
         let end = |state: &State, disposition| {
@@ -70,7 +70,7 @@ impl Machine<'_> {
                 mark: state.mark,
             }))
         };
-        match op {
+        match *op {
             Op::Drop => return end(state, Disposition::Drop),
             Op::Reject(with) => return end(state, Disposition::Reject(with)),
             Op::Unknown(fact) => return unknown(state, id, fact),
@@ -91,14 +91,14 @@ impl Machine<'_> {
     }
 
     /// A rewrite, at a hook at which the kernel takes it (WALK.md 1.6).
-    fn nat(&mut self, state: &mut State, id: RuleId, op: Op, acts: &mut Vec<Act>) -> Option<Stop> {
+    fn nat(&mut self, state: &mut State, id: RuleId, op: &Op, acts: &mut Vec<Act>) -> Option<Stop> {
         use Hook::{Input, Output, Postrouting, Prerouting};
         let of_destination = match state.place() {
             Some((TableId::Nat, Prerouting | Output)) => true,
             Some((TableId::Nat, Postrouting | Input)) => false,
             _ => return unknown(state, id, Fact::NatHook),
         };
-        match (op, of_destination) {
+        match (*op, of_destination) {
             (Op::Dnat(range), true) => return self.dnat(state, id, range, acts),
             (Op::Redirect(range), true) => return self.redirect(state, id, range, acts),
             (Op::Netmap(to), true) => return self.netmap(state, id, to, acts),
@@ -115,8 +115,8 @@ impl Machine<'_> {
     }
 
     /// Targets after which the walk goes on with the next rule.
-    fn note(&self, state: &mut State, id: RuleId, op: Op, acts: &mut Vec<Act>) {
-        match op {
+    fn note(&self, state: &mut State, id: RuleId, op: &Op, acts: &mut Vec<Act>) {
+        match *op {
             Op::Mark(set) => {
                 state.mark = apply(set, state.mark);
                 if set.value & set.mask != 0 {
@@ -243,7 +243,7 @@ impl Machine<'_> {
             },
             state.mark,
         );
-        self.nat(state, id, Op::Snat(Snat::Masquerade), acts)
+        self.nat(state, id, &Op::Snat(Snat::Masquerade), acts)
     }
 
     /// The same where all of nat POSTROUTING is missing: whether what a rule marked is masqueraded on that rule's account. The packet is asked

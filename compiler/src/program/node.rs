@@ -5,6 +5,7 @@ use crate::machine::state::Mark;
 use kpclass_ruleset::RuleId;
 use kpclass_ruleset::decision::{Disposition, Snat};
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 
 /// A node, by position.
@@ -113,7 +114,7 @@ pub struct Draw {
 pub struct ActId(pub u32);
 
 /// Something to note on the way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Act {
     /// The destination is rewritten.
     Dnat(DnatAct),
@@ -125,6 +126,18 @@ pub enum Act {
     MasqueradeByMarker,
     /// This rule set the mark.
     MarkedBy(RuleId),
+}
+
+/// Only the rule, which tells most apart: equality looks at the rest.
+impl Hash for Act {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        let rule = match self {
+            Self::Dnat(dnat) => dnat.rule,
+            Self::Snat(_, rule) | Self::NetmapSource(_, rule) | Self::MarkedBy(rule) => *rule,
+            Self::MasqueradeByMarker => RuleId(u32::MAX),
+        };
+        hasher.write_u32(rule.0);
+    }
 }
 
 impl Act {

@@ -124,6 +124,10 @@ struct Builder<'p, A> {
     /// For each node the last gathering that met it.
     met: Vec<u32>,
     gathering: u32,
+    /// Room for nodes that are still to be gathered.
+    work: Vec<NodeId>,
+    /// Room for where a member's combinations of answers end, and their leaves.
+    ends: (Vec<(Stop, Noted)>, Vec<Leaf>),
 }
 
 /// Where following the nodes led.
@@ -150,6 +154,8 @@ impl<'p, A: Address> Builder<'p, A> {
             serves: false,
             met: vec![0; program.nodes.len()],
             gathering: 0,
+            work: Vec::new(),
+            ends: Default::default(),
         }
     }
 
@@ -349,7 +355,9 @@ impl<'p, A: Address> Builder<'p, A> {
             gathered, in_front, ..
         } = *way;
         let own = gathered.sets[set].own[member];
-        let mut ends = Vec::with_capacity(2 * in_front.len());
+        let (mut ends, mut leaves) = std::mem::take(&mut self.ends);
+        ends.clear();
+        leaves.clear();
         for (combination, (stop, noted, drawn_from)) in in_front.iter().enumerate() {
             for is_own in [false, true] {
                 let answers = Answers::new(gathered, combination, own, is_own);
@@ -369,7 +377,7 @@ impl<'p, A: Address> Builder<'p, A> {
         }
         let class = way.class;
         let taker = taker(&ends, class);
-        let leaves: Vec<Leaf> = ends.iter().map(|end| leaf(*end, taker)).collect();
+        leaves.extend(ends.iter().map(|end| leaf(*end, taker)));
         // For each combination there are two.
         let led_here = in_front
             .iter()
@@ -383,6 +391,7 @@ impl<'p, A: Address> Builder<'p, A> {
             _ => A::default(),
         };
         let row = self.lists.leaves.first(&leaves, |leaf| *leaf);
+        self.ends = (ends, leaves);
         (Member { own, row }, taker)
     }
 

@@ -56,12 +56,15 @@ impl<A: Address> Builder<'_, A> {
     pub(super) fn gather(&mut self, roots: [NodeId; 2]) -> Result<Gathered, Unfit> {
         let (mut gathered, mut selections) = (Gathered::default(), Vec::new());
         self.gathering += 1;
-        let mut work = roots.to_vec();
+        let mut work = std::mem::take(&mut self.work);
+        work.clear();
+        work.extend(roots);
         while let Some(at) = work.pop() {
             if let Some(question) = self.visit(at, &mut work, &mut selections)? {
                 note(&mut gathered.questions, question);
             }
         }
+        self.work = work;
         for selection in selections {
             let thresholds = self.thresholds_of(selection);
             let known = gathered
@@ -101,11 +104,10 @@ impl<A: Address> Builder<'_, A> {
         member: usize,
         gathered: &mut Gathered,
     ) -> Result<Option<TestId>, Unfit> {
-        let mut work: Vec<NodeId> = gathered.sets[set]
-            .selections
-            .iter()
-            .map(|selection| self.target(*selection, member))
-            .collect();
+        let mut work = std::mem::take(&mut self.work);
+        work.clear();
+        let selections = gathered.sets[set].selections.iter();
+        work.extend(selections.map(|selection| self.target(*selection, member)));
         self.gathering += 1;
         let (mut own, mut more) = (None, Vec::new());
         while let Some(at) = work.pop() {
@@ -122,6 +124,7 @@ impl<A: Address> Builder<'_, A> {
                 note(&mut gathered.questions, question);
             }
         }
+        self.work = work;
         // A second draw.
         if more.is_empty() { Ok(own) } else { Err(Unfit) }
     }
