@@ -8,6 +8,7 @@
 //! what is known folds away, what remains becomes nodes, and equal nodes are one. `DESIGN.md` beside this crate says why.
 #![forbid(unsafe_code)]
 
+mod alike;
 mod config;
 mod error;
 mod flatten;

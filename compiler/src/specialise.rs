@@ -1,9 +1,12 @@
 //! For each class and start, follows every way of the walk; what cannot be folded away becomes nodes, equal ones shared.
 
+use crate::alike::{Endpoint, Entry, Side, Ways};
 use crate::config::Config;
 use crate::machine::state::{Address, NONE, State};
 use crate::machine::{Machine, Stop};
-use crate::program::node::{Act, ActId, Draw, DrawId, End, EndId, Node, NodeId, RouteTo, TestId};
+use crate::program::node::{
+    Act, ActId, ActKind, Draw, DrawId, End, EndId, Node, NodeId, RouteTo, TestId,
+};
 use crate::program::test::Test;
 use crate::program::{ClassId, SetTest};
 use ahash::{AHashMap, RandomState};
@@ -69,10 +72,13 @@ enum Task {
     },
     Draw(Draw),
     Route(Address),
+    /// Of the last node, which is an endpoint's test: how its ways go, for others that are alike.
+    Learn(Box<(Entry, Endpoint)>),
     /// What was noted between a state and its stop, before the stop's node; the result is the state's.
     Finish {
         state: Option<State>,
-        acts: Vec<Act>,
+        /// The acts from here on.
+        from: u32,
     },
 }
 
@@ -91,7 +97,9 @@ pub(crate) struct Specialiser<'a> {
     sharing: bool,
     /// States that may still be visited.
     visits: u64,
-    /// Room for the acts of a visit.
+    /// How the ways of endpoints go that were met, by the states in which their chains were entered; `None`: they cannot be copied.
+    ways: AHashMap<Entry, Option<Ways>>,
+    /// What was noted on the way to the present state, and is not before a node yet.
     acts: Vec<Act>,
 }
 
@@ -132,6 +140,7 @@ impl<'a> Specialiser<'a> {
             class: ClassId(0),
             sharing: false,
             visits,
+            ways: AHashMap::new(),
             acts: Vec::new(),
         }
     }
@@ -145,6 +154,7 @@ impl<'a> Specialiser<'a> {
     pub(crate) fn root(&mut self, id: ClassId, start: State) -> NodeId {
         self.class = id;
         self.own.clear();
+        self.acts.clear();
         match self.build(start) {
             Ok(root) => root,
             Err(TooLarge) => {
@@ -165,10 +175,8 @@ impl<'a> Specialiser<'a> {
             }
             match task {
                 Task::Visit(state) => self.visit(state, &mut work, &mut done)?,
-                Task::Finish { state, acts } => {
-                    self.finish_visit(state, &acts, &mut done);
-                    self.acts = acts;
-                }
+                Task::Learn(learnt) => self.learn(*learnt, &done),
+                Task::Finish { state, from } => self.finish_visit(state, from, &mut done),
                 Task::Test {
                     test,
                     inverted,
@@ -220,10 +228,25 @@ impl<'a> Specialiser<'a> {
                 done.push(node);
                 return Ok(());
             }
-            let mut acts = std::mem::take(&mut self.acts);
-            acts.clear();
-            let stop = self.machine.run(state, &mut acts);
+            let from = self.acts.len() as u32;
+            let stop = self.machine.run(state, &mut self.acts);
+            let mut unlearnt = None;
             let known = match &stop {
+                Stop::Test {
+                    test,
+                    inverted: false,
+                    yes,
+                    ..
+                } => match self.machine.endpoint(test, yes) {
+                    Some((entry, endpoint)) => match self.ways.get(&entry).copied() {
+                        Some(ways) => ways.map(|ways| self.copy(*test, ways, &endpoint)),
+                        None => {
+                            unlearnt = Some(Box::new((entry, endpoint)));
+                            None
+                        }
+                    },
+                    None => None,
+                },
                 Stop::NeedsKey => return Err(TooLarge),
                 Stop::Settled(settled) => self.recall(settled),
                 Stop::End(end) => {
@@ -235,15 +258,13 @@ impl<'a> Specialiser<'a> {
             let met = meets.then_some(state);
             if let Some(node) = known {
                 done.push(node);
-                self.finish_visit(met, &acts, done);
-                self.acts = acts;
+                self.finish_visit(met, from, done);
                 return Ok(());
             }
-            if meets || !acts.is_empty() {
-                work.push((shared, Task::Finish { state: met, acts }));
-            } else {
-                self.acts = acts;
+            if meets || self.acts.len() as u32 > from {
+                work.push((shared, Task::Finish { state: met, from }));
             }
+            work.extend(unlearnt.map(|learnt| (shared, Task::Learn(learnt))));
             let mut later = |task| work.push((shared, task));
             state = match stop {
                 Stop::NeedsKey | Stop::End(_) => return Err(TooLarge),
@@ -332,28 +353,71 @@ impl<'a> Specialiser<'a> {
         }))
     }
 
+    /// Remembers the ways of an endpoint whose test was made last.
+    fn learn(&mut self, (entry, endpoint): (Entry, Endpoint), done: &[NodeId]) {
+        let nodes = &self.made.nodes.list;
+        let ways = done.last().and_then(|made| match nodes[made.0 as usize] {
+            Node::Test {
+                inverted: false,
+                yes,
+                no,
+                ..
+            } => Some(Ways {
+                own: self.side(&endpoint, yes)?,
+                other: self.side(&endpoint, no)?,
+            }),
+            _ => None,
+        });
+        self.ways.insert(entry, ways);
+    }
+
+    fn side(&self, endpoint: &Endpoint, mut at: NodeId) -> Option<Side> {
+        let mut acts = Vec::new();
+        while let Node::Act { act, kind, next } = self.made.nodes.list[at.0 as usize] {
+            acts.push(self.made.acts.list[act.0 as usize].1);
+            at = next;
+            if kind == ActKind::Dnat {
+                return endpoint.side(&acts, at);
+            }
+        }
+        None
+    }
+
+    /// The test of an endpoint, with ways like those of another.
+    fn copy(&mut self, test: Test, ways: Ways, endpoint: &Endpoint) -> NodeId {
+        let [yes, no] = [ways.own, ways.other].map(|side| {
+            let rewritten = self.prepend(endpoint.dnat(), side.then);
+            match side.marked {
+                Some(by) => self.prepend(endpoint.note(by), rewritten),
+                None => rewritten,
+            }
+        });
+        self.test(test, false, false, RuleId(NONE), yes, no)
+    }
+
     /// Puts what was noted before the node that was made last, which then is the state's.
-    fn finish_visit(&mut self, state: Option<State>, acts: &[Act], done: &mut [NodeId]) {
+    fn finish_visit(&mut self, state: Option<State>, from: u32, done: &mut [NodeId]) {
         let Some(node) = done.last_mut() else { return };
-        *node = self.prepend(acts, *node);
+        while self.acts.len() as u32 > from
+            && let Some(act) = self.acts.pop()
+        {
+            *node = self.prepend(act, *node);
+        }
         if let Some(state) = state {
             self.remember(state, *node);
         }
     }
 
-    fn prepend(&mut self, acts: &[Act], mut next: NodeId) -> NodeId {
-        for act in acts.iter().rev().copied() {
-            // Only a rewritten destination is counted by class.
-            let class = if matches!(act, Act::Dnat(_)) {
-                self.class
-            } else {
-                ClassId(NONE)
-            };
-            let kind = act.kind();
-            let act = ActId(self.made.acts.id((class, act)));
-            next = self.node(Node::Act { act, kind, next });
-        }
-        next
+    fn prepend(&mut self, act: Act, next: NodeId) -> NodeId {
+        // Only a rewritten destination is counted by class.
+        let class = if matches!(act, Act::Dnat(_)) {
+            self.class
+        } else {
+            ClassId(NONE)
+        };
+        let kind = act.kind();
+        let act = ActId(self.made.acts.id((class, act)));
+        self.node(Node::Act { act, kind, next })
     }
 
     /// Before nat is settled nodes lead to endpoints of the class's own, and are hardly ever equal.

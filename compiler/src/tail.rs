@@ -31,7 +31,7 @@ pub(crate) struct Tail<'a> {
 }
 
 /// Address and port.
-type Destination = (u128, Option<u16>);
+pub(crate) type Destination = (u128, Option<u16>);
 
 /// What later rules can tell of a destination.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -140,11 +140,29 @@ impl<'a> Tail<'a> {
         let Address::Known(destination) = state.destination else {
             return;
         };
-        let Some(tests) = self.tests else { return };
         if matches!(state.class, Class::Portless { .. }) {
             return;
         }
         let met = (destination, state.destination_port);
+        let Some(first) = self.goes_on_as(graph, locals, met) else {
+            return;
+        };
+        state.destination = Address::Known(first.0);
+        state.destination_port = first.1;
+        // The class only said what the original key was.
+        if let (Some(protocol), Some(port)) = (state.protocol, first.1) {
+            state.class = Class::Port { protocol, port };
+        }
+    }
+
+    /// The first destination met that later rules cannot tell from this one; `None`: none are merged.
+    pub(crate) fn goes_on_as(
+        &mut self,
+        graph: &Graph,
+        locals: &addresses::Locals,
+        met: Destination,
+    ) -> Option<Destination> {
+        let tests = self.tests?;
         let first = match self.last {
             Some((last, first)) if last == met => first,
             _ => {
@@ -153,12 +171,7 @@ impl<'a> Tail<'a> {
             }
         };
         self.last = Some((met, first));
-        state.destination = Address::Known(first.0);
-        state.destination_port = first.1;
-        // The class only said what the original key was.
-        if let (Some(protocol), Some(port)) = (state.protocol, first.1) {
-            state.class = Class::Port { protocol, port };
-        }
+        Some(first)
     }
 }
 

@@ -83,8 +83,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) graph: &'a Graph,
     pub(crate) node: &'a NodeFacts,
     index: &'a Index,
-    locals: &'a Locals,
-    tail: Tail<'a>,
+    pub(crate) locals: &'a Locals,
+    pub(crate) tail: Tail<'a>,
     /// nat's first turn has just ended.
     settled: bool,
     frames: Vec<Frame>,
@@ -298,7 +298,7 @@ impl<'a> Machine<'a> {
         // Most answers are known: no state is copied for them.
         match self.answer(state, &condition.ask, inverted) {
             Answer::Known(answer) if answer != inverted => state.condition += 1,
-            Answer::Known(_) => *state = state.skip_rule(),
+            Answer::Known(_) => state.pass_rule(),
             Answer::Chance(n, d) => {
                 let (yes, no) = (state.next_condition(), state.skip_rule());
                 let (yes, no) = if inverted { (no, yes) } else { (yes, no) };

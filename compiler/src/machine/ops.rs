@@ -84,7 +84,7 @@ impl Machine<'_> {
             Op::KubePostrouting => return self.kube_postrouting(state, id, acts),
             _ => {
                 self.note(state, id, op, acts);
-                *state = state.skip_rule();
+                state.pass_rule();
             }
         }
         None

@@ -291,10 +291,15 @@ impl State {
     }
 
     /// On to the next rule of the chain.
-    pub(crate) fn skip_rule(mut self) -> Self {
+    pub(crate) fn pass_rule(&mut self) {
         self.rule += 1;
         self.condition = 0;
         self.choice = 0;
+    }
+
+    /// The state on to the next rule of the chain.
+    pub(crate) fn skip_rule(mut self) -> Self {
+        self.pass_rule();
         self
     }
 
