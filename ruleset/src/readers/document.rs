@@ -23,9 +23,7 @@ pub(crate) fn read(input: &Input, builders: &mut Builders) -> Result<(), ReadErr
         in_table: false,
         skipped: Vec::new(),
     };
-    for line in unwrapped.lines() {
-        document.take(line);
-    }
+    unwrapped.lines(Shape::of, |line, shape| document.take(line, shape));
     if !document.rules && document.listings.is_empty() {
         return Err(document
             .listings
@@ -55,8 +53,8 @@ struct Document<'t> {
 
 impl<'t> Document<'t> {
     #[inline]
-    fn take(&mut self, line: Line<'t>) {
-        let shape = match Shape::of(line.text) {
+    fn take(&mut self, line: Line<'t>, shape: Shape) {
+        let shape = match shape {
             // A chain may have any name, and nobody writes prose here.
             Shape::Other if self.in_table && begins_rule(line.text) => Shape::Bare,
             shape => shape,

@@ -13,6 +13,7 @@ mod peel;
 mod shape;
 
 use super::{Builders, Line, WarningKind};
+use crate::ordered;
 use peel::Marks;
 use shape::Shape;
 use std::borrow::Cow;
@@ -28,14 +29,28 @@ pub(crate) struct Unwrapped<'t> {
 }
 
 impl Unwrapped<'_> {
-    /// The lines.
-    pub(crate) fn lines(&self) -> impl Iterator<Item = Line<'_>> {
+    /// Gives each line to `take`, in order, with what `look`, which is asked on all cores, sees in it.
+    pub(crate) fn lines<'s, T: Send>(
+        &'s self,
+        look: impl Fn(&str) -> T + Sync,
+        mut take: impl FnMut(Line<'s>, T),
+    ) {
         let number = |at: usize| self.numbers.get(at).copied().unwrap_or(at as u32 + 1);
-        let lines = lines(&self.text).enumerate();
-        lines.map(move |(at, text)| Line {
-            text,
-            number: number(at),
-        })
+        let pieces = pieces(&self.text);
+        let look_at = |(): &mut (), at: usize| -> Vec<(&'s str, T)> {
+            lines(pieces[at]).map(|line| (line, look(line))).collect()
+        };
+        let mut numbers = (0..).map(number);
+        ordered::each(
+            pieces.len(),
+            || (),
+            look_at,
+            |lines| {
+                for ((text, seen), number) in lines.into_iter().zip(&mut numbers) {
+                    take(Line { text, number }, seen);
+                }
+            },
+        );
     }
 
     /// Says which lines were left out.
@@ -127,9 +142,36 @@ impl<'t> Piece<'t> {
 /// Whether every line says something as it stands.
 fn is_clean(text: &str) -> bool {
     let bytes = text.as_bytes();
-    memchr::memchr(b'\r', bytes).is_none()
-        && memchr::memmem::find(bytes, "\u{a0}".as_bytes()).is_none()
-        && lines(text).all(|line| line.is_empty() || Shape::of(line) != Shape::Noise)
+    let says_something = |line: &str| line.is_empty() || Shape::of(line) != Shape::Noise;
+    if memchr::memchr(b'\r', bytes).is_some()
+        || memchr::memmem::find(bytes, "\u{a0}".as_bytes()).is_some()
+    {
+        return false;
+    }
+    let (pieces, mut clean) = (pieces(text), true);
+    let is_clean = |(): &mut (), at: usize| lines(pieces[at]).all(says_something);
+    ordered::each(pieces.len(), || (), is_clean, |piece| clean &= piece);
+    clean
+}
+
+/// Bytes of a piece, but for its last line's.
+const PIECE: usize = if cfg!(test) { 16 } else { 1 << 18 };
+
+/// A text in pieces, cut at ends of lines, which belong to none.
+fn pieces(text: &str) -> Vec<&str> {
+    let mut pieces = Vec::with_capacity(text.len() / PIECE + 1);
+    let mut rest = text;
+    while let Some(end) = rest
+        .as_bytes()
+        .get(PIECE..)
+        .and_then(|behind| memchr::memchr(b'\n', behind))
+    {
+        let (piece, behind) = rest.split_at(PIECE + end);
+        pieces.push(piece);
+        rest = &behind[1..];
+    }
+    pieces.push(rest);
+    pieces
 }
 
 /// The lines of a text, as `split('\n')` gives them, only faster.

@@ -3,7 +3,9 @@ use super::*;
 /// What comes out of a text: each line that is not blank with its number.
 fn freed(text: &str) -> Vec<(u32, String)> {
     let unwrapped = unwrap(text);
-    let lines = unwrapped.lines().filter(|line| !line.text.is_empty());
+    let lines = lines_of(&unwrapped)
+        .into_iter()
+        .filter(|line| !line.text.is_empty());
     lines
         .map(|line| (line.number, line.text.to_owned()))
         .collect()
@@ -15,6 +17,31 @@ fn texts(text: &str) -> Vec<String> {
 
 const RULE: &str = "-A KUBE-SVC-X -m comment --comment \"ns/a:b -> 10.0.0.1:80\" -j KUBE-SEP-Y";
 const ROW: &str = "KUBE-SEP-Y  tcp  --  0.0.0.0/0            10.0.0.1             tcp dpt:80";
+
+fn lines_of<'u>(unwrapped: &'u Unwrapped<'_>) -> Vec<Line<'u>> {
+    let mut lines = Vec::new();
+    unwrapped.lines(|_| (), |line, ()| lines.push(line));
+    lines
+}
+
+#[test]
+fn pieces_have_the_lines_of_the_text() {
+    for text in [
+        "",
+        "\n",
+        "a",
+        "a\n",
+        "\n\n\n",
+        &"ab\ncdefgh\n\n".repeat(20),
+        &"x".repeat(99),
+    ] {
+        let of_pieces: Vec<&str> = pieces(text).into_iter().flat_map(lines).collect();
+        assert_eq!(of_pieces, text.split('\n').collect::<Vec<_>>());
+        let unwrapped = unwrap(text);
+        let numbers = lines_of(&unwrapped).into_iter().map(|line| line.number);
+        assert!(numbers.eq(1..=of_pieces.len() as u32), "{text:?}");
+    }
+}
 
 #[test]
 fn clean_text_is_not_copied() {
@@ -28,7 +55,10 @@ fn clean_text_is_not_copied() {
     ] {
         let unwrapped = unwrap(&clean);
         assert!(matches!(unwrapped.text, Cow::Borrowed(_)), "{clean}");
-        assert_eq!(unwrapped.lines().next().map(|line| line.number), Some(1));
+        assert_eq!(
+            lines_of(&unwrapped).first().map(|line| line.number),
+            Some(1)
+        );
     }
 }
 
@@ -254,6 +284,6 @@ fn hostile_text_is_survived() {
         &endless,
     ] {
         let unwrapped = unwrap(text);
-        assert!(unwrapped.lines().count() > 0);
+        assert!(!lines_of(&unwrapped).is_empty());
     }
 }
