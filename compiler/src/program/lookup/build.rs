@@ -1,6 +1,7 @@
 //! Nodes → flat form, class by class: what is asked is gathered, then the nodes are followed once for each combination of answers.
 
 mod gather;
+mod lists;
 mod merged;
 
 pub(crate) use merged::{Merged, Renumber};
@@ -10,13 +11,12 @@ use super::super::node::{EndId, Node, NodeId, RouteTo, TestId};
 use super::super::outcome::Noted;
 use super::super::test::Test;
 use super::{Address, Ask, Drawn, Leaf, MAX_ASKS, Member, NOWHERE, Place, Plan, Set, Taker};
+use crate::machine::state::Class;
 use crate::program::{ClassId, Program};
-use ahash::RandomState;
 use gather::Gathered;
-use hashbrown::HashTable;
 use kpclass_ruleset::Hook;
 use kpclass_ruleset::value::{CtState, Family};
-use std::hash::Hash;
+use lists::Lists;
 
 /// What is made of the nodes of some classes: [`Merged`] makes a [`super::Lookup`] of it.
 pub(crate) struct Built<A> {
@@ -71,47 +71,6 @@ enum Question {
     None,
 }
 
-/// Lists that are one where they are equal, side by side.
-struct Lists<T, K> {
-    all: Vec<T>,
-    /// What each of `all` was made of.
-    keys: Vec<K>,
-    /// First position and length of each list.
-    known: HashTable<(u32, u32)>,
-    state: RandomState,
-}
-
-impl<T, K: Copy + Eq + Hash> Lists<T, K> {
-    fn new() -> Self {
-        Self {
-            all: Vec::new(),
-            keys: Vec::new(),
-            known: HashTable::new(),
-            state: RandomState::new(),
-        }
-    }
-
-    /// The first position of a list; `of` makes its members where it is new.
-    fn first(&mut self, list: &[K], of: impl Fn(&K) -> T) -> u32 {
-        let Self {
-            all,
-            keys,
-            known,
-            state,
-        } = self;
-        let of_known = |(first, len): &(u32, u32)| &keys[*first as usize..][..*len as usize];
-        let hash = state.hash_one(list);
-        if let Some((first, _)) = known.find(hash, |known| of_known(known) == list) {
-            return *first;
-        }
-        let new = (all.len() as u32, list.len() as u32);
-        known.insert_unique(hash, new, |known| state.hash_one(of_known(known)));
-        all.extend(list.iter().map(of));
-        keys.extend_from_slice(list);
-        new.0
-    }
-}
-
 struct Builder<'p, A> {
     program: &'p Program,
     /// The starts of arriving and of sent packets in ctstate NEW, of [`Program::root_index`].
@@ -163,7 +122,7 @@ impl<'p, A: Address> Builder<'p, A> {
         let classes = self.program.classes.len();
         let (mut places, mut served) = (Vec::with_capacity(classes), Vec::with_capacity(classes));
         for at in 0..classes as u32 {
-            self.serves = true;
+            self.serves = false;
             let place = self.class(ClassId(at));
             served.push(place.is_ok() && self.serves);
             places.push(place.unwrap_or(Place {
@@ -188,6 +147,7 @@ impl<'p, A: Address> Builder<'p, A> {
         if gathered.questions.len() > MAX_ASKS {
             return Err(Unfit);
         }
+        self.serves = self.answers_all(class, &gathered.questions);
         let in_front = self.in_front(&mut gathered, roots);
         let first = self.members.len() as u32;
         let plan = self.plan(&gathered, &in_front)?;
@@ -205,6 +165,19 @@ impl<'p, A: Address> Builder<'p, A> {
             }
         }
         Ok(Place { first, plan })
+    }
+
+    /// Whether every ordinary packet of a class has an answer to what is asked. To the class of all other keys belong those without ports, too,
+    /// which come another way.
+    fn answers_all(&self, class: ClassId, questions: &[Question]) -> bool {
+        let program = self.program;
+        let local_known = program.rules.node.local.is_some();
+        let has_answer = |question: &Question| match *question {
+            Question::None => true,
+            Question::IsRoutedHere => local_known,
+            Question::Test(test) => !program.tests[test.0 as usize].may_be_unknown(local_known),
+        };
+        program.classes[class.0 as usize] != Class::Other && questions.iter().all(has_answer)
     }
 
     fn plan(&mut self, gathered: &Gathered, in_front: &[InFront]) -> Result<u32, Unfit> {

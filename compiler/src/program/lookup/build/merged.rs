@@ -4,7 +4,8 @@ use super::super::table::Table;
 use super::super::{
     Address, Filter, Leaf, Lookup, Member, NOWHERE, Place, Plan, Set, Taker, port_key,
 };
-use super::{Built, Lists, Question, Shared, ask};
+use super::lists::Lists;
+use super::{Built, Question, Shared, ask};
 use crate::machine::state::Class;
 use crate::program::ClassId;
 use crate::program::node::{ActId, EndId, TestId};
