@@ -47,8 +47,8 @@ id! {
 pub struct Strings {
     text: String,
     ends: Vec<u32>,
-    /// Positions among the strings, by their hashes.
-    ids: HashTable<u32>,
+    /// Positions among the strings, with their hashes: to hash them again when the table grows would fetch them all from memory.
+    ids: HashTable<(u64, u32)>,
     state: RandomState,
 }
 
@@ -66,13 +66,7 @@ impl Strings {
         self.text.push_str(text);
         self.ends
             .push(u32::try_from(self.text.len()).expect("less than 4 GiB of strings"));
-        let Self {
-            text,
-            ends,
-            ids,
-            state,
-        } = self;
-        ids.insert_unique(hash, id, |id| state.hash_one(string(text, ends, *id)));
+        self.ids.insert_unique(hash, (hash, id), |(hash, _)| *hash);
         StrId(id)
     }
 
@@ -82,8 +76,10 @@ impl Strings {
     }
 
     fn found(&self, hash: u64, text: &str) -> Option<StrId> {
-        let found = self.ids.find(hash, |id| self[StrId(*id)] == *text);
-        found.map(|id| StrId(*id))
+        let found = self
+            .ids
+            .find(hash, |(of, id)| *of == hash && self[StrId(*id)] == *text);
+        found.map(|(_, id)| StrId(*id))
     }
 
     /// How many there are.
@@ -92,17 +88,15 @@ impl Strings {
     }
 }
 
-fn string<'s>(text: &'s str, ends: &[u32], id: u32) -> &'s str {
-    let before = id.checked_sub(1);
-    let start = before.map_or(0, |before| ends[before as usize] as usize);
-    &text[start..ends[id as usize] as usize]
-}
-
 impl std::ops::Index<StrId> for Strings {
     type Output = str;
 
     fn index(&self, id: StrId) -> &str {
-        string(&self.text, &self.ends, id.0)
+        let start = id
+            .index()
+            .checked_sub(1)
+            .map_or(0, |before| self.ends[before] as usize);
+        &self.text[start..self.ends[id.index()] as usize]
     }
 }
 
