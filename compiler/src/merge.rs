@@ -67,7 +67,7 @@ impl<A: Address> Merge<A> {
             shared,
             flat,
         } = part;
-        let mut new = New::new(&mut self.whole, &program);
+        let mut new = Renumbering::new(&mut self.whole, &program);
         if new.whole.nodes.list.len() + program.nodes.len() > program.config.total_nodes {
             let walk = NodeId(new.whole.nodes.id(Node::Walk { served: false }));
             self.walked += program.roots.len();
@@ -128,7 +128,7 @@ impl<A: Address> Merge<A> {
 }
 
 /// What a part's ids become; each is looked up, or added, when it is first met.
-struct New<'m> {
+struct Renumbering<'m> {
     whole: &'m mut Whole,
     part: &'m Program,
     nodes: Vec<NodeId>,
@@ -138,7 +138,7 @@ struct New<'m> {
     ends: Vec<u32>,
 }
 
-impl<'m> New<'m> {
+impl<'m> Renumbering<'m> {
     fn new(whole: &'m mut Whole, part: &'m Program) -> Self {
         Self {
             nodes: Vec::with_capacity(part.nodes.len()),
@@ -241,7 +241,7 @@ impl<'m> New<'m> {
     }
 }
 
-impl Renumber for New<'_> {
+impl Renumber for Renumbering<'_> {
     fn test(&mut self, test: TestId) -> TestId {
         let (part, whole) = (self.part, &mut *self.whole);
         TestId(known(&mut self.tests, test.0, || {
