@@ -5,6 +5,10 @@
 //!                                         └─ lines (save, -S, commands) ──┘
 //! ```
 //!
+//! What can be done line by line is done on all cores ([`crate::ordered`]): looking at lines, and reading `-A` rules but for the ids of chains
+//! and strings. One thread takes what comes of it in order, and reads every other line, and every line with an error, itself; so messages and ids do
+//! not depend on the number of threads.
+//!
 //! The form is recognised from content, section by section. Nothing here panics on any input: what is not a dump, or is malformed,
 //! is a [`ReadError`] that names file, line and column; what may mislead is a [`Warning`].
 
