@@ -2,6 +2,7 @@
 //! stays close to linear in the rules.
 
 use crate::graph::{Ask, Graph};
+use crate::lower::has_effect;
 use crate::machine::state::{Address, Class, State};
 use ahash::AHashMap;
 
@@ -21,11 +22,14 @@ pub(crate) enum Demand {
     Any,
 }
 
-/// Which demand the conditions of a rule make.
+/// Which demand the conditions of a rule make, up to one that has an effect: what is drawn or remembered is so for every key that gets there.
 pub(crate) fn demand(graph: &Graph, rule: u32) -> Demand {
     let (mut protocol, mut destination, mut port) = (None, None, None);
     for condition in graph.conditions(&graph.rules[rule as usize]) {
         // What is asked of a connection is not asked of a packet without one.
+        if has_effect(&condition.ask) {
+            break;
+        }
         if condition.inverted || condition.of_connection {
             continue;
         }

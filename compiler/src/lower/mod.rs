@@ -155,7 +155,7 @@ impl Lowering<'_> {
 }
 
 /// Whether asking changes something: a draw is used up, a list remembers.
-fn has_effect(ask: &Ask) -> bool {
+pub(crate) fn has_effect(ask: &Ask) -> bool {
     matches!(ask, Ask::Chance(..) | Ask::Recent(_))
 }
 
