@@ -2,9 +2,7 @@
 
 use crate::draw;
 use kpclass_compiler::header::Header;
-use kpclass_compiler::program::lookup::{
-    Address, Drawn, Leaf, Lookup, Member, Place, Taker, Tuple,
-};
+use kpclass_compiler::program::lookup::{Address, Drawn, Leaf, Lookup, Member, Place, Tuple};
 use kpclass_compiler::program::node::{Act, DnatAct};
 use kpclass_compiler::{Context, Program};
 use kpclass_ruleset::Hook;
@@ -16,7 +14,7 @@ const BATCH: usize = 64;
 
 /// A packet, ready to be looked up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Question<A> {
+pub struct Question<A: Address> {
     tuple: Tuple<A>,
     is_sent: bool,
     draw: u64,
@@ -107,10 +105,8 @@ impl<'p, A: Address> Alone<'p, A> {
         let bucket = self.buckets(std::slice::from_ref(question))[0];
         let drawn = self.draw(self.place(question, bucket), question);
         let (member, leaf) = self.leaf(drawn, question)?;
-        let act = match self.lookup.takers()[member as usize] {
-            Taker::Dnat(act) if leaf.is_taken() => Some(self.program.act(act)),
-            _ => None,
-        };
+        let act = self.lookup.dnat(member, leaf);
+        let act = act.map(|act| self.program.act(act));
         Some(Answer {
             is_masqueraded: leaf.is_masqueraded(),
             dnat: act.and_then(|act| match act {
@@ -142,7 +138,7 @@ impl<'p, A: Address> Alone<'p, A> {
     fn buckets(&self, batch: &[Question<A>]) -> [usize; BATCH] {
         let mut buckets = [0; BATCH];
         for (bucket, question) in buckets.iter_mut().zip(batch) {
-            *bucket = self.lookup.bucket(question.tuple.key());
+            *bucket = self.lookup.bucket(question.tuple.key);
         }
         let touched = buckets[..batch.len()].iter();
         black_box(touched.fold(0, |read, at| read ^ self.lookup.touch(*at)));
@@ -151,9 +147,7 @@ impl<'p, A: Address> Alone<'p, A> {
 
     #[inline(always)]
     fn place(&self, question: &Question<A>, bucket: usize) -> Option<Place> {
-        let (protocol, port) = (question.tuple.protocol, question.tuple.destination_port);
-        self.lookup
-            .place(question.tuple.key(), bucket, protocol, port)
+        self.lookup.place(question.tuple.key, bucket)
     }
 
     fn ask_more(&self, drawn: Drawn, question: &Question<A>) -> Option<(u32, u32)> {

@@ -64,8 +64,8 @@ pub enum Taker {
 #[derive(Clone, Debug)]
 pub struct FamilyCounts {
     other_class: ClassId,
-    /// By end.
-    ends: Vec<Tally>,
+    /// Packets by end.
+    ends: Vec<u64>,
     /// By DNAT act.
     acts: Vec<Tally>,
     /// Packets of the class of all other keys whose destination stays, by end.
@@ -94,11 +94,11 @@ impl Counts {
     pub fn new(rules: &Rules<'_>) -> Self {
         let family = |family| {
             let program = rules.of(family).map(|rules| &rules.program);
-            let ends = vec![Tally::default(); program.map_or(0, Program::end_count)];
+            let ends = program.map_or(0, Program::end_count);
             FamilyCounts {
                 other_class: program.map_or(ClassId(0), Program::other),
-                other: ends.clone(),
-                ends,
+                other: vec![Tally::default(); ends],
+                ends: vec![0; ends],
                 acts: vec![Tally::default(); program.map_or(0, |program| program.act_count())],
                 kept: AHashMap::new(),
                 long: AHashMap::new(),
@@ -150,7 +150,7 @@ impl FamilyCounts {
             dnat,
             masqueraded,
         } = *outcome;
-        self.end(end, bytes, masqueraded);
+        self.end(end);
         match dnat {
             Some(act) => self.acts[act.0 as usize].add(bytes, masqueraded),
             None => self.keep(class, end, bytes, masqueraded),
@@ -159,8 +159,8 @@ impl FamilyCounts {
 
     /// Counts a packet under its end alone.
     #[inline(always)]
-    pub fn end(&mut self, end: EndId, bytes: u32, masqueraded: bool) {
-        self.ends[end.0 as usize].add(bytes, masqueraded);
+    pub fn end(&mut self, end: EndId) {
+        self.ends[end.0 as usize] += 1;
     }
 
     /// Counts a packet whose destination stays under its class.
@@ -204,9 +204,11 @@ impl FamilyCounts {
     }
 
     fn merge(&mut self, other: &Self) {
-        let dense = self.ends.iter_mut().zip(&other.ends);
-        let dense = dense.chain(self.acts.iter_mut().zip(&other.acts));
-        for (mine, theirs) in dense.chain(self.other.iter_mut().zip(&other.other)) {
+        for (mine, theirs) in self.ends.iter_mut().zip(&other.ends) {
+            *mine += theirs;
+        }
+        let acts = self.acts.iter_mut().zip(&other.acts);
+        for (mine, theirs) in acts.chain(self.other.iter_mut().zip(&other.other)) {
             mine.merge(theirs);
         }
         for (key, tally) in &other.kept {
@@ -218,16 +220,13 @@ impl FamilyCounts {
     }
 
     /// Packets by how they ended.
-    pub fn endings(&self, program: &Program) -> BTreeMap<Ending, Tally> {
-        let mut endings: BTreeMap<Ending, Tally> = BTreeMap::new();
-        for (at, tally) in self.ends.iter().enumerate().filter(|(_, t)| t.packets > 0) {
-            endings
-                .entry(ending(program, at as u32))
-                .or_default()
-                .merge(tally);
+    pub fn endings(&self, program: &Program) -> BTreeMap<Ending, u64> {
+        let mut endings: BTreeMap<Ending, u64> = BTreeMap::new();
+        for (at, packets) in self.ends.iter().enumerate().filter(|(_, n)| **n > 0) {
+            *endings.entry(ending(program, at as u32)).or_default() += packets;
         }
         for ((_, _, ending), tally) in &self.long {
-            endings.entry(*ending).or_default().merge(tally);
+            *endings.entry(*ending).or_default() += tally.packets;
         }
         endings
     }

@@ -165,8 +165,8 @@ impl Report {
         let mut sums = Sums::default();
         for (family, of) in rules.families() {
             let counted = counts.family(family);
-            for (ending, tally) in counted.endings(&of.program) {
-                sums.end(family, ending, tally);
+            for (ending, packets) in counted.endings(&of.program) {
+                sums.end(family, ending, packets);
             }
             for ((class, taker), tally) in counted.takers(&of.program) {
                 sums.take(family, of, class, taker, tally);
@@ -210,17 +210,16 @@ impl Report {
 }
 
 impl Sums {
-    fn end(&mut self, family: Family, ending: Ending, tally: Tally) {
-        self.classified += tally.packets;
-        self.masqueraded += tally.masqueraded;
-        self.dispositions.add(ending.disposition, tally.packets);
+    fn end(&mut self, family: Family, ending: Ending, packets: u64) {
+        self.classified += packets;
+        self.dispositions.add(ending.disposition, packets);
         match ending.disposition {
             Disposition::Drop | Disposition::Reject(_) => {
                 let refusal = (family, ending.disposition, ending.decided_by);
-                *self.refusals.entry(refusal).or_default() += tally.packets;
+                *self.refusals.entry(refusal).or_default() += packets;
             }
             Disposition::Unknown(unknown) => {
-                *self.unknowns.entry((family, unknown)).or_default() += tally.packets;
+                *self.unknowns.entry((family, unknown)).or_default() += packets;
             }
             Disposition::Forward | Disposition::Local | Disposition::Out => {}
         }
@@ -234,6 +233,7 @@ impl Sums {
         taker: Taker,
         tally: Tally,
     ) {
+        self.masqueraded += tally.masqueraded;
         let (rule, nat) = match taker {
             Taker::Dnat(nat, rule) => (Some(rule), Some(nat)),
             Taker::Refusal(rule) => (Some(rule), None),

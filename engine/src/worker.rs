@@ -1,6 +1,7 @@
 //! One worker: takes frames, gives each its verdict, counts it, and remembers what is to be checked.
 
 mod batch;
+mod block;
 mod flat;
 
 use crate::capture::{Chunk, Frame, Frames, InterfaceIndex, Interfaces};
@@ -13,7 +14,7 @@ use crate::replay::{HookChoice, Settings};
 use crate::rules::{FamilyRules, Rules};
 use crate::skip::SkipReason;
 use crate::verdicts::{self, ChunkVerdicts, OwnedVerdict};
-use batch::Batch;
+use block::Block;
 use flat::Flat;
 use kpclass_compiler::Context;
 use kpclass_compiler::header::{Header, known};
@@ -39,6 +40,10 @@ struct Scene<'r, 'a> {
     settings: &'r Settings,
     capture: u32,
     interfaces: &'r Interfaces,
+    /// A packet from an address of this node is sent by it.
+    may_be_sent: bool,
+    /// This node sends all packets.
+    is_all_sent: bool,
     /// The last interface asked for, and whether it is `lo`.
     is_lo: Cell<(InterfaceIndex, bool)>,
 }
@@ -73,12 +78,6 @@ impl<'f> From<Frame<'f>> for Seen<'f> {
     }
 }
 
-/// The packets that wait for their verdicts.
-struct Batches<'f> {
-    v4: Batch<'f, u32>,
-    v6: Batch<'f, u128>,
-}
-
 impl<'r, 'a> Worker<'r, 'a> {
     pub(crate) fn new(
         rules: &'r Rules<'a>,
@@ -102,6 +101,8 @@ impl<'r, 'a> Worker<'r, 'a> {
                 settings,
                 capture,
                 interfaces,
+                may_be_sent: settings.hook == HookChoice::Auto,
+                is_all_sent: settings.hook == HookChoice::Output,
                 is_lo: Cell::new((InterfaceIndex(u32::MAX), false)),
             },
             counts: Counts::new(rules),
@@ -143,173 +144,126 @@ impl<'r, 'a> Worker<'r, 'a> {
 
     /// Counts frames, and remembers what is to be checked.
     pub(crate) fn count_all<'f>(&mut self, frames: impl Iterator<Item = Frame<'f>>) {
-        let mut batches = Batches {
-            v4: Batch::new(),
-            v6: Batch::new(),
-        };
+        let mut block = Block::new();
         if self.scene.settings.check == Check::Off {
-            frames.for_each(|frame| self.take(frame.into(), &mut batches));
+            frames.for_each(|frame| {
+                if !block.push(frame.into()) {
+                    self.settle(&mut block);
+                }
+            });
         } else {
-            frames.for_each(|frame| self.take_and_remember(frame, &mut batches));
+            frames.for_each(|frame| {
+                self.remember(&frame);
+                if !block.push(frame.into()) {
+                    self.settle(&mut block);
+                }
+            });
         }
-        self.settle_v4(&mut batches.v4);
-        self.settle_v6(&mut batches.v6);
+        self.settle(&mut block);
     }
 
-    #[inline(always)]
-    fn take<'f>(&mut self, frame: Seen<'f>, batches: &mut Batches<'f>) {
-        self.counts.frames += 1;
-        self.counts.bytes += u64::from(frame.original_len);
-        if frame.link == LinkType::ETHERNET {
-            if let Some(tuple) = ordinary::v4(frame.captured) {
-                return self.wait_v4(tuple, frame, batches);
-            }
-            if let Some(tuple) = ordinary::v6(frame.captured) {
-                return self.wait_v6(tuple, frame, batches);
-            }
+    fn remember(&mut self, frame: &Frame<'_>) {
+        if let Ok((of, header, context)) = self.scene.packet(&Seen::from(*frame)) {
+            let capture = self.scene.capture;
+            self.pending
+                .remember(capture, frame, &of.program, &header, &context);
         }
-        self.take_any(frame, batches);
     }
 
+    /// Counts the frames of a block.
     #[inline(never)]
-    fn take_any<'f>(&mut self, frame: Seen<'f>, batches: &mut Batches<'f>) {
-        match self.scene.packet(&frame) {
-            Ok((_, header, _)) => self.wait(&header, frame, batches),
-            Err(reason) => self.counts.skipped[reason.index()] += 1,
-        }
-    }
-
-    fn take_and_remember<'f>(&mut self, frame: Frame<'f>, batches: &mut Batches<'f>) {
-        self.counts.frames += 1;
-        self.counts.bytes += u64::from(frame.original_len);
-        match self.scene.packet(&Seen::from(frame)) {
-            Ok((of, header, context)) => {
-                let capture = self.scene.capture;
-                self.pending
-                    .remember(capture, &frame, &of.program, &header, &context);
-                self.wait(&header, frame.into(), batches);
-            }
-            Err(reason) => self.counts.skipped[reason.index()] += 1,
-        }
-    }
-
-    /// Has a packet wait, if it comes the flat way; else counts it.
-    fn wait<'f>(&mut self, header: &Header, frame: Seen<'f>, batches: &mut Batches<'f>) {
-        if header.known & known::V6 == 0 {
-            match Tuple::of(header) {
-                Some(tuple) => self.wait_v4(tuple, frame, batches),
-                None => self.scene.slow(self.counts.family_mut(Family::V4), &frame),
-            }
-        } else {
-            match Tuple::of(header) {
-                Some(tuple) => self.wait_v6(tuple, frame, batches),
-                None => self.scene.slow(self.counts.family_mut(Family::V6), &frame),
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn wait_v4<'f>(&mut self, tuple: Tuple<u32>, frame: Seen<'f>, batches: &mut Batches<'f>) {
-        match self.scene.start(self.v4.as_ref(), &tuple, &frame) {
-            Start::Flat { is_sent } => {
-                if !batches.v4.push(tuple, frame, is_sent) {
-                    self.settle_v4(&mut batches.v4);
+    fn settle(&mut self, block: &mut Block<'_>) {
+        let frames = block.frames();
+        let Self {
+            scene,
+            counts,
+            v4,
+            v6,
+            ..
+        } = self;
+        let mut bytes = 0;
+        for (at, frame) in frames.iter().enumerate() {
+            bytes += u64::from(frame.original_len);
+            if frame.link == LinkType::ETHERNET {
+                if let Some(tuple) = ordinary::v4(frame.captured) {
+                    scene.start(v4, tuple, at, frame, counts);
+                    continue;
+                }
+                if let Some(tuple) = ordinary::v6(frame.captured) {
+                    scene.start(v6, tuple, at, frame, counts);
+                    continue;
                 }
             }
-            start => self.set_aside(start, Family::V4, &frame),
+            scene.start_any(v4, v6, at, frame, counts);
         }
-    }
-
-    #[inline(always)]
-    fn wait_v6<'f>(&mut self, tuple: Tuple<u128>, frame: Seen<'f>, batches: &mut Batches<'f>) {
-        match self.scene.start(self.v6.as_ref(), &tuple, &frame) {
-            Start::Flat { is_sent } => {
-                if !batches.v6.push(tuple, frame, is_sent) {
-                    self.settle_v6(&mut batches.v6);
-                }
-            }
-            start => self.set_aside(start, Family::V6, &frame),
+        counts.frames += frames.len() as u64;
+        counts.bytes += bytes;
+        if let Some(flat) = v4 {
+            flat.settle(scene, frames, counts.family_mut(Family::V4));
         }
-    }
-
-    #[cold]
-    fn set_aside(&mut self, start: Start, family: Family, frame: &Seen<'_>) {
-        match start {
-            Start::NoRules => {
-                self.counts.skipped[SkipReason::NoRules(family).index()] += 1;
-            }
-            Start::Flat { .. } | Start::Nodes => {
-                self.scene.slow(self.counts.family_mut(family), frame);
-            }
+        if let Some(flat) = v6 {
+            flat.settle(scene, frames, counts.family_mut(Family::V6));
         }
+        block.clear();
     }
-
-    #[inline(never)]
-    fn settle_v4<'f>(&mut self, batch: &mut Batch<'f, u32>) {
-        let scene = &self.scene;
-        if let Some(flat) = &mut self.v4 {
-            let counts = self.counts.family_mut(Family::V4);
-            flat.settle(
-                batch,
-                counts,
-                |frame, sent| scene.context(frame, sent),
-                |counts, frame| scene.slow(counts, frame),
-            );
-        }
-    }
-
-    #[inline(never)]
-    fn settle_v6<'f>(&mut self, batch: &mut Batch<'f, u128>) {
-        let scene = &self.scene;
-        if let Some(flat) = &mut self.v6 {
-            let counts = self.counts.family_mut(Family::V6);
-            flat.settle(
-                batch,
-                counts,
-                |frame, sent| scene.context(frame, sent),
-                |counts, frame| scene.slow(counts, frame),
-            );
-        }
-    }
-}
-
-/// How a packet starts.
-#[derive(Clone, Copy)]
-enum Start {
-    /// The flat way.
-    Flat {
-        /// This node sends it.
-        is_sent: bool,
-    },
-    /// The nodes tell.
-    Nodes,
-    /// The dump has no rules for its family.
-    NoRules,
 }
 
 impl<'r, 'a> Scene<'r, 'a> {
+    /// Has a packet wait for the others, or counts it if it does not come the flat way.
     #[inline(always)]
     fn start<A: Address>(
         &self,
-        flat: Option<&Flat<'r, A>>,
-        tuple: &Tuple<A>,
+        flat: &mut Option<Flat<'r, A>>,
+        tuple: Tuple<A>,
+        at: usize,
         frame: &Seen<'_>,
-    ) -> Start {
+        counts: &mut Counts,
+    ) {
         let Some(flat) = flat else {
-            return Start::NoRules;
+            counts.skipped[SkipReason::NoRules(A::FAMILY).index()] += 1;
+            return;
         };
         let is_local = flat.is_local(tuple.source);
-        let is_sent = match self.settings.hook {
-            HookChoice::Auto => is_local,
-            HookChoice::Prerouting => false,
-            HookChoice::Output => true,
-        };
+        let is_sent = (is_local & self.may_be_sent) | self.is_all_sent;
         // What is not so common that it is worth a way of its own.
-        let is_odd = !tuple.source.is_ordinary() || !is_sent && (is_local || self.is_lo(frame));
+        let is_odd = !tuple.source.is_ordinary() | (!is_sent & (is_local | self.is_lo(frame)));
         if is_odd {
-            Start::Nodes
+            self.slow(counts.family_mut(A::FAMILY), frame);
         } else {
-            Start::Flat { is_sent }
+            flat.push(tuple, at, is_sent);
+        }
+    }
+
+    /// The same of a frame that is no ordinary one.
+    #[inline(never)]
+    fn start_any(
+        &self,
+        v4: &mut Option<Flat<'r, u32>>,
+        v6: &mut Option<Flat<'r, u128>>,
+        at: usize,
+        frame: &Seen<'_>,
+        counts: &mut Counts,
+    ) {
+        match self.packet(frame) {
+            Ok((_, header, _)) if header.known & known::V6 == 0 => {
+                self.start_header(v4, &header, at, frame, counts);
+            }
+            Ok((_, header, _)) => self.start_header(v6, &header, at, frame, counts),
+            Err(reason) => counts.skipped[reason.index()] += 1,
+        }
+    }
+
+    fn start_header<A: Address>(
+        &self,
+        flat: &mut Option<Flat<'r, A>>,
+        header: &Header,
+        at: usize,
+        frame: &Seen<'_>,
+        counts: &mut Counts,
+    ) {
+        match Tuple::of(header) {
+            Some(tuple) => self.start(flat, tuple, at, frame, counts),
+            None => self.slow(counts.family_mut(A::FAMILY), frame),
         }
     }
 

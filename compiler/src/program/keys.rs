@@ -1,6 +1,6 @@
 //! From a packet's destination key to its class: one probe for the exact key, one for protocol and port.
 
-use super::lookup::{Address, Table, port_key};
+use super::lookup::{Address, Port, Table, Tuple, port_key};
 use crate::header::{Header, known};
 use crate::machine::state::Class;
 use kpclass_ruleset::value::Family;
@@ -35,7 +35,7 @@ impl Keys {
                     },
                     Family::V4,
                 ) => {
-                    v4.push((u32::new(destination).key(protocol, port), id));
+                    v4.push((u32::new(destination).key(protocol, Port::new(port)), id));
                 }
                 (
                     Class::Exact {
@@ -45,7 +45,7 @@ impl Keys {
                     },
                     Family::V6,
                 ) => {
-                    v6.push((destination.key(protocol, port), id));
+                    v6.push((u128::new(destination).key(protocol, Port::new(port)), id));
                 }
                 (Class::Port { protocol, port }, _) => ports.push((port_key(protocol, port), id)),
                 _ => {}
@@ -68,10 +68,9 @@ impl Keys {
         }
         let (protocol, port) = (header.protocol, header.destination_port);
         let exact = if header.known & known::V6 == 0 {
-            let destination = u32::new(header.destination);
-            self.v4.get(destination.key(protocol, port))
+            self.v4.get(Tuple::<u32>::of_fields(header).key)
         } else {
-            self.v6.get(header.destination.key(protocol, port))
+            self.v6.get(Tuple::<u128>::of_fields(header).key)
         };
         match exact {
             Some(class) => class,

@@ -2,7 +2,7 @@
 
 use super::evaluate::Context;
 use super::keys::ClassId;
-use super::lookup::{Address, Lookup, Lookups, Member, Taker, Tuple};
+use super::lookup::{Address, Lookup, Lookups, Member, Tuple};
 use super::node::{ActId, ActKind, End, EndId, Node, NodeId, RouteTo};
 use super::{Program, addresses};
 use crate::header::Header;
@@ -177,9 +177,7 @@ impl<A: Address> Lookup<A> {
     ) -> Option<Outcome> {
         let tuple = Tuple::<A>::of_flat(program, header, context)?;
         let is_sent = context.hook == Hook::Output;
-        let key = tuple.key();
-        let (protocol, port) = (tuple.protocol, tuple.destination_port);
-        let place = self.place(key, self.bucket(key), protocol, port)?;
+        let place = self.place(tuple.key, self.bucket(tuple.key))?;
         let drawn = self.draw(place, draw, tuple.source, is_sent);
         let ask_more = || self.ask_more(program, drawn, &tuple, || *context, || draw);
         let (member, answers) = drawn.settled().or_else(ask_more)?;
@@ -188,13 +186,9 @@ impl<A: Address> Lookup<A> {
         if leaf.is_slow() {
             return None;
         }
-        let dnat = match self.takers()[member as usize] {
-            Taker::Dnat(act) if leaf.is_taken() => Some(act),
-            _ => None,
-        };
         Some(Outcome {
             end: leaf.end(),
-            dnat,
+            dnat: self.dnat(member, leaf),
             masqueraded: leaf.is_masqueraded(),
         })
     }

@@ -1,44 +1,53 @@
 //! The packets of one batch, field by field: each loop over a batch reads what it needs and no more.
 
-use super::Seen;
+use super::block::BLOCK;
 use kpclass_compiler::program::lookup::{Address, Drawn, Lookup, Tuple};
 use std::hint::black_box;
 
-/// Packets of a batch.
-const BATCH: usize = 64;
-
-/// Packets that wait for their verdicts. A position is below [`Self::len`].
+/// Packets of a block that wait for their verdicts. A position is below [`Self::len`].
 #[derive(Debug)]
-pub(super) struct Batch<'f, A> {
+pub(super) struct Batch<A: Address> {
     len: usize,
-    tuples: [Tuple<A>; BATCH],
-    seen: [Seen<'f>; BATCH],
-    is_sent: [bool; BATCH],
-    buckets: [u32; BATCH],
-    drawn: [Drawn; BATCH],
+    tuples: [Tuple<A>; BLOCK],
+    numbers: [u64; BLOCK],
+    buckets: [u32; BLOCK],
+    frames: [u8; BLOCK],
+    is_sent: [bool; BLOCK],
+    drawn: [Drawn; BLOCK],
 }
 
-impl<'f, A: Address> Batch<'f, A> {
+const _: () = assert!(BLOCK <= 1 << u8::BITS);
+
+impl<A: Address> Batch<A> {
     pub(super) fn new() -> Self {
         Self {
             len: 0,
-            tuples: [Tuple::default(); BATCH],
-            seen: [Seen::NOTHING; BATCH],
-            is_sent: [false; BATCH],
-            buckets: [0; BATCH],
-            drawn: [Drawn::NOTHING; BATCH],
+            tuples: [Tuple::default(); BLOCK],
+            numbers: [0; BLOCK],
+            buckets: [0; BLOCK],
+            frames: [0; BLOCK],
+            is_sent: [false; BLOCK],
+            drawn: [Drawn::NOTHING; BLOCK],
         }
     }
 
-    /// Takes a packet in; whether there is room for another one.
+    /// Takes in the packet of the block's frame at `frame`, with the bucket of its key and the number that it draws with.
     #[inline(always)]
-    pub(super) fn push(&mut self, tuple: Tuple<A>, seen: Seen<'f>, is_sent: bool) -> bool {
-        let at = self.len % BATCH;
+    pub(super) fn push(
+        &mut self,
+        tuple: Tuple<A>,
+        frame: usize,
+        is_sent: bool,
+        bucket: usize,
+        number: u64,
+    ) {
+        let at = self.len % BLOCK;
         self.tuples[at] = tuple;
-        self.seen[at] = seen;
+        self.numbers[at] = number;
+        self.buckets[at] = bucket as u32;
+        self.frames[at] = frame as u8;
         self.is_sent[at] = is_sent;
         self.len = at + 1;
-        self.len < BATCH
     }
 
     pub(super) fn clear(&mut self) {
@@ -47,7 +56,7 @@ impl<'f, A: Address> Batch<'f, A> {
 
     #[inline(always)]
     pub(super) fn len(&self) -> usize {
-        self.len.min(BATCH)
+        self.len.min(BLOCK)
     }
 
     #[inline(always)]
@@ -55,9 +64,16 @@ impl<'f, A: Address> Batch<'f, A> {
         &self.tuples[at]
     }
 
+    /// The number that it draws with.
     #[inline(always)]
-    pub(super) fn seen(&self, at: usize) -> &Seen<'f> {
-        &self.seen[at]
+    pub(super) fn number(&self, at: usize) -> u64 {
+        self.numbers[at]
+    }
+
+    /// Its frame's position in the block.
+    #[inline(always)]
+    pub(super) fn frame(&self, at: usize) -> usize {
+        self.frames[at].into()
     }
 
     /// Whether this node sends it.
@@ -81,15 +97,11 @@ impl<'f, A: Address> Batch<'f, A> {
         self.drawn[at] = drawn;
     }
 
-    /// Finds all buckets, and has them come nearer.
+    /// Has all buckets come nearer.
     #[inline(always)]
-    pub(super) fn find_buckets(&mut self, lookup: &Lookup<A>) {
-        let len = self.len();
-        for (tuple, bucket) in self.tuples[..len].iter().zip(&mut self.buckets) {
-            *bucket = lookup.bucket(tuple.key()) as u32;
-        }
+    pub(super) fn touch_buckets(&self, lookup: &Lookup<A>) {
         let mut read = 0;
-        for bucket in &self.buckets[..len] {
+        for bucket in &self.buckets[..self.len()] {
             read ^= lookup.touch(*bucket as usize);
         }
         black_box(read);

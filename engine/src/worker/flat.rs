@@ -2,12 +2,11 @@
 //! them are about to read is read in one short loop: what one waits for, the others wait for at the same time. (Nothing but loads stands in
 //! such a loop, so that as many of them are under way as the core can have; without it, four were.)
 
-use super::Seen;
 use super::batch::Batch;
+use super::{Scene, Seen};
 use crate::counts::{FamilyCounts, Tally};
-use crate::draw;
 use kpclass_compiler::program::lookup::{Address, Drawn, Lookup, Member, Taker, Tuple};
-use kpclass_compiler::{ClassId, Context, Program};
+use kpclass_compiler::{ClassId, Program};
 use std::hint::black_box;
 
 /// A member of the program with what this worker counted of it, in one half of a cache line (IPv4).
@@ -28,6 +27,7 @@ const _: () = assert!(size_of::<Record<u32>>() == 32);
 pub(super) struct Flat<'r, A: Address> {
     program: &'r Program,
     lookup: &'r Lookup<A>,
+    batch: Batch<A>,
     records: Vec<Record<A>>,
     /// The class of every other key.
     other: ClassId,
@@ -44,6 +44,7 @@ impl<'r, A: Address> Flat<'r, A> {
         Self {
             program,
             lookup,
+            batch: Batch::new(),
             records: lookup.members().iter().map(record).collect(),
             other: program.other(),
             seed,
@@ -56,38 +57,40 @@ impl<'r, A: Address> Flat<'r, A> {
         self.lookup.is_local(self.program, address)
     }
 
-    /// Counts a batch; those that the nodes tell of go to `slow`.
-    pub(super) fn settle<'f>(
+    /// Has the packet of a block's frame wait.
+    #[inline(always)]
+    pub(super) fn push(&mut self, tuple: Tuple<A>, frame: usize, is_sent: bool) {
+        let bucket = self.lookup.bucket(tuple.key);
+        let number = A::draw(&tuple, self.seed);
+        self.batch.push(tuple, frame, is_sent, bucket, number);
+    }
+
+    /// Counts the packets of these frames that wait.
+    #[inline(never)]
+    pub(super) fn settle(
         &mut self,
-        batch: &mut Batch<'f, A>,
+        scene: &Scene<'_, '_>,
+        frames: &[Seen<'_>],
         counts: &mut FamilyCounts,
-        context: impl Fn(&Seen<'f>, bool) -> Context,
-        slow: impl Fn(&mut FamilyCounts, &Seen<'f>),
     ) {
-        batch.find_buckets(self.lookup);
-        self.draw_members(batch);
-        for at in 0..batch.len() {
-            let (seen, is_sent) = (batch.seen(at), batch.is_sent(at));
-            let told = self.count(batch, at, counts, || context(seen, is_sent));
-            if told.is_none() {
-                slow(counts, seen);
+        self.batch.touch_buckets(self.lookup);
+        self.draw_members();
+        for at in 0..self.batch.len() {
+            let frame = &frames[self.batch.frame(at)];
+            if self.count(at, scene, frame, counts).is_none() {
+                scene.slow(counts, frame);
             }
         }
-        batch.clear();
+        self.batch.clear();
     }
 
     #[inline(always)]
-    fn draw_members(&self, batch: &mut Batch<'_, A>) {
+    fn draw_members(&mut self) {
+        let Self { lookup, batch, .. } = self;
         for at in 0..batch.len() {
-            let tuple = batch.tuple(at);
-            let number = draw::of_tuple(tuple, self.seed);
-            let (protocol, port) = (tuple.protocol, tuple.destination_port);
-            let (source, is_sent) = (tuple.source, batch.is_sent(at));
-            let place = self
-                .lookup
-                .place(tuple.key(), batch.bucket(at), protocol, port);
-            let drawn = match place {
-                Some(place) => self.lookup.draw(place, number, source, is_sent),
+            let Tuple { key, source, .. } = *batch.tuple(at);
+            let drawn = match lookup.place(key, batch.bucket(at)) {
+                Some(place) => lookup.draw(place, batch.number(at), source, batch.is_sent(at)),
                 None => Drawn::NOTHING,
             };
             batch.set_drawn(at, drawn);
@@ -103,32 +106,39 @@ impl<'r, A: Address> Flat<'r, A> {
     #[inline(always)]
     fn count(
         &mut self,
-        batch: &Batch<'_, A>,
         at: usize,
+        scene: &Scene<'_, '_>,
+        frame: &Seen<'_>,
         counts: &mut FamilyCounts,
-        context: impl Fn() -> Context,
     ) -> Option<()> {
-        let (drawn, tuple) = (batch.drawn(at), batch.tuple(at));
-        let number = || draw::of_tuple(tuple, self.seed);
-        let ask_more = || {
-            self.lookup
-                .ask_more(self.program, drawn, tuple, context, number)
+        let (member, answers) = match self.batch.drawn(at).settled() {
+            Some(settled) => settled,
+            None => self.ask_more(at, scene, frame)?,
         };
-        let (member, answers) = drawn.settled().or_else(ask_more)?;
+        let (tuple, bytes) = (self.batch.tuple(at), frame.original_len);
         let record = &mut self.records[member as usize];
         let is_own = record.own == tuple.source;
         let leaf = self.lookup.leaf(record.row, answers, is_own);
         if leaf.is_slow() {
             return None;
         }
-        let (bytes, masqueraded) = (batch.seen(at).original_len, leaf.is_masqueraded());
-        counts.end(leaf.end(), bytes, masqueraded);
+        let (end, masqueraded) = (leaf.end(), leaf.is_masqueraded());
+        counts.end(end);
         if leaf.is_taken() {
             record.tally.add(bytes, masqueraded);
         } else {
-            counts.keep(self.class(member, tuple), leaf.end(), bytes, masqueraded);
+            counts.keep(self.class(member, tuple), end, bytes, masqueraded);
         }
         Some(())
+    }
+
+    #[inline(never)]
+    fn ask_more(&self, at: usize, scene: &Scene<'_, '_>, frame: &Seen<'_>) -> Option<(u32, u32)> {
+        let (drawn, tuple) = (self.batch.drawn(at), self.batch.tuple(at));
+        let context = || scene.context(frame, self.batch.is_sent(at));
+        let number = || self.batch.number(at);
+        self.lookup
+            .ask_more(self.program, drawn, tuple, context, number)
     }
 
     #[inline(always)]

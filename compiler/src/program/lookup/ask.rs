@@ -3,23 +3,19 @@
 use super::super::addresses::Route;
 use super::super::node::TestId;
 use super::super::test::{Limit, Test};
-use super::{Address, Context, Lookup, Program};
+use super::{Address, Context, Lookup, Port, Program};
 use crate::header::{Header, known};
 use kpclass_ruleset::value::Family;
 
 /// What of a packet the flat way looks at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tuple<A> {
+pub struct Tuple<A: Address> {
+    /// Destination address, protocol and destination port.
+    pub key: A::Key,
     /// Source address.
     pub source: A,
-    /// Destination address.
-    pub destination: A,
     /// Source port.
-    pub source_port: u16,
-    /// Destination port.
-    pub destination_port: u16,
-    /// Protocol number.
-    pub protocol: u8,
+    pub source_port: Port,
 }
 
 impl<A: Address> Tuple<A> {
@@ -27,19 +23,24 @@ impl<A: Address> Tuple<A> {
     #[inline]
     pub fn of(header: &Header) -> Option<Self> {
         let without = known::FRAGMENT | known::PORTS;
-        (header.known & without == known::PORTS).then(|| Self {
-            source: A::new(header.source),
-            destination: A::new(header.destination),
-            source_port: header.source_port,
-            destination_port: header.destination_port,
-            protocol: header.protocol,
-        })
+        (header.known & without == known::PORTS).then(|| Self::of_fields(header))
     }
 
-    /// The destination key.
+    /// Of what a header holds, ports or not.
+    #[inline]
+    pub fn of_fields(header: &Header) -> Self {
+        let port = Port::new(header.destination_port);
+        Self {
+            key: A::new(header.destination).key(header.protocol, port),
+            source: A::new(header.source),
+            source_port: Port::new(header.source_port),
+        }
+    }
+
+    /// Destination address.
     #[inline(always)]
-    pub fn key(&self) -> A::Key {
-        self.destination.key(self.protocol, self.destination_port)
+    pub fn destination(&self) -> A {
+        A::of_key(self.key).0
     }
 
     /// A header of which no more is known.
@@ -48,13 +49,14 @@ impl<A: Address> Tuple<A> {
             Family::V4 => 0,
             Family::V6 => known::V6,
         };
+        let (destination, protocol, port) = A::of_key(self.key);
         Header {
             source: self.source.number(),
-            destination: self.destination.number(),
-            source_port: self.source_port,
-            destination_port: self.destination_port,
+            destination: destination.number(),
+            source_port: self.source_port.number(),
+            destination_port: port.number(),
             known: known::PORTS | v6,
-            protocol: self.protocol,
+            protocol,
             ..Header::default()
         }
     }
@@ -94,7 +96,7 @@ impl<A: Address> Ask<A> {
         tuple: &Tuple<A>,
         context: impl Fn() -> Context,
     ) -> Option<bool> {
-        let to = tuple.destination;
+        let to = tuple.destination();
         // An ordinary address that is not the node's.
         let is_elsewhere = || to.is_ordinary() && !lookup.locals.may_hold(to);
         match *self {

@@ -97,6 +97,15 @@ enum Stop {
     End(EndId),
 }
 
+impl Stop {
+    fn end(self) -> Option<EndId> {
+        match self {
+            Self::End(end) => Some(end),
+            Self::Slow | Self::Selection(_) => None,
+        }
+    }
+}
+
 /// The class does not fit.
 struct Unfit;
 
@@ -124,7 +133,9 @@ impl<'p, A: Address> Builder<'p, A> {
         for at in 0..classes as u32 {
             self.serves = false;
             let place = self.class(ClassId(at));
-            served.push(place.is_ok() && self.serves);
+            // Node ports are reached by way of loopback, too, whose sources come the nodes' way.
+            let is_port = matches!(self.program.classes[at as usize], Class::Port { .. });
+            served.push(place.is_ok() && self.serves && !is_port);
             places.push(place.unwrap_or(Place {
                 first: u32::MAX,
                 plan: NOWHERE,
@@ -477,24 +488,17 @@ fn ask<A: Address>(tests: &[Test], question: Question) -> Ask<A> {
     }
 }
 
-/// What all that ends here has in common: one rewrite of the destination, or one end without any.
+/// What all that ends here has in common: a rewrite of the destination; else, of most, an end.
 fn taker(ends: &[(Stop, Noted)], class: ClassId) -> Taker {
-    let mut dnats = ends.iter().filter_map(|(_, noted)| noted.dnat);
-    if let Some(dnat) = dnats.next() {
+    if let Some(dnat) = ends.iter().find_map(|(_, noted)| noted.dnat) {
         return Taker::Dnat(dnat);
     }
-    let mut ends = ends.iter().filter_map(|(stop, _)| match stop {
-        Stop::End(end) => Some(*end),
-        _ => None,
-    });
-    match ends.next() {
-        Some(end) if ends.all(|other| other == end) => Taker::End(class, end),
-        _ => Taker::Nobody,
-    }
+    let first = ends.iter().find_map(|(stop, _)| stop.end());
+    first.map_or(Taker::Nobody, |end| Taker::End(class, end))
 }
 
 fn leaf((stop, noted): (Stop, Noted), taker: Taker) -> Leaf {
-    let Stop::End(end) = stop else {
+    let Some(end) = stop.end() else {
         return Leaf::SLOW;
     };
     let is_taken = match (noted.dnat, taker) {

@@ -12,12 +12,16 @@
 //! `lo`, and, if they arrive, not from this node: what routing says of their rewritten destinations is then known while compiling.
 //! All others take the nodes' way, which is the same program.
 
+mod address;
 mod ask;
 mod build;
+mod locals;
 mod table;
 
+pub use address::{Address, Port};
 pub use ask::{Ask, Tuple};
 pub(crate) use build::{Built, Merged, Renumber};
+use locals::Locals;
 pub use table::{Key, Table};
 
 use super::node::{ActId, EndId};
@@ -25,87 +29,6 @@ use super::{ClassId, Context, Program};
 
 /// Questions of one class, beside each member's own.
 pub const MAX_ASKS: usize = 7;
-
-/// An address, as wide as its family's.
-pub trait Address:
-    Copy + Eq + std::hash::Hash + Default + Send + Sync + std::fmt::Debug + 'static
-{
-    /// Address, protocol and port, packed.
-    type Key: Key;
-
-    /// From a number.
-    fn new(number: u128) -> Self;
-
-    /// As a number.
-    fn number(self) -> u128;
-
-    /// Whether the masked address is `value`.
-    fn is_in(self, mask: Self, value: Self) -> bool;
-
-    /// Whether routing asks nothing of it but whose it is (WALK.md 2).
-    fn is_ordinary(self) -> bool;
-
-    /// The destination key.
-    fn key(self, protocol: u8, port: u16) -> Self::Key;
-}
-
-impl Address for u32 {
-    type Key = u64;
-
-    fn new(number: u128) -> Self {
-        number as Self
-    }
-
-    #[inline(always)]
-    fn number(self) -> u128 {
-        self.into()
-    }
-
-    #[inline(always)]
-    fn is_in(self, mask: Self, value: Self) -> bool {
-        self & mask == value
-    }
-
-    #[inline(always)]
-    fn is_ordinary(self) -> bool {
-        let first = self >> 24;
-        first.wrapping_sub(1) < 223 && first != 127
-    }
-
-    #[inline(always)]
-    fn key(self, protocol: u8, port: u16) -> u64 {
-        u64::from(self) << 24 | u64::from(protocol) << 16 | u64::from(port)
-    }
-}
-
-impl Address for u128 {
-    type Key = [u64; 3];
-
-    fn new(number: u128) -> Self {
-        number
-    }
-
-    #[inline(always)]
-    fn number(self) -> u128 {
-        self
-    }
-
-    #[inline(always)]
-    fn is_in(self, mask: Self, value: Self) -> bool {
-        self & mask == value
-    }
-
-    #[inline(always)]
-    fn is_ordinary(self) -> bool {
-        self > 1 && self >> 120 != 0xff && self >> 118 != 0xfe80 >> 6
-    }
-
-    #[inline(always)]
-    fn key(self, protocol: u8, port: u16) -> [u64; 3] {
-        let rest = u64::from(protocol) << 16 | u64::from(port);
-        [(self >> 64) as u64, self as u64, rest]
-    }
-}
 
 /// A class: its first member, and its plan.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -185,7 +108,7 @@ pub struct Member<A> {
 pub enum Taker {
     /// The packets that this act rewrites.
     Dnat(ActId),
-    /// Those of its class, which all end here.
+    /// Those of its class that keep their destination and end here.
     End(ClassId, EndId),
     /// None.
     Nobody,
@@ -250,30 +173,8 @@ pub struct Lookup<A: Address> {
     leaves: Vec<Leaf>,
     members: Vec<Member<A>>,
     takers: Vec<Taker>,
-    locals: Filter,
+    locals: Locals<A>,
     classes: usize,
-}
-
-/// A set of addresses by 6 bits of their hashes; it may seem to hold others, too.
-#[derive(Clone, Copy, Debug)]
-struct Filter(u64);
-
-impl Filter {
-    fn new<A: Address>(addresses: impl Iterator<Item = A>) -> Self {
-        Self(addresses.fold(0, |set, address| set | Self::bit(address)))
-    }
-
-    #[inline(always)]
-    fn bit<A: Address>(address: A) -> u64 {
-        let number = address.number();
-        let folded = number as u64 ^ (number >> 64) as u64;
-        1 << (folded.wrapping_mul(table::SPREAD) >> 58)
-    }
-
-    #[inline(always)]
-    fn may_hold<A: Address>(self, address: A) -> bool {
-        self.0 & Self::bit(address) != 0
-    }
 }
 
 /// The flat form of a program's family.
@@ -319,23 +220,22 @@ impl<A: Address> Lookup<A> {
         self.exact.touch(bucket).plan
     }
 
-    /// The class of a key, protocol and port; `None`: the nodes tell.
+    /// The class of a key; `None`: the nodes tell.
     #[inline(always)]
-    pub fn place(&self, key: A::Key, bucket: usize, protocol: u8, port: u16) -> Option<Place> {
+    pub fn place(&self, key: A::Key, bucket: usize) -> Option<Place> {
         let place = match self.exact.find(key, bucket) {
             Some(place) => place,
-            None => self.place_of_port(protocol, port),
+            None if self.has_ports => self.place_of_port(key),
+            None => self.other,
         };
         (place.plan != NOWHERE).then_some(place)
     }
 
-    #[inline]
-    fn place_of_port(&self, protocol: u8, port: u16) -> Place {
-        if !self.has_ports {
-            return self.other;
-        }
+    #[inline(never)]
+    fn place_of_port(&self, key: A::Key) -> Place {
+        let (_, protocol, port) = A::of_key(key);
         self.ports
-            .get(port_key(protocol, port))
+            .get(port_key(protocol, port.number()))
             .unwrap_or(self.other)
     }
 
@@ -357,7 +257,7 @@ impl<A: Address> Lookup<A> {
         let guess = ((u128::from(draw) * u128::from(set.members)) >> 64) as u32;
         let at = (set.first_bound + guess) as usize;
         let (low, high) = (self.bounds[at], self.bounds[at + 1]);
-        if low <= draw && draw < high {
+        if (low <= draw) & (draw < high) {
             return guess;
         }
         self.drawn_slowly(set, draw)
@@ -371,7 +271,7 @@ impl<A: Address> Lookup<A> {
 
     /// The member, which may depend on the answers, and all answers; `None`: a fact is missing, routing says more than local or forward, or
     /// nothing was drawn.
-    #[inline(never)]
+    #[inline(always)]
     pub fn ask_more(
         &self,
         program: &Program,
@@ -396,7 +296,11 @@ impl<A: Address> Lookup<A> {
     /// Whether an ordinary address is the node's.
     #[inline(always)]
     pub fn is_local(&self, program: &Program, address: A) -> bool {
-        self.locals.may_hold(address) && program.is_local(address.number())
+        let may_be = self.locals.may_hold(address);
+        if self.locals.is_crowded() {
+            return program.is_local(address.number());
+        }
+        may_be
     }
 
     /// The leaf of a row for answers.
@@ -420,6 +324,14 @@ impl<A: Address> Lookup<A> {
     /// What each member stands for.
     pub fn takers(&self) -> &[Taker] {
         &self.takers
+    }
+
+    /// What rewrites the destination of a packet that drew a member and ended in one of its leaves.
+    pub fn dnat(&self, member: u32, leaf: Leaf) -> Option<ActId> {
+        match self.takers[member as usize] {
+            Taker::Dnat(act) if leaf.is_taken() => Some(act),
+            _ => None,
+        }
     }
 
     fn bytes(&self) -> usize {

@@ -12,8 +12,9 @@ pub trait Key: Copy + Eq + Send + Sync + std::fmt::Debug {
 /// Odd, with its bits spread (the golden ratio).
 pub(super) const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
+/// Multiplies to 128 bits and folds: each half of the product depends on all bits.
 #[inline(always)]
-fn fold(a: u64, b: u64) -> u64 {
+pub(super) fn fold(a: u64, b: u64) -> u64 {
     let product = u128::from(a) * u128::from(b);
     product as u64 ^ (product >> 64) as u64
 }

@@ -2,7 +2,7 @@
 
 use super::super::table::Table;
 use super::super::{
-    Address, Filter, Leaf, Lookup, Member, NOWHERE, Place, Plan, Set, Taker, port_key,
+    Address, Leaf, Locals, Lookup, Member, NOWHERE, Place, Plan, Port, Set, Taker, port_key,
 };
 use super::lists::Lists;
 use super::{Built, Question, Shared, ask};
@@ -128,7 +128,7 @@ impl<A: Address> Merged<A> {
                     protocol,
                     destination,
                     port,
-                } => exact.push((A::new(destination).key(protocol, port), *place)),
+                } => exact.push((A::new(destination).key(protocol, Port::new(port)), *place)),
                 Class::Port { protocol, port } => ports.push((port_key(protocol, port), *place)),
                 Class::Portless { .. } => {}
                 Class::Other => other = *place,
@@ -144,7 +144,7 @@ impl<A: Address> Merged<A> {
             asks: self.lists.asks.all,
             choices: self.lists.choices.all,
             bounds: self.lists.bounds.all,
-            locals: Filter::new(locals.iter().map(|a| A::new(*a))),
+            locals: Locals::new(&locals.iter().map(|a| A::new(*a)).collect::<Vec<A>>()),
             leaves: self.lists.leaves.all,
             members: self.members,
             takers: self.takers,
