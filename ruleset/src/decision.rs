@@ -116,8 +116,10 @@ pub enum Fact {
     NatHook,
     /// What a type of address (`addrtype`) other than LOCAL, UNICAST, BROADCAST, MULTICAST is.
     AddressType,
-    /// An option of `-m conntrack` that is not modelled.
+    /// An option of `-m conntrack` that is not modelled, or what conntrack makes of such a packet.
     Conntrack,
+    /// Which connections the kernel evicts because its table is full.
+    ConntrackFull,
     /// TCP options.
     TcpOption,
     /// The packet's length.
@@ -164,6 +166,9 @@ impl Fact {
             Self::NatHook => "a nat target at a hook where the kernel refuses it".into(),
             Self::AddressType => "the address's type in the routing table".into(),
             Self::Conntrack => "a conntrack option beyond those modelled".into(),
+            Self::ConntrackFull => {
+                "which connections are evicted while conntrack's table is full".into()
+            }
             Self::TcpOption => "the packet's TCP options".into(),
             Self::Length => "the packet's length".into(),
             Self::Ttl => "the packet's TTL or hop limit".into(),
@@ -183,7 +188,7 @@ impl Fact {
             Self::LocalAddresses | Self::NatAddress | Self::MulticastGroup => Some("--local-addrs"),
             Self::IpSet(_) => Some("--ipset"),
             Self::Chain(_) => Some("--rules"),
-            Self::RouteLocalnet => Some("--sysctl"),
+            Self::RouteLocalnet | Self::ConntrackFull => Some("--sysctl"),
             Self::Length | Self::Ttl | Self::Dscp | Self::Mac => Some("--frame"),
             _ => None,
         }

@@ -9,6 +9,7 @@
 //! hold, and the [`decision::Decision`] they answer with. Nothing here evaluates a rule.
 #![forbid(unsafe_code)]
 
+pub mod conntrack;
 pub mod decision;
 pub mod ids;
 pub mod line;

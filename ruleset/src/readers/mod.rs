@@ -29,7 +29,7 @@ mod spelling;
 mod targets;
 mod text;
 mod unwrap;
-mod values;
+pub(crate) mod values;
 mod warning;
 mod words;
 

@@ -1,0 +1,185 @@
+//! conntrack's sysctls, with the kernel's defaults (CONNTRACK.md 8).
+
+use std::fmt;
+use std::time::Duration;
+
+/// `net.netfilter.nf_conntrack_*`. Each field is the sysctl of its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// `tcp_timeout_syn_sent`, also SYN_SENT2's.
+    pub tcp_syn_sent: Duration,
+    /// `tcp_timeout_syn_recv`.
+    pub tcp_syn_recv: Duration,
+    /// `tcp_timeout_established`.
+    pub tcp_established: Duration,
+    /// `tcp_timeout_fin_wait`.
+    pub tcp_fin_wait: Duration,
+    /// `tcp_timeout_close_wait`.
+    pub tcp_close_wait: Duration,
+    /// `tcp_timeout_last_ack`.
+    pub tcp_last_ack: Duration,
+    /// `tcp_timeout_time_wait`.
+    pub tcp_time_wait: Duration,
+    /// `tcp_timeout_close`.
+    pub tcp_close: Duration,
+    /// `tcp_timeout_unacknowledged`.
+    pub tcp_unacknowledged: Duration,
+    /// `tcp_timeout_max_retrans`.
+    pub tcp_max_retrans: Duration,
+    /// `udp_timeout`.
+    pub udp: Duration,
+    /// `udp_timeout_stream`.
+    pub udp_stream: Duration,
+    /// `sctp_timeout_closed`.
+    pub sctp_closed: Duration,
+    /// `sctp_timeout_cookie_wait`.
+    pub sctp_cookie_wait: Duration,
+    /// `sctp_timeout_cookie_echoed`.
+    pub sctp_cookie_echoed: Duration,
+    /// `sctp_timeout_established`.
+    pub sctp_established: Duration,
+    /// `sctp_timeout_shutdown_sent`.
+    pub sctp_shutdown_sent: Duration,
+    /// `sctp_timeout_shutdown_recd`.
+    pub sctp_shutdown_recd: Duration,
+    /// `sctp_timeout_shutdown_ack_sent`.
+    pub sctp_shutdown_ack_sent: Duration,
+    /// `sctp_timeout_heartbeat_sent`.
+    pub sctp_heartbeat_sent: Duration,
+    /// `icmp_timeout`.
+    pub icmp: Duration,
+    /// `icmpv6_timeout`.
+    pub icmpv6: Duration,
+    /// `gre_timeout`.
+    pub gre: Duration,
+    /// `gre_timeout_stream`.
+    pub gre_stream: Duration,
+    /// `generic_timeout`.
+    pub generic: Duration,
+    /// `tcp_loose`: connections are picked up in the middle.
+    pub tcp_loose: bool,
+    /// `max`: so many entries at most.
+    pub max: u32,
+}
+
+const PREFIX: &str = "nf_conntrack_";
+
+impl Settings {
+    /// The timeouts, by what follows `nf_conntrack_`.
+    pub(super) const TIMEOUTS: [(&'static str, fn(&mut Self) -> &mut Duration); 25] = [
+        ("tcp_timeout_syn_sent", |s| &mut s.tcp_syn_sent),
+        ("tcp_timeout_syn_recv", |s| &mut s.tcp_syn_recv),
+        ("tcp_timeout_established", |s| &mut s.tcp_established),
+        ("tcp_timeout_fin_wait", |s| &mut s.tcp_fin_wait),
+        ("tcp_timeout_close_wait", |s| &mut s.tcp_close_wait),
+        ("tcp_timeout_last_ack", |s| &mut s.tcp_last_ack),
+        ("tcp_timeout_time_wait", |s| &mut s.tcp_time_wait),
+        ("tcp_timeout_close", |s| &mut s.tcp_close),
+        ("tcp_timeout_unacknowledged", |s| &mut s.tcp_unacknowledged),
+        ("tcp_timeout_max_retrans", |s| &mut s.tcp_max_retrans),
+        ("udp_timeout", |s| &mut s.udp),
+        ("udp_timeout_stream", |s| &mut s.udp_stream),
+        ("sctp_timeout_closed", |s| &mut s.sctp_closed),
+        ("sctp_timeout_cookie_wait", |s| &mut s.sctp_cookie_wait),
+        ("sctp_timeout_cookie_echoed", |s| &mut s.sctp_cookie_echoed),
+        ("sctp_timeout_established", |s| &mut s.sctp_established),
+        ("sctp_timeout_shutdown_sent", |s| &mut s.sctp_shutdown_sent),
+        ("sctp_timeout_shutdown_recd", |s| &mut s.sctp_shutdown_recd),
+        ("sctp_timeout_shutdown_ack_sent", |s| {
+            &mut s.sctp_shutdown_ack_sent
+        }),
+        ("sctp_timeout_heartbeat_sent", |s| {
+            &mut s.sctp_heartbeat_sent
+        }),
+        ("icmp_timeout", |s| &mut s.icmp),
+        ("icmpv6_timeout", |s| &mut s.icmpv6),
+        ("gre_timeout", |s| &mut s.gre),
+        ("gre_timeout_stream", |s| &mut s.gre_stream),
+        ("generic_timeout", |s| &mut s.generic),
+    ];
+
+    /// Takes one setting, as `sysctl` prints it or takes it: `net.netfilter.nf_conntrack_udp_timeout = 30`, with the path's slashes for
+    /// dots or without `net.netfilter.`.
+    ///
+    /// # Errors
+    /// Where it is no setting of conntrack's that changes an answer, or its value is none.
+    pub fn set(&mut self, text: &str) -> Result<(), SettingsError> {
+        let wrong = |what| SettingsError {
+            text: text.to_owned(),
+            what,
+        };
+        let (name, value) = text.split_once('=').ok_or(wrong("needs NAME=VALUE"))?;
+        let (name, value) = (name.trim().replace('/', "."), value.trim());
+        let name = name.strip_prefix("net.netfilter.").unwrap_or(&name);
+        let name = name
+            .strip_prefix("net.")
+            .unwrap_or(name)
+            .strip_prefix(PREFIX)
+            .ok_or(wrong("is not a setting of nf_conntrack"))?;
+        let number: u32 = value
+            .parse()
+            .map_err(|_| wrong("needs a whole number, of seconds for a timeout"))?;
+        match name {
+            "tcp_loose" => self.tcp_loose = number != 0,
+            "max" => self.max = number,
+            _ => {
+                let (_, field) = Self::TIMEOUTS
+                    .iter()
+                    .find(|(of, _)| *of == name)
+                    .ok_or(wrong("is not a setting that changes an answer"))?;
+                *field(self) = Duration::from_secs(number.into());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self {
+            tcp_syn_sent: seconds(120),
+            tcp_syn_recv: seconds(60),
+            tcp_established: seconds(432_000),
+            tcp_fin_wait: seconds(120),
+            tcp_close_wait: seconds(60),
+            tcp_last_ack: seconds(30),
+            tcp_time_wait: seconds(120),
+            tcp_close: seconds(10),
+            tcp_unacknowledged: seconds(300),
+            tcp_max_retrans: seconds(300),
+            udp: seconds(30),
+            udp_stream: seconds(120),
+            sctp_closed: seconds(10),
+            sctp_cookie_wait: seconds(3),
+            sctp_cookie_echoed: seconds(3),
+            sctp_established: seconds(210),
+            sctp_shutdown_sent: seconds(3),
+            sctp_shutdown_recd: seconds(3),
+            sctp_shutdown_ack_sent: seconds(3),
+            sctp_heartbeat_sent: seconds(30),
+            icmp: seconds(30),
+            icmpv6: seconds(30),
+            gre: seconds(30),
+            gre_stream: seconds(180),
+            generic: seconds(600),
+            tcp_loose: true,
+            max: 262_144,
+        }
+    }
+}
+
+/// Why a setting cannot be taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingsError {
+    text: String,
+    what: &'static str,
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` {}", self.text, self.what)
+    }
+}
+
+impl std::error::Error for SettingsError {}
