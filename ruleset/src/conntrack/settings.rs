@@ -64,9 +64,12 @@ pub struct Settings {
 
 const PREFIX: &str = "nf_conntrack_";
 
+/// A timeout: what follows [`PREFIX`] in its sysctl's name, and its field.
+type Timeout = (&'static str, fn(&mut Settings) -> &mut Duration);
+
 impl Settings {
     /// The timeouts, by what follows `nf_conntrack_`.
-    pub(super) const TIMEOUTS: [(&'static str, fn(&mut Self) -> &mut Duration); 25] = [
+    pub(super) const TIMEOUTS: [Timeout; 25] = [
         ("tcp_timeout_syn_sent", |s| &mut s.tcp_syn_sent),
         ("tcp_timeout_syn_recv", |s| &mut s.tcp_syn_recv),
         ("tcp_timeout_established", |s| &mut s.tcp_established),
@@ -97,6 +100,15 @@ impl Settings {
         ("gre_timeout_stream", |s| &mut s.gre_stream),
         ("generic_timeout", |s| &mut s.generic),
     ];
+
+    /// The timeouts in seconds, by their sysctls' names from `nf_conntrack_` on.
+    pub fn timeouts(&self) -> Vec<(String, u64)> {
+        let mut all = self.clone();
+        let timeouts = Self::TIMEOUTS.iter();
+        timeouts
+            .map(|(name, field)| (format!("{PREFIX}{name}"), field(&mut all).as_secs()))
+            .collect()
+    }
 
     /// Takes one setting, as `sysctl` prints it or takes it: `net.netfilter.nf_conntrack_udp_timeout = 30`, with the path's slashes for
     /// dots or without `net.netfilter.`.
