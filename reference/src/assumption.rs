@@ -25,6 +25,10 @@ pub enum Assumption {
     RecentEmpty,
     /// A packet of this node goes from 127.0.0.0/8 to another host, and `route_localnet` was not given.
     RouteLocalnet,
+    /// The first reply that fitted told which source nat had given a connection.
+    NatSource,
+    /// A TCP connection was silent for longer than it would have lived with data that nobody acknowledged.
+    Acknowledged,
 }
 
 impl fmt::Display for Assumption {
@@ -48,6 +52,8 @@ impl fmt::Display for Assumption {
             Self::NthCounter => "where the counter of a statistic --mode nth stands is taken as equally likely",
             Self::RecentEmpty => "recent lists are taken as empty at first",
             Self::RouteLocalnet => "route_localnet is taken to be 1, as kube-proxy sets it",
+            Self::NatSource => "the source that nat chose is taken from the first reply that fits",
+            Self::Acknowledged => "all TCP data is taken to have been acknowledged",
         })
     }
 }

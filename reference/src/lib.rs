@@ -16,9 +16,11 @@
 #![forbid(unsafe_code)]
 
 mod assumption;
+pub mod connections;
 mod draw;
 mod load;
 mod matches;
+mod memory;
 mod outcomes;
 pub mod packet;
 mod probability;

@@ -1,12 +1,15 @@
 //! One packet on its way: what rules have made of it so far, and where the walk stands.
 
 use crate::assumption::Assumption;
+use crate::memory::Memory;
 use crate::traversal::Leg;
+use kpclass_ruleset::conntrack::{CtStatus, Direction, Tuple};
 use kpclass_ruleset::decision::{Decision, Disposition, Fact, Nat, Snat, Unknown};
 use kpclass_ruleset::packet::Packet;
 use kpclass_ruleset::value::{CtState, Interface};
-use kpclass_ruleset::{ChainId, Hook, RuleId, StrId, TableId};
+use kpclass_ruleset::{ChainId, Hook, RuleId, TableId};
 use std::net::IpAddr;
+use std::time::Duration;
 
 /// A present address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,12 +73,45 @@ pub(crate) enum Pending {
     },
 }
 
-/// An address that a `recent` list remembers, and how many times.
+/// What the tracker found of the packet's connection (CONNTRACK.md 2), where one follows connections.
+#[derive(Clone, Debug)]
+pub(crate) struct Connection {
+    pub(crate) direction: Direction,
+    /// As rules see it at first.
+    pub(crate) status: CtStatus,
+    pub(crate) original: Tuple,
+    /// Of a connection that is found already: its reply tuple. Without it the packet is the first, and nat's rules are asked.
+    pub(crate) later: Option<Later>,
+    /// How long it lives from now on.
+    pub(crate) left: Duration,
+}
+
+/// A connection that is found already: it translates by itself.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Remembered {
-    pub(crate) list: StrId,
-    pub(crate) address: IpAddr,
-    pub(crate) count: u32,
+pub(crate) struct Later {
+    /// The reply tuple's source.
+    pub(crate) server: (IpAddr, u16),
+    /// Its destination, as far as known.
+    pub(crate) client: (Address, Option<u16>),
+    /// The new destination of this packet.
+    pub(crate) destination: Option<(Address, Option<u16>)>,
+    /// Its new source.
+    pub(crate) source: Option<(Address, Option<u16>)>,
+}
+
+/// What is left of a packet whose connection is followed, where its way ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Kept {
+    pub(crate) source: Address,
+    pub(crate) destination: Address,
+    pub(crate) ports: Option<(u16, u16)>,
+    pub(crate) ctstate: CtState,
+    pub(crate) connmark: u32,
+    pub(crate) memory: Memory,
+    /// conntrack looked at it: it was not lost in raw.
+    pub(crate) looked_at: bool,
+    /// It came to the end of POSTROUTING or INPUT, where a new connection is confirmed.
+    pub(crate) confirmed: bool,
 }
 
 /// A step of the path: a rule that matched, or the end of a built-in chain.
@@ -133,9 +169,12 @@ pub(crate) struct State<'a> {
     pub(crate) dnat: Option<(Nat, RuleId)>,
     pub(crate) snat: Option<(Snat, RuleId)>,
     pub(crate) marked_by: Option<RuleId>,
-    pub(crate) recent: Vec<Remembered>,
-    /// The `recent` lists of which it is not known what they hold.
-    pub(crate) recent_unknown: Vec<StrId>,
+    pub(crate) memory: Memory,
+    pub(crate) connection: Option<Connection>,
+    /// Connections are followed: what is left of the packet is asked for.
+    pub(crate) is_followed: bool,
+    /// It has come to the end of POSTROUTING or INPUT.
+    pub(crate) confirmed: bool,
     pub(crate) ttl_rewritten: bool,
     pub(crate) dscp_rewritten: bool,
     pub(crate) sets_changed: bool,
@@ -178,8 +217,10 @@ impl<'a> State<'a> {
             dnat: None,
             snat: None,
             marked_by: None,
-            recent: Vec::new(),
-            recent_unknown: Vec::new(),
+            memory: Memory::default(),
+            connection: None,
+            is_followed: false,
+            confirmed: false,
             ttl_rewritten: false,
             dscp_rewritten: false,
             sets_changed: false,
@@ -221,6 +262,30 @@ impl<'a> State<'a> {
     /// Whether conntrack has an entry for it.
     pub(crate) fn has_connection(&self) -> bool {
         !matches!(self.ctstate(), CtState::Invalid | CtState::Untracked)
+    }
+
+    /// The connection, unless this packet has none at this place.
+    pub(crate) fn connection(&self) -> Option<&Connection> {
+        self.connection.as_ref().filter(|_| self.has_connection())
+    }
+
+    /// Whether its connection was there before it, so that nat asks no rule.
+    pub(crate) fn is_found_already(&self) -> bool {
+        self.connection.as_ref().is_some_and(|c| c.later.is_some())
+    }
+
+    /// What is left of it, where connections are followed.
+    pub(crate) fn kept(&self) -> Option<Kept> {
+        self.is_followed.then(|| Kept {
+            source: self.source,
+            destination: self.destination,
+            ports: self.ports,
+            ctstate: self.ctstate(),
+            looked_at: self.table != TableId::Raw || self.lo_leg,
+            connmark: self.connmark,
+            memory: self.memory.clone(),
+            confirmed: self.confirmed,
+        })
     }
 
     /// The rule whose matches or whose target's choice are being asked.

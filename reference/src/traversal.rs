@@ -106,7 +106,10 @@ impl Walk<'_> {
             Route => self.take_route(state).map(Stop::End),
             Reroute => self.reroute(state).map(Stop::End),
             Leave => self.leave(state).map(Stop::End),
-            End(disposition) => Some(Stop::End(state.decision(disposition, None))),
+            End(disposition) => {
+                state.confirmed = true;
+                Some(Stop::End(state.decision(disposition, None)))
+            }
         }
     }
 
@@ -114,6 +117,10 @@ impl Walk<'_> {
     fn enter(&self, state: &mut State<'_>, hook: Hook, table: TableId) {
         state.hook = hook;
         state.table = table;
+        if table == Nat && state.is_found_already() {
+            translate(state);
+            return;
+        }
         if table == Nat && !self.is_nat_asked(state) {
             return;
         }
@@ -150,6 +157,7 @@ impl Walk<'_> {
 
     /// Sentence 1.5: out, or back on `lo`.
     fn leave(&self, state: &mut State<'_>) -> Option<Decision> {
+        state.confirmed = true;
         if !self.leaves_by_lo(state, state.destination) {
             return Some(state.decision(Disposition::Out, None));
         }
@@ -289,6 +297,28 @@ impl Walk<'_> {
             state.assume(Assumption::NoLocalAddresses);
             false
         })
+    }
+}
+
+/// A packet of a connection that is found already, in nat's place (CONNTRACK.md 5.2).
+fn translate(state: &mut State<'_>) {
+    let Some(later) = state.connection().and_then(|c| c.later) else {
+        return;
+    };
+    match state.hook {
+        Prerouting | Output => {
+            if let Some((address, part)) = later.destination {
+                state.destination = address;
+                state.ports = state.ports.map(|(from, to)| (from, part.unwrap_or(to)));
+            }
+        }
+        Input | Postrouting => {
+            if let Some((address, part)) = later.source {
+                state.source = address;
+                state.ports = state.ports.map(|(from, to)| (part.unwrap_or(from), to));
+            }
+        }
+        Forward => {}
     }
 }
 

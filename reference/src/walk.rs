@@ -5,7 +5,7 @@ use crate::assumption::Assumption;
 use crate::draw::{Overlap, Share};
 use crate::matches::{ask, has_effect, recent};
 use crate::probability::Chance;
-use crate::state::{Event, Pending, State, Step};
+use crate::state::{Event, Kept, Pending, State, Step};
 use crate::truth::Truth;
 use kpclass_ruleset::decision::{Decision, Disposition, Fact, MAX_FORKS, Unknown};
 use kpclass_ruleset::matches::{Match, MatchKind, Statistic};
@@ -39,10 +39,13 @@ pub(crate) struct Way<S> {
     pub(crate) decision: Decision,
     pub(crate) path: Vec<Step>,
     pub(crate) assumptions: Vec<Assumption>,
+    /// Where connections are followed, what is left of the packet.
+    pub(crate) kept: Option<Kept>,
 }
 
 impl<S> Way<S> {
     fn new(share: S, decision: Decision, state: State<'_>) -> Self {
+        let kept = state.kept();
         let State {
             path, assumptions, ..
         } = state;
@@ -51,6 +54,7 @@ impl<S> Way<S> {
             decision,
             path,
             assumptions,
+            kept,
         }
     }
 }
@@ -119,7 +123,7 @@ impl Walk<'_> {
                 .find(|way| way.decision.gave_up());
             match gave_up {
                 Some(way) => (way.decision.clone(), way.path.clone()),
-                None if matched.decision == passed.decision => {
+                None if matched.decision == passed.decision && matched.kept == passed.kept => {
                     (passed.decision.clone(), passed.path.clone())
                 }
                 None => (Decision::unknown(unknown), until_here.clone()),
@@ -292,6 +296,7 @@ fn lay_over<S: Share>(
             decision,
             path,
             assumptions,
+            kept: x.kept.clone(),
         });
         a = match rest_x {
             Some(share) => {

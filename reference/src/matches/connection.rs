@@ -2,8 +2,9 @@
 
 use super::is_marked;
 use crate::Walk;
-use crate::state::{Address, State};
+use crate::state::{Address, Connection, State};
 use crate::truth::Truth;
+use kpclass_ruleset::conntrack::{CtStatus, Direction, LaterOption, LaterTest, later_options};
 use kpclass_ruleset::decision::{Fact, Snat};
 use kpclass_ruleset::matches::{Conntrack, MarkTest};
 use kpclass_ruleset::packet::Packet;
@@ -29,21 +30,57 @@ pub(super) fn conntrack(walk: &Walk<'_>, state: &State<'_>, conntrack: &Conntrac
     if !state.has_connection() {
         return ctstate;
     }
-    let packet = state.packet;
-    let (sport, dport) = original_ports(packet);
+    let first = Original::of(state);
     let protocol = conntrack
         .protocol
-        .is_none_or(|(number, inverted)| (number == packet.protocol) != inverted);
+        .is_none_or(|(number, inverted)| (number == first.protocol) != inverted);
+    let goes_original = first.direction == Direction::Original;
     let original = protocol
-        && address(conntrack.original_source, packet.source)
-        && address(conntrack.original_destination, packet.destination)
-        && conntrack.original_direction != Some(false);
-    let ports = port(conntrack.original_source_port, sport)
-        .and(port(conntrack.original_destination_port, dport));
+        && address(conntrack.original_source, first.source)
+        && address(conntrack.original_destination, first.destination)
+        && conntrack
+            .original_direction
+            .is_none_or(|o| o == goes_original);
+    let ports = port(conntrack.original_source_port, first.parts.0)
+        .and(port(conntrack.original_destination_port, first.parts.1));
     let rest = conntrack
         .rest
-        .map_or(Truth::True, |_| Truth::Unknown(Fact::Conntrack));
+        .map_or(Truth::True, |text| later(walk, state, text));
     ctstate.and(Truth::of(original)).and(ports).and(rest)
+}
+
+/// The original tuple, as far as known, and the packet's direction.
+struct Original {
+    protocol: u8,
+    source: IpAddr,
+    destination: IpAddr,
+    parts: (Option<u16>, Option<u16>),
+    direction: Direction,
+}
+
+impl Original {
+    fn of(state: &State<'_>) -> Self {
+        let packet = state.packet;
+        match state.connection() {
+            None => Self {
+                protocol: packet.protocol,
+                source: packet.source,
+                destination: packet.destination,
+                parts: original_ports(packet),
+                direction: Direction::Original,
+            },
+            Some(connection) => {
+                let tuple = connection.original;
+                Self {
+                    protocol: tuple.protocol,
+                    source: tuple.source.0,
+                    destination: tuple.destination.0,
+                    parts: (Some(tuple.source.1), Some(tuple.destination.1)),
+                    direction: connection.direction,
+                }
+            }
+        }
+    }
 }
 
 fn address(option: Option<(Prefix, bool)>, original: IpAddr) -> bool {
@@ -68,6 +105,81 @@ fn port(option: Option<(PortRange, bool)>, original: Option<u16>) -> Truth {
     }
 }
 
+/// The options that need more than one packet (CONNTRACK.md 5.4).
+fn later(walk: &Walk<'_>, state: &State<'_>, text: kpclass_ruleset::StrId) -> Truth {
+    let ruleset = walk.ruleset;
+    let options = later_options(ruleset.text(text), ruleset.family());
+    let (Some(connection), Some(options)) = (state.connection(), options) else {
+        return Truth::Unknown(Fact::Conntrack);
+    };
+    options.iter().fold(Truth::True, |truth, option| {
+        truth.and(asked(state, connection, option))
+    })
+}
+
+fn asked(state: &State<'_>, connection: &Connection, option: &LaterOption) -> Truth {
+    let reply = Reply::of(state, connection);
+    let inside = |address: Address, prefix: Prefix| match address {
+        Address::Known(a) => Truth::of(prefix.contains(a)),
+        Address::ThisNode => Truth::Unknown(Fact::LocalAddresses),
+    };
+    let part = |part: Option<u16>, range: PortRange| match part {
+        Some(part) => Truth::of(range.contains(part)),
+        None => Truth::Unknown(Fact::NatAddress),
+    };
+    let is_confirmed = connection.later.is_some() || state.lo_leg;
+    let truth = match option.test {
+        LaterTest::ReplySource(prefix) => inside(reply.source.0, prefix),
+        LaterTest::ReplyDestination(prefix) => inside(reply.destination.0, prefix),
+        LaterTest::ReplySourcePort(range) => part(reply.source.1, range),
+        LaterTest::ReplyDestinationPort(range) => part(reply.destination.1, range),
+        LaterTest::Status(status) => {
+            let confirmed = if state.lo_leg {
+                CtStatus::CONFIRMED
+            } else {
+                CtStatus::default()
+            };
+            Truth::of(connection.status.with(confirmed).intersects(status))
+        }
+        LaterTest::Expires(..) if !is_confirmed => Truth::Unknown(Fact::Conntrack),
+        LaterTest::Expires(first, last) => {
+            let seconds = u64::from(first)..=u64::from(last);
+            Truth::of(seconds.contains(&connection.left.as_secs()))
+        }
+    };
+    truth.inverted(option.inverted)
+}
+
+/// The reply tuple, as translated so far.
+struct Reply {
+    source: (Address, Option<u16>),
+    destination: (Address, Option<u16>),
+}
+
+impl Reply {
+    fn of(state: &State<'_>, connection: &Connection) -> Self {
+        let (source, destination) = match (&connection.later, state.ports) {
+            (Some(later), _) => {
+                let (address, part) = later.server;
+                ((Address::Known(address), Some(part)), later.client)
+            }
+            (None, Some((from, to))) => (
+                (state.destination, Some(to)),
+                (state.source, Some(from).filter(|_| state.snat.is_none())),
+            ),
+            (None, None) => {
+                let inverse = connection.original.inverse();
+                let parts = inverse.map(|t| (t.source.1, t.destination.1)).unzip();
+                ((state.destination, parts.0), (state.source, parts.1))
+            }
+        };
+        Self {
+            source,
+            destination,
+        }
+    }
+}
+
 /// `--ctstate`: the state's bit, DNAT, SNAT.
 fn states_of(walk: &Walk<'_>, state: &State<'_>, states: CtStates) -> Truth {
     if states.contains(state.ctstate()) {
@@ -75,6 +187,12 @@ fn states_of(walk: &Walk<'_>, state: &State<'_>, states: CtStates) -> Truth {
     }
     if !state.has_connection() {
         return Truth::False;
+    }
+    if let Some(connection) = state.connection().filter(|c| c.later.is_some()) {
+        let bit = |flag, bit| states.intersects(flag) && connection.status.intersects(bit);
+        return Truth::of(
+            bit(CtStates::SNAT, CtStatus::SNAT) || bit(CtStates::DNAT, CtStatus::DNAT),
+        );
     }
     let snat = if states.intersects(CtStates::SNAT) {
         has_other_source(walk, state)
@@ -92,7 +210,6 @@ fn states_of(walk: &Walk<'_>, state: &State<'_>, states: CtStates) -> Truth {
         _ => dnat,
     }
 }
-
 /// Whether nat gave it another source than it had: only then is the connection's status SNAT (`nf_nat_setup_info`).
 fn has_other_source(walk: &Walk<'_>, state: &State<'_>) -> Truth {
     let Some((snat, _)) = state.snat else {

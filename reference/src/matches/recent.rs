@@ -1,7 +1,7 @@
-//! recent: the lists that the packet's own way has filled.
+//! recent: the lists that packets have filled.
 
 use crate::assumption::Assumption;
-use crate::state::{Address, Remembered, State};
+use crate::state::{Address, State};
 use crate::truth::Truth;
 use kpclass_ruleset::decision::Fact;
 use kpclass_ruleset::matches::{Recent, RecentOperation};
@@ -10,6 +10,7 @@ use std::net::IpAddr;
 
 /// Asks and changes a list, its inversion included (`recent_mt`), corpus `memory.toml`.
 pub(crate) fn recent(state: &mut State<'_>, recent: &Recent, inverted: bool) -> Truth {
+    use RecentOperation::{Check, Remove, Set, Update};
     let address = if recent.by_destination {
         state.destination
     } else {
@@ -18,54 +19,64 @@ pub(crate) fn recent(state: &mut State<'_>, recent: &Recent, inverted: bool) -> 
     let Address::Known(address) = address else {
         return by_unknown(state, recent).inverted(inverted);
     };
-    let address = masked(address, recent.mask);
-    let at = state
-        .recent
-        .iter()
-        .position(|e| e.list == recent.name && e.address == address);
-    if recent.operation != RecentOperation::Set && state.recent_unknown.contains(&recent.name) {
-        return Truth::Unknown(Fact::LocalAddresses);
+    let (list, address) = (recent.name, masked(address, recent.mask));
+    let ttl = state.packet.ttl;
+    state.memory.make_room(list, recent.hitcount);
+    if recent.operation == Set {
+        state.memory.enter(list, address, ttl);
+        return Truth::True.inverted(inverted);
     }
-    if at.is_none() && recent.operation != RecentOperation::Set {
+    if let Some(fact) = state.memory.doubt(list, address) {
+        return Truth::Unknown(fact);
+    }
+    let Some(entry) = state.memory.find(list, address) else {
         state.assume(Assumption::RecentEmpty);
-    }
-    let met = match (recent.operation, at) {
-        (RecentOperation::Set, None) => {
-            state.recent.push(Remembered {
-                list: recent.name,
-                address,
-                count: 1,
-            });
-            true
-        }
-        (RecentOperation::Set, Some(at)) => {
-            remember_again(&mut state.recent[at]);
-            true
-        }
-        (_, None) => false,
-        (RecentOperation::Remove, Some(at)) => {
-            state.recent.remove(at);
-            true
-        }
-        (RecentOperation::Check | RecentOperation::Update, Some(at)) => {
-            recent.hitcount == 0 || state.recent[at].count >= recent.hitcount
-        }
+        return Truth::False.inverted(inverted);
     };
+    if recent.rttl {
+        match has_ttl(entry.ttl(), ttl) {
+            Truth::True => {}
+            Truth::False => return Truth::False.inverted(inverted),
+            other => return other,
+        }
+    }
+    let hits = entry.hits(state.memory.now, recent.seconds);
+    if recent.operation == Remove {
+        state.memory.remove(list, address);
+        return Truth::True.inverted(inverted);
+    }
+    let met = hits >= recent.hitcount.max(1) as usize;
     let truth = Truth::of(met).inverted(inverted);
-    if let (RecentOperation::Update, Truth::True, Some(at)) = (recent.operation, truth, at) {
-        remember_again(&mut state.recent[at]);
+    let enters = recent.operation == Update && truth == Truth::True;
+    debug_assert!(matches!(recent.operation, Check | Update));
+    if recent.reap {
+        let kept = enters.then_some(address);
+        state.memory.reap(list, recent.seconds, kept);
+    }
+    if enters {
+        state.memory.enter(list, address, ttl);
     }
     truth
+}
+
+/// `--rttl`: a TTL of 0 is any.
+fn has_ttl(remembered: Option<u8>, present: Option<u8>) -> Truth {
+    match (remembered, present) {
+        (Some(0), _) | (_, Some(0)) => Truth::True,
+        (Some(a), Some(b)) => Truth::of(a == b),
+        // Within one packet's way both are the same, known or not.
+        (None, None) => Truth::True,
+        _ => Truth::Unknown(Fact::Ttl),
+    }
 }
 
 /// By an address of this node that is not known: what it enters or changes may be met by any address from then on.
 fn by_unknown(state: &mut State<'_>, recent: &Recent) -> Truth {
     let list = recent.name;
-    let may_be_met =
-        state.recent_unknown.contains(&list) || state.recent.iter().any(|e| e.list == list);
+    let may_be_met = !state.memory.is_empty(list);
     match recent.operation {
         RecentOperation::Set => {
-            state.recent_unknown.push(list);
+            state.memory.forget_what(list);
             Truth::True
         }
         _ if !may_be_met => {
@@ -74,14 +85,10 @@ fn by_unknown(state: &mut State<'_>, recent: &Recent) -> Truth {
         }
         RecentOperation::Check => Truth::Unknown(Fact::LocalAddresses),
         RecentOperation::Update | RecentOperation::Remove => {
-            state.recent_unknown.push(list);
+            state.memory.forget_what(list);
             Truth::Unknown(Fact::LocalAddresses)
         }
     }
-}
-
-fn remember_again(entry: &mut Remembered) {
-    entry.count = entry.count.saturating_add(1);
 }
 
 fn masked(address: IpAddr, mask: IpAddr) -> IpAddr {

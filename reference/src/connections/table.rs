@@ -1,0 +1,257 @@
+//! The entries, found by their tuples.
+
+use super::entry::{Client, Entry};
+use kpclass_ruleset::Ruleset;
+use kpclass_ruleset::conntrack::{Direction, Tuple};
+use kpclass_ruleset::node::NodeFacts;
+use kpclass_ruleset::target::Target;
+use kpclass_ruleset::value::Prefix;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// An entry's number: the later made, the higher.
+pub(super) type Id = u64;
+
+/// What a lookup finds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// This entry, by the tuple of this direction.
+    One(Id, Direction),
+    /// By a source that it left open: it fits, and no other does.
+    Fits(Id),
+    /// More than one entry may be meant.
+    Several,
+    /// This vague entry may be meant.
+    Vague(Id),
+    /// None.
+    Nothing,
+}
+
+/// The sources that rules have rewritten to.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sources {
+    ranges: BTreeSet<(IpAddr, IpAddr)>,
+    networks: Vec<Prefix>,
+}
+
+impl Sources {
+    /// Those of further rules.
+    pub(super) fn add(&mut self, ruleset: &Ruleset) {
+        for (_, rule) in ruleset.rules() {
+            match &rule.target {
+                Target::Snat(range) => self.ranges.extend(range.addresses),
+                Target::Netmap(to) if !self.networks.contains(to) => self.networks.push(*to),
+                _ => {}
+            }
+        }
+    }
+
+    fn hold(&self, address: IpAddr) -> bool {
+        let inside = |(first, last): &(IpAddr, IpAddr)| (first..=last).contains(&&address);
+        self.ranges.iter().any(inside) || self.networks.iter().any(|n| n.contains(address))
+    }
+}
+
+/// A protocol and one side of a tuple.
+type Side = (u8, (IpAddr, u16));
+
+/// conntrack's table.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Table {
+    entries: BTreeMap<Id, Entry>,
+    by_tuple: HashMap<Tuple, (Id, Direction)>,
+    /// By the original tuple's source, in the order in which they were made.
+    by_source: HashMap<Side, Vec<Id>>,
+    /// Those with an open source, by their server side.
+    open: HashMap<Side, Vec<Id>>,
+    /// Those of which nobody knows what became of them.
+    vague: BTreeSet<Id>,
+    next: Id,
+}
+
+impl Table {
+    pub(super) fn get(&self, id: Id) -> Option<&Entry> {
+        self.entries.get(&id)
+    }
+
+    pub(super) fn get_mut(&mut self, id: Id) -> Option<&mut Entry> {
+        self.entries.get_mut(&id)
+    }
+
+    /// Puts an entry back that was taken out to be changed, but for its tuples.
+    pub(super) fn put_back(&mut self, id: Id, entry: Entry) {
+        if entry.vague.is_some() {
+            self.vague.insert(id);
+        }
+        if let Some(old) = self.entries.get_mut(&id) {
+            *old = entry;
+        }
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
+        self.entries.values_mut()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Puts in a new one, whose tuples must not be there.
+    pub(super) fn insert(&mut self, entry: Entry) -> Id {
+        let id = self.next;
+        self.next += 1;
+        let protocol = entry.original.protocol;
+        self.by_tuple
+            .insert(entry.original, (id, Direction::Original));
+        match entry.reply() {
+            Some(reply) => {
+                self.by_tuple.entry(reply).or_insert((id, Direction::Reply));
+            }
+            None => self
+                .open
+                .entry((protocol, entry.server))
+                .or_default()
+                .push(id),
+        }
+        if entry.vague.is_some() {
+            self.vague.insert(id);
+        }
+        let side = (protocol, entry.original.source);
+        self.by_source.entry(side).or_default().push(id);
+        self.entries.insert(id, entry);
+        id
+    }
+
+    pub(super) fn remove(&mut self, id: Id) {
+        let Some(entry) = self.entries.remove(&id) else {
+            return;
+        };
+        self.vague.remove(&id);
+        let protocol = entry.original.protocol;
+        for tuple in [Some(entry.original), entry.reply()].into_iter().flatten() {
+            if self.by_tuple.get(&tuple).is_some_and(|(of, _)| *of == id) {
+                self.by_tuple.remove(&tuple);
+            }
+        }
+        forget(&mut self.by_source, &(protocol, entry.original.source), id);
+        forget(&mut self.open, &(protocol, entry.server), id);
+    }
+
+    /// Closes an open source.
+    pub(super) fn close(&mut self, id: Id, (address, part): (IpAddr, u16)) {
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        entry.client = Client::Known(address, part);
+        let side = (entry.original.protocol, entry.server);
+        if let Some(reply) = entry.reply() {
+            self.by_tuple.entry(reply).or_insert((id, Direction::Reply));
+        }
+        forget(&mut self.open, &side, id);
+    }
+
+    /// Removes what is over.
+    pub(super) fn expire(&mut self, now: Duration) {
+        let over = |(id, entry): (&Id, &Entry)| (entry.deadline <= now).then_some(*id);
+        let over: Vec<Id> = self.entries.iter().filter_map(over).collect();
+        over.into_iter().for_each(|id| self.remove(id));
+    }
+
+    /// The live entry that holds a tuple.
+    pub(super) fn by_tuple(&mut self, tuple: &Tuple, now: Duration) -> Option<(Id, Direction)> {
+        let (id, direction) = *self.by_tuple.get(tuple)?;
+        if self.get(id).is_some_and(|entry| entry.deadline > now) {
+            return Some((id, direction));
+        }
+        self.remove(id);
+        None
+    }
+
+    /// The live entries whose original tuple has this source, the newest first.
+    pub(super) fn with_source(&self, side: Side, now: Duration) -> Vec<&Entry> {
+        let ids = self.by_source.get(&side).into_iter().flatten().rev();
+        ids.filter_map(|id| self.get(*id))
+            .filter(|entry| entry.deadline > now)
+            .collect()
+    }
+
+    /// Whose packet it is (CONNTRACK.md 2.5, 3.6 and 3.8). `arrives`: only what arrives may be a first reply to an open source.
+    pub(super) fn find(
+        &mut self,
+        tuple: &Tuple,
+        arrives: bool,
+        node: &NodeFacts,
+        sources: &Sources,
+        now: Duration,
+    ) -> Found {
+        if let Some((id, direction)) = self.by_tuple(tuple, now) {
+            return match self.get(id) {
+                Some(entry) if entry.vague.is_some() => Found::Vague(id),
+                _ => Found::One(id, direction),
+            };
+        }
+        let meant: Vec<Id> = match arrives {
+            true => self.fitting((tuple.protocol, tuple.source), tuple.destination, node, now),
+            false => Vec::new(),
+        };
+        match meant[..] {
+            [] => self.vague_one(tuple, node, sources, now),
+            [id] => Found::Fits(id),
+            _ => Found::Several,
+        }
+    }
+
+    fn fitting(
+        &self,
+        server: Side,
+        client: (IpAddr, u16),
+        node: &NodeFacts,
+        now: Duration,
+    ) -> Vec<Id> {
+        let ids = self.open.get(&server).into_iter().flatten().copied();
+        ids.filter(|id| {
+            self.get(*id).is_some_and(|entry| {
+                let fits = matches!(entry.client, Client::Open(open) if open.fits(client, node));
+                fits && entry.deadline > now
+            })
+        })
+        .collect()
+    }
+
+    /// Whether a vague entry of the protocol may have taken any tuple.
+    pub(super) fn has_vague(&self, protocol: u8, now: Duration) -> bool {
+        let mut vague = self.vague.iter().filter_map(|id| self.get(*id));
+        vague.any(|entry| entry.original.protocol == protocol && entry.deadline > now)
+    }
+
+    /// CONNTRACK.md 3.8: the vague one's source is what it was, or some address of this node, or one that a rule rewrites to.
+    fn vague_one(
+        &self,
+        tuple: &Tuple,
+        node: &NodeFacts,
+        sources: &Sources,
+        now: Duration,
+    ) -> Found {
+        let to = tuple.destination.0;
+        let is_rewritten = node.is_local(to) != Some(false) || sources.hold(to);
+        let may_be = |id: &&Id| {
+            self.get(**id).is_some_and(|entry| {
+                let original = &entry.original;
+                let back = to == original.source.0 || is_rewritten;
+                original.protocol == tuple.protocol && back && entry.deadline > now
+            })
+        };
+        let found = self.vague.iter().find(may_be);
+        found.map_or(Found::Nothing, |id| Found::Vague(*id))
+    }
+}
+
+fn forget(index: &mut HashMap<Side, Vec<Id>>, side: &Side, id: Id) {
+    if let Some(ids) = index.get_mut(side) {
+        ids.retain(|of| *of != id);
+        if ids.is_empty() {
+            index.remove(side);
+        }
+    }
+}
