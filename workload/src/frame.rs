@@ -11,6 +11,7 @@ mod link;
 mod network;
 mod transport;
 
+use kpclass_ruleset::conntrack::Tuple;
 use kpclass_ruleset::packet::Packet;
 
 /// What stands in front of the IP header.
@@ -70,6 +71,25 @@ pub struct Tag {
     pub destination_mac: Option<[u8; 6]>,
     /// Where a later fragment begins in its datagram, in units of 8 bytes: 1 to 8191.
     pub fragment_offset: u16,
+    /// In a whole body, the acknowledgment number of TCP; `None`: the sequence number.
+    pub acknowledgment: Option<u32>,
+    /// In a whole body, the id of an ICMP query; `None`: the identification.
+    pub icmp_id: Option<u16>,
+    /// In a whole body, what an ICMP error carries; `None`: a packet of no connection.
+    pub carried: Option<Tuple>,
+    /// In a whole body, what an SCTP packet holds; `None`: an INIT.
+    pub sctp: Option<Sctp>,
+}
+
+/// The inside of an SCTP packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sctp {
+    /// The verification tag.
+    pub tag: u32,
+    /// The tag that an INIT or INIT_ACK gives.
+    pub initiate: u32,
+    /// The chunks' types; `None` behind the last.
+    pub chunks: [Option<u8>; 3],
 }
 
 impl Default for Tag {
@@ -81,6 +101,10 @@ impl Default for Tag {
             source_mac: None,
             destination_mac: None,
             fragment_offset: 1,
+            acknowledgment: None,
+            icmp_id: None,
+            carried: None,
+            sctp: None,
         }
     }
 }
@@ -135,7 +159,7 @@ impl Framer {
     pub fn tagged(&mut self, packet: &Packet, origin: Origin, tag: &Tag) -> &[u8] {
         let start = self.link.header();
         let network = network::length(packet);
-        let transport = transport::length(packet, self.body == Body::Whole);
+        let transport = transport::length(packet, tag, self.body == Body::Whole);
         let least = match packet.length {
             Some(total) => usize::from(total).max(network + transport),
             None => (network + transport).max(self.size.saturating_sub(start)),

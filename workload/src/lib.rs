@@ -14,4 +14,5 @@ pub mod hits;
 pub mod numbers;
 pub mod reduce;
 pub mod rulesets;
+pub mod scripts;
 pub mod trace;

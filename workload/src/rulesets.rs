@@ -159,7 +159,7 @@ pub fn generate(recipe: &Recipe) -> Generated {
             (kube.text(recipe, &sets, numbers), sets.text())
         }
     };
-    let ruleset = ruleset(recipe.family, &text);
+    let ruleset = read_rules(recipe.family, &text);
     let ipsets = recipe.with.sets.then_some(ipsets);
     Generated {
         recipe: recipe.clone(),
@@ -178,7 +178,11 @@ fn sets(recipe: &Recipe, values: &Values, numbers: &mut Numbers) -> Sets {
     }
 }
 
-fn ruleset(family: Family, text: &str) -> Ruleset {
+/// The rules of a text that was made here.
+///
+/// # Panics
+/// Where it does not read back.
+pub(crate) fn read_rules(family: Family, text: &str) -> Ruleset {
     let input = Input {
         family: Some(family),
         ..Input::new("generated", text)

@@ -141,6 +141,7 @@ fn a_tag_stands_where_a_kernel_hands_it_back() {
         source_mac: Some([2, 2, 2, 2, 2, 2]),
         destination_mac: Some([4, 4, 4, 4, 4, 4]),
         fragment_offset: 1,
+        ..Tag::default()
     };
     let mut framer = Framer::whole(Link::Ethernet);
     let v4 = packet("tcp 10.1.5.5:40000 > 10.152.183.1:443");

@@ -11,14 +11,14 @@ use pnet_packet::udp::{self, MutableUdpPacket};
 use std::net::IpAddr;
 
 /// Bytes of a header before any payload; `whole`: with the body that the protocol asks for.
-pub(super) fn length(packet: &Packet, whole: bool) -> usize {
+pub(super) fn length(packet: &Packet, tag: &Tag, whole: bool) -> usize {
     let body = |bare: usize, body: usize| if whole { body } else { bare };
     match packet.protocol {
         _ if packet.fragment => body(0, 8),
         protocol::TCP => 20,
         protocol::UDP | protocol::UDPLITE => 8,
         protocol::ICMP | protocol::ICMPV6 => body(8, icmp::length(packet)),
-        protocol::SCTP => body(sctp::HEADER, sctp::HEADER + sctp::INIT),
+        protocol::SCTP => body(sctp::HEADER, sctp::HEADER + sctp::length(tag)),
         protocol::DCCP => body(12, DCCP_REQUEST),
         protocol::GRE => body(0, GRE),
         protocol::AH => body(0, AH),
@@ -33,7 +33,7 @@ pub(super) fn write(bytes: &mut [u8], packet: &Packet, tag: &Tag, whole: bool) {
     match packet.protocol {
         protocol::TCP => write_tcp(bytes, packet, ports, tag, whole),
         protocol::UDP => write_udp(bytes, packet, ports),
-        protocol::SCTP => sctp::write(bytes, ports, whole),
+        protocol::SCTP => sctp::write(bytes, ports, tag, whole),
         protocol::ICMP | protocol::ICMPV6 => icmp::write(bytes, packet, tag, whole),
         protocol::UDPLITE => write_udplite(bytes, packet, ports, whole),
         protocol::DCCP => write_dccp(bytes, packet, ports, whole),
@@ -58,7 +58,7 @@ fn write_tcp(
     header.set_destination(destination);
     header.set_sequence(tag.sequence);
     if whole {
-        header.set_acknowledgement(tag.sequence);
+        header.set_acknowledgement(tag.acknowledgment.unwrap_or(tag.sequence));
     }
     header.set_data_offset(5);
     header.set_flags(packet.tcp_flags.unwrap_or(0));

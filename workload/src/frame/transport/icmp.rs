@@ -1,6 +1,7 @@
 //! ICMP and ICMPv6.
 
 use super::{Tag, internet_checksum, octets, put};
+use kpclass_ruleset::conntrack::Tuple;
 use kpclass_ruleset::packet::Packet;
 use kpclass_ruleset::value::protocol;
 use pnet_packet::icmp::{self, MutableIcmpPacket};
@@ -41,9 +42,10 @@ pub(super) fn write(bytes: &mut [u8], packet: &Packet, tag: &Tag, whole: bool) {
     put(bytes, 0, &[kind, code]);
     if whole && is_error(packet) {
         let about = bytes.get_mut(HEADER..).unwrap_or_default();
-        write_returned(about, packet);
+        write_returned(about, packet, tag.carried);
     } else if whole {
-        put(bytes, 4, &tag.identification.to_be_bytes());
+        let id = tag.icmp_id.unwrap_or(tag.identification);
+        put(bytes, 4, &id.to_be_bytes());
         put(bytes, 6, &1u16.to_be_bytes());
     }
     let checksum = match (packet.protocol, packet.source) {
@@ -56,23 +58,37 @@ pub(super) fn write(bytes: &mut [u8], packet: &Packet, tag: &Tag, whole: bool) {
     put(bytes, 2, &checksum.to_be_bytes());
 }
 
-/// The packet that an error is about: one that its receiver sent.
-fn write_returned(bytes: &mut [u8], packet: &Packet) {
-    let (from, to) = (octets(packet.destination), octets(packet.source));
-    match packet.source {
+/// The packet that an error is about: as given, or one of no connection that its receiver sent.
+fn write_returned(bytes: &mut [u8], packet: &Packet, carried: Option<Tuple>) {
+    let about = carried.unwrap_or(Tuple {
+        protocol: EXPERIMENTAL,
+        source: (packet.destination, 0),
+        destination: (packet.source, 0),
+    });
+    let (from, to) = (octets(about.source.0), octets(about.destination.0));
+    let header = match packet.source {
         IpAddr::V4(_) => {
             put(bytes, 0, &[0x45, 0, 0, IPV4_PACKET as u8, 0, 0, 0, 0]);
-            put(bytes, 8, &[64, EXPERIMENTAL]);
+            put(bytes, 8, &[64, about.protocol]);
             put(bytes, 12, &from);
             put(bytes, 16, &to);
             let checksum = header_checksum(bytes.get(..20).unwrap_or_default());
             put(bytes, 10, &checksum.to_be_bytes());
+            IPV4_PACKET - 8
         }
         IpAddr::V6(_) => {
-            put(bytes, 0, &[0x60, 0, 0, 0, 0, 8, EXPERIMENTAL, 64]);
+            put(bytes, 0, &[0x60, 0, 0, 0, 0, 8, about.protocol, 64]);
             put(bytes, 8, &from);
             put(bytes, 24, &to);
+            IPV6_PACKET - 8
         }
+    };
+    if about.has_ports() {
+        put(bytes, header, &about.source.1.to_be_bytes());
+        put(bytes, header + 2, &about.destination.1.to_be_bytes());
+    } else if about.is_icmp() {
+        put(bytes, header, &about.destination.1.to_be_bytes());
+        put(bytes, header + 4, &about.source.1.to_be_bytes());
     }
 }
 
