@@ -31,6 +31,7 @@ mod entry;
 mod error;
 mod expected;
 mod folder;
+mod sequence;
 #[cfg(test)]
 mod tests;
 
@@ -38,6 +39,7 @@ pub use error::CorpusError;
 pub use expected::{Chance, Expected};
 pub use folder::read_folder;
 pub use kpclass_ruleset::line::{describe, effect, nat};
+pub use sequence::{Sequence, SequenceStep, read_sequences};
 
 use entry::Entry;
 use error::Problem;

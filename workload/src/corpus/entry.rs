@@ -28,7 +28,7 @@ pub(super) struct Entry {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Node {
+pub(super) struct Node {
     addresses: Option<Vec<String>>,
     route_localnet: Option<bool>,
     ipsets: Option<String>,
@@ -96,7 +96,7 @@ impl Entry {
 }
 
 impl Node {
-    fn facts(&self) -> Result<NodeFacts, String> {
+    pub(super) fn facts(&self) -> Result<NodeFacts, String> {
         let sets = self.ipsets.as_deref().map(ipset::parse_ipsets).transpose();
         let sets = sets.map_err(|error| format!("ipsets: {error}"))?;
         if let Some((set, line, what)) = sets.iter().flat_map(|sets| &sets.left_out).next() {
