@@ -4,6 +4,7 @@ mod edges;
 mod kernel;
 mod rivals;
 mod run;
+mod scripts;
 mod stages;
 
 use clap::{Parser, Subcommand};
@@ -38,6 +39,18 @@ enum Verb {
         rulesets: u64,
         /// Packets for each.
         #[arg(long, default_value_t = 1_000)]
+        packets: usize,
+        /// Seed of the first; those after it count up.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
+    /// Hold the reference's tracker against the real kernel on generated scripts of connections; needs root.
+    Scripts {
+        /// Scripts; each is played in one of the back ends.
+        #[arg(long, default_value_t = 2_000)]
+        scripts: u64,
+        /// At least so many packets in each.
+        #[arg(long, default_value_t = 24)]
         packets: usize,
         /// Seed of the first; those after it count up.
         #[arg(long, default_value_t = 1)]
@@ -84,6 +97,15 @@ fn main() -> ExitCode {
             seed,
         } => kernel::run(&kernel::Size {
             rulesets,
+            packets,
+            seed,
+        }),
+        Verb::Scripts {
+            scripts,
+            packets,
+            seed,
+        } => scripts::run(&scripts::Size {
+            scripts,
             packets,
             seed,
         }),

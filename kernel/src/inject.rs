@@ -74,7 +74,18 @@ impl Injector {
             fragment_offset: LATER,
             ..Tag::default()
         };
-        let frame = self.framer.tagged(packet, Origin::Outside, &tag);
+        self.send_tagged(packet, &tag)
+    }
+
+    /// How many bytes a packet is, without its link header.
+    pub(crate) fn length(&mut self, packet: &Packet, tag: &Tag) -> u16 {
+        let frame = self.framer.tagged(packet, Origin::Outside, tag);
+        u16::try_from(frame.len() - ETHERNET).unwrap_or(u16::MAX)
+    }
+
+    /// Sends one packet with the fields that no rule asks for. The mark that it arrives with is in the tag.
+    pub(crate) fn send_tagged(&mut self, packet: &Packet, tag: &Tag) -> Result<(), KernelError> {
+        let frame = self.framer.tagged(packet, Origin::Outside, tag);
         if packet.hook == Hook::Output {
             return send_raw(&mut self.raw, packet, &frame[ETHERNET..]);
         }

@@ -90,7 +90,7 @@ fn fits_source(
 }
 
 /// Whether routing itself may have answered: of IPv6, that there is no route (`ip6_pkt_discard`).
-fn is_told_by_routing(packet: &Packet, decision: &Decision) -> bool {
+pub(crate) fn is_told_by_routing(packet: &Packet, decision: &Decision) -> bool {
     packet.source.is_ipv6() && decision.decided_by.is_none()
 }
 
@@ -119,7 +119,7 @@ fn has_no_way_back(
 
 /// Whether an answer is what a REJECT gives. Some packets are never answered: a reset by a reset, an ICMP error by another, whatever comes from
 /// or goes to more than one host (`icmp_send`, `icmp6_send`, `nf_send_reset`).
-fn fits_answer(packet: &Packet, with: RejectWith, answer: Option<Answer>) -> bool {
+pub(crate) fn fits_answer(packet: &Packet, with: RejectWith, answer: Option<Answer>) -> bool {
     let Some(answer) = answer else {
         return is_never_answered(packet, with);
     };

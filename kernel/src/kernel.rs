@@ -6,7 +6,7 @@ use crate::namespace::Namespace;
 use crate::observe::Event;
 use crate::seen::{End, Seen};
 use crate::subject::Subject;
-use crate::world::World;
+use crate::world::{Follow, World};
 use kpclass_ruleset::Ruleset;
 use kpclass_ruleset::packet::Packet;
 use kpclass_ruleset::readers::{Input, read};
@@ -39,7 +39,7 @@ impl Kernel {
         let namespace = Namespace::enter_new()?;
         Ok(Self {
             namespace,
-            world: World::new(backend)?,
+            world: World::new(backend, Follow::Packets)?,
             family: Family::V4,
             remembers: false,
             next: 0,
@@ -124,7 +124,9 @@ impl Kernel {
 /// Puts an event to its packet.
 fn note(seen: &mut [Seen], first: usize, event: Event) {
     let (number, change): (u16, &dyn Fn(&mut Seen)) = match &event {
-        Event::Probe => return,
+        Event::Probe | Event::ByLo(_) | Event::Info(_) | Event::Status(_) | Event::Connmark(_) => {
+            return;
+        }
         Event::BehindNat(number, sighting) => (*number, &|seen| {
             seen.behind_nat.get_or_insert(*sighting);
         }),

@@ -23,6 +23,7 @@ mod observe;
 pub mod pace;
 mod reach;
 pub mod repeats;
+pub mod script;
 mod seen;
 mod subject;
 pub mod trial;

@@ -37,6 +37,14 @@ pub(crate) enum Event {
     Answered(u16, Answer),
     /// The probe came through unjoined.
     Probe,
+    /// It comes in by `lo`.
+    ByLo(Sighting),
+    /// What conntrack made of the packet that is told next (`enum ip_conntrack_info`).
+    Info(u32),
+    /// A bit of its connection's status.
+    Status(u32),
+    /// The connection's mark, of the packet that was told last.
+    Connmark(u32),
 }
 
 /// The socket that the log comes by.
@@ -150,17 +158,33 @@ fn hand_on(message: &NetlinkMessage<NetfilterMessage>, take: &mut dyn FnMut(Even
             }
         }
         _ => {
-            if let Some(ip) = Ip::read(payload) {
+            let told = std::str::from_utf8(prefix).ok();
+            if let Some(event) = told.and_then(|prefix| connection(prefix, mark)) {
+                take(event);
+            } else if let Some(ip) = Ip::read(payload) {
                 let sighting = ip.sighting(mark);
                 match prefix {
                     b"nat" => take(Event::BehindNat(ip.number, sighting)),
                     b"in" => take(Event::Delivered(ip.number, sighting)),
+                    b"lo" => take(Event::ByLo(sighting)),
                     _ => take(Event::Left(ip.number, sighting)),
                 }
             }
         }
     }
     false
+}
+
+/// What the chains tell of connections: `info 2`, `status 4`, `connmark`.
+fn connection(prefix: &str, mark: u32) -> Option<Event> {
+    let (word, number) = prefix.split_once(' ').unwrap_or((prefix, "0"));
+    let number = number.parse().ok()?;
+    match word {
+        "info" => Some(Event::Info(number)),
+        "status" => Some(Event::Status(number)),
+        "connmark" => Some(Event::Connmark(mark)),
+        _ => None,
+    }
 }
 
 /// An IP header, as far as the judge asks.

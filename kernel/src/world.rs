@@ -33,7 +33,7 @@ pub const OUT: &str = "kpout";
 pub const UNKNOWN_IN: &str = "kpin";
 
 /// `kpout`'s own addresses, where the node has none to give it.
-const SPARE: [&str; 2] = ["192.0.2.254", "2001:db8:ffff::fe"];
+pub(crate) const SPARE: [&str; 2] = ["192.0.2.254", "2001:db8:ffff::fe"];
 
 const SYSCTLS: [(&str, &str); 22] = [
     ("ipv4/ip_forward", "1"),
@@ -60,9 +60,19 @@ const SYSCTLS: [(&str, &str); 22] = [
     ("ipv6/conf/default/mldv1_unsolicited_report_interval", "0"),
 ];
 
+/// What is followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Follow {
+    /// Packets, each the first of its connection.
+    Packets,
+    /// Connections: there are no zones, and chains beside those that log tell what conntrack knows.
+    Connections,
+}
+
 /// The namespace, ready for rules.
 pub(crate) struct World {
     pub(crate) backend: Backend,
+    follow: Follow,
     pub(crate) injector: Injector,
     pub(crate) log: Log,
     devices: BTreeSet<Interface>,
@@ -72,13 +82,14 @@ pub(crate) struct World {
 
 impl World {
     /// Sets up the namespace that this thread is in, which must be new.
-    pub(crate) fn new(backend: Backend) -> Result<Self, KernelError> {
+    pub(crate) fn new(backend: Backend, follow: Follow) -> Result<Self, KernelError> {
         for (name, value) in SYSCTLS {
             sysctl(name, value)?;
         }
         ip("link set lo up\n")?;
         let mut world = Self {
             backend,
+            follow,
             injector: Injector::new(),
             log: Log::open()?,
             devices: BTreeSet::new(),
@@ -111,7 +122,10 @@ impl World {
         self.backend.restore(subject.family(), &subject.rules)?;
         self.conntrack = self.joins_fragments(subject.family())?;
         if self.conntrack {
-            nft(ZONES)?;
+            nft(match self.follow {
+                Follow::Packets => ZONES,
+                Follow::Connections => CONNECTIONS,
+            })?;
         }
         Ok(())
     }
@@ -141,6 +155,18 @@ impl World {
         address.is_loopback() || self.addresses.contains(&address)
     }
 
+    /// Replaces rules alone; a table that the text does not have is emptied.
+    pub(crate) fn replace(&self, family: Family, rules: &str) -> Result<(), KernelError> {
+        let mut text = rules.to_owned();
+        for table in EMPTY.split_inclusive("COMMIT\n") {
+            let name = table.lines().next().unwrap_or_default();
+            if !rules.lines().any(|line| line == name) {
+                text.push_str(table);
+            }
+        }
+        self.backend.restore(family, &text)
+    }
+
     /// Forgets connections, so that zones can be used again.
     pub(crate) fn forget_connections(&self) -> Result<(), KernelError> {
         if self.conntrack {
@@ -163,7 +189,10 @@ impl World {
     fn clear(&mut self) -> Result<(), KernelError> {
         self.forget_connections()?;
         if self.conntrack {
-            nft("delete table ip kpclass_zone\ndelete table ip6 kpclass_zone\n")?;
+            nft(match self.follow {
+                Follow::Packets => "delete table ip kpclass_zone\ndelete table ip6 kpclass_zone\n",
+                Follow::Connections => "delete table inet kpclass_ct\n",
+            })?;
             self.conntrack = false;
         }
         for family in [Family::V4, Family::V6] {
@@ -297,7 +326,7 @@ fn destroy_sets() -> Result<(), KernelError> {
     }
 }
 
-fn sysctl(name: &str, value: &str) -> Result<(), KernelError> {
+pub(crate) fn sysctl(name: &str, value: &str) -> Result<(), KernelError> {
     let path = format!("/proc/sys/net/{name}");
     std::fs::write(&path, value).map_err(|source| KernelError::io(path, source))
 }
@@ -372,6 +401,31 @@ table ip6 kpclass_zone {
     chain sent { type filter hook output priority -250; ct state != untracked ct zone set @nh,16,16; }
 }
 ";
+
+/// What conntrack makes of a packet, in front of each place that logs: `enum ip_conntrack_info`, the bits of `enum ip_conntrack_status` one by one; what comes in by `lo`, before any table; behind the last
+/// place the connection's mark, in the packet's, which nobody asks for any more.
+const CONNECTIONS: &str = r#"
+table inet kpclass_ct {
+    chain tell {
+        ct state established ct direction original log prefix "info 0" group 77 snaplen 64
+        ct state related ct direction original log prefix "info 1" group 77 snaplen 64
+        ct state new ct direction original log prefix "info 2" group 77 snaplen 64
+        ct state established ct direction reply log prefix "info 3" group 77 snaplen 64
+        ct state related ct direction reply log prefix "info 4" group 77 snaplen 64
+        ct status seen-reply log prefix "status 2" group 77 snaplen 64
+        ct status assured log prefix "status 4" group 77 snaplen 64
+        ct status snat log prefix "status 16" group 77 snaplen 64
+        ct status dnat log prefix "status 32" group 77 snaplen 64
+    }
+    chain sent { type filter hook output priority -51; jump tell; }
+    chain again { type filter hook prerouting priority -350; iif lo log prefix "lo" group 77 snaplen 64; }
+    chain arrived { type filter hook prerouting priority 999; jump tell; }
+    chain delivered { type filter hook input priority 999; jump tell; }
+    chain left { type filter hook postrouting priority 999; oif != lo jump tell; }
+    chain delivered_mark { type filter hook input priority 1001; meta mark set ct mark log prefix "connmark" group 77 snaplen 64; }
+    chain left_mark { type filter hook postrouting priority 1001; oif != lo meta mark set ct mark log prefix "connmark" group 77 snaplen 64; }
+}
+"#;
 
 /// The chain of a device, which is the `at`th.
 fn ingress(device: &str, at: usize) -> String {

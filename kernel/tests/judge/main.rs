@@ -8,6 +8,8 @@ mod dumps;
 mod flows;
 mod generated;
 mod repeated;
+mod scripts;
+mod sequences;
 mod shared;
 
 use kpclass_kernel::{Backend, Kernel, KernelError};
@@ -16,12 +18,14 @@ use std::process::ExitCode;
 
 type Judged = fn(Backend) -> Result<(), Failed>;
 
-const TESTS: [(&str, Judged); 5] = [
+const TESTS: [(&str, Judged); 7] = [
     ("corpus", corpus::judge),
     ("dumps", dumps::judge),
     ("flows", flows::judge),
     ("generated", generated::judge),
     ("repeated", repeated::judge),
+    ("scripts", scripts::judge),
+    ("sequences", sequences::judge),
 ];
 
 fn main() -> ExitCode {

@@ -1,0 +1,46 @@
+//! The kernel judges the reference on scripts of connections.
+
+use kpclass_kernel::Backend;
+use kpclass_kernel::script::{Played, Player};
+use kpclass_workload::scripts::script;
+use std::time::Instant;
+
+/// How much is tried.
+pub(crate) struct Size {
+    pub(crate) scripts: u64,
+    pub(crate) packets: usize,
+    pub(crate) seed: u64,
+}
+
+/// Every script in one back end, in turn; an error if the two differ anywhere.
+pub(crate) fn run(size: &Size) -> Result<(), String> {
+    let start = Instant::now();
+    let mut players = Vec::new();
+    for backend in Backend::ALL {
+        players.push((backend, Player::new(backend).map_err(|e| e.to_string())?));
+    }
+    let mut sum = Played::default();
+    for at in 0..size.scripts {
+        let seed = size.seed.wrapping_add(at);
+        let (backend, player) = &mut players[(at % 2) as usize];
+        let script = script(seed, size.packets);
+        let played = player
+            .play(&script)
+            .map_err(|e| format!("seed {seed}, {backend}: {e}\n{}", script.generated.text))?;
+        for difference in &played.differences {
+            println!("seed {seed}, {backend}: {difference}");
+        }
+        sum.add(played);
+    }
+    println!(
+        "{} scripts of at least {} packets from seed {}: {sum}; {:.1} s",
+        size.scripts,
+        size.packets,
+        size.seed,
+        start.elapsed().as_secs_f64()
+    );
+    match sum.differences.len() {
+        0 => Ok(()),
+        count => Err(format!("kernel and reference differ in {count} scripts")),
+    }
+}
