@@ -15,6 +15,7 @@ mod flatten;
 pub mod graph;
 pub mod header;
 mod index;
+mod interned;
 mod loops;
 mod lower;
 mod machine;

@@ -1,6 +1,7 @@
 //! Parts → one program: what only dropped nodes have named is left behind, equal things are one, ids become the whole program's.
 
 use crate::config::Config;
+use crate::interned::Interned;
 use crate::machine::Rules;
 use crate::machine::state::{Class, NONE};
 use crate::parts::Part;
@@ -8,7 +9,6 @@ use crate::program::lookup::{Address, Lookup, Lookups, Merged, Renumber};
 use crate::program::node::{Act, ActId, Draw, DrawId, End, EndId, Node, NodeId, RouteTo, TestId};
 use crate::program::test::Test;
 use crate::program::{Acts, ClassId, Keys, Program, SetTest};
-use crate::specialise::Interned;
 use ahash::AHashMap;
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ struct Whole {
     /// Acts that belong to no class.
     common_acts: AHashMap<Act, ActId>,
     ends: Interned<End>,
-    set_tests: Vec<SetTest>,
+    set_tests: Interned<SetTest>,
     classes: u32,
 }
 
@@ -51,7 +51,7 @@ impl<A: Address> Merge<A> {
                 acts: Acts::default(),
                 common_acts: AHashMap::new(),
                 ends: Interned::new(),
-                set_tests: Vec::new(),
+                set_tests: Interned::new(),
                 classes: 0,
             },
             flat: Merged::new(),
@@ -119,7 +119,7 @@ impl<A: Address> Merge<A> {
             addresses: self.whole.addresses.list,
             acts,
             ends: self.whole.ends.list,
-            set_tests: self.whole.set_tests,
+            set_tests: self.whole.set_tests.list,
             walked: self.walked,
             lookups: lookups(flat),
             rules,
@@ -246,7 +246,7 @@ impl Renumber for Renumbering<'_> {
         let (part, whole) = (self.part, &mut *self.whole);
         TestId(known(&mut self.tests, test.0, || {
             let test = match part.tests[test.0 as usize] {
-                Test::Set(at) => Test::Set(whole.set_test(part.set_tests[at as usize])),
+                Test::Set(at) => Test::Set(whole.set_tests.id(part.set_tests[at as usize])),
                 test => test,
             };
             whole.tests.id(test)
@@ -279,16 +279,6 @@ impl Renumber for Renumbering<'_> {
 
     fn tests(&self) -> &[Test] {
         &self.whole.tests.list
-    }
-}
-
-impl Whole {
-    fn set_test(&mut self, test: SetTest) -> u32 {
-        let known = self.set_tests.iter().position(|known| *known == test);
-        known.unwrap_or_else(|| {
-            self.set_tests.push(test);
-            self.set_tests.len() - 1
-        }) as u32
     }
 }
 

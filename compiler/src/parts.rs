@@ -121,7 +121,7 @@ fn nodes(
         addresses: made.addresses.list,
         acts,
         ends: made.ends.list,
-        set_tests: made.set_tests,
+        set_tests: made.set_tests.list,
         walked: made.walked,
         lookups: Lookups::None,
         rules: rules.clone(),

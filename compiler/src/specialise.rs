@@ -2,6 +2,7 @@
 
 use crate::alike::{Endpoint, Entry, Side, Ways};
 use crate::config::Config;
+use crate::interned::Interned;
 use crate::machine::state::{Address, NONE, State};
 use crate::machine::{Machine, Stop};
 use crate::program::node::{
@@ -9,41 +10,8 @@ use crate::program::node::{
 };
 use crate::program::test::Test;
 use crate::program::{ClassId, SetTest};
-use ahash::{AHashMap, RandomState};
-use hashbrown::HashTable;
+use ahash::AHashMap;
 use kpclass_ruleset::RuleId;
-use std::hash::Hash;
-
-/// A list whose equal members are one.
-#[derive(Debug)]
-pub(crate) struct Interned<T> {
-    pub(crate) list: Vec<T>,
-    /// Positions in the list, by the members' hashes.
-    ids: HashTable<u32>,
-    state: RandomState,
-}
-
-impl<T: Copy + Eq + Hash> Interned<T> {
-    pub(crate) fn new() -> Self {
-        Self {
-            list: Vec::new(),
-            ids: HashTable::new(),
-            state: RandomState::new(),
-        }
-    }
-
-    pub(crate) fn id(&mut self, value: T) -> u32 {
-        let Self { list, ids, state } = self;
-        let hash = state.hash_one(value);
-        if let Some(id) = ids.find(hash, |id| list[*id as usize] == value) {
-            return *id;
-        }
-        let id = list.len() as u32;
-        list.push(value);
-        ids.insert_unique(hash, id, |id| state.hash_one(list[*id as usize]));
-        id
-    }
-}
 
 /// The nodes of all classes, as they are made.
 #[derive(Debug)]
@@ -57,7 +25,7 @@ pub(crate) struct Specialised {
     pub(crate) addresses: Interned<u128>,
     pub(crate) acts: Interned<(ClassId, Act)>,
     pub(crate) ends: Interned<End>,
-    pub(crate) set_tests: Vec<SetTest>,
+    pub(crate) set_tests: Interned<SetTest>,
     pub(crate) walked: usize,
 }
 
@@ -126,7 +94,7 @@ impl<'a> Specialiser<'a> {
             addresses: Interned::new(),
             acts: Interned::new(),
             ends: Interned::new(),
-            set_tests: Vec::new(),
+            set_tests: Interned::new(),
             walked: 0,
         };
         let (shared, own) = (AHashMap::new(), AHashMap::new());

@@ -274,7 +274,7 @@ impl Machine<'_> {
             },
             leg_out: self.leg_out(state, hook),
         };
-        Answer::Test(Test::Set(self.set_test(test)))
+        Answer::Test(Test::Set(self.set_tests.id(test)))
     }
 }
 

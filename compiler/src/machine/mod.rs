@@ -11,6 +11,7 @@ pub(crate) mod state;
 
 use crate::graph::{Graph, MaskedAddress};
 use crate::index::Index;
+use crate::interned::Interned;
 use crate::program::SetTest;
 use crate::program::addresses::Locals;
 use crate::program::node::{Act, Draw, End};
@@ -87,11 +88,10 @@ pub(crate) struct Machine<'a> {
     pub(crate) tail: Tail<'a>,
     /// nat's first turn has just ended.
     settled: bool,
-    frames: Vec<Frame>,
-    frame_ids: AHashMap<Frame, u32>,
+    frames: Interned<Frame>,
     memories: Vec<recent::Memory>,
     memory_ids: AHashMap<recent::Memory, u32>,
-    pub(crate) set_tests: Vec<SetTest>,
+    pub(crate) set_tests: Interned<SetTest>,
 }
 
 /// A place to go back to.
@@ -114,11 +114,10 @@ impl<'a> Machine<'a> {
             locals: &rules.locals,
             tail,
             settled: false,
-            frames: Vec::new(),
-            frame_ids: AHashMap::new(),
+            frames: Interned::new(),
             memories: Vec::new(),
             memory_ids: AHashMap::new(),
-            set_tests: Vec::new(),
+            set_tests: Interned::new(),
         }
     }
 
@@ -337,7 +336,7 @@ impl<'a> Machine<'a> {
     /// Back behind the jump, or the policy of a built-in chain.
     fn end_of_chain(&mut self, state: &mut State) -> Option<Stop> {
         if state.stack != NONE {
-            let frame = self.frames[state.stack as usize];
+            let frame = self.frames.list[state.stack as usize];
             state.chain = frame.chain;
             state.rule = frame.rule;
             state.stack = frame.below;
@@ -364,24 +363,12 @@ impl<'a> Machine<'a> {
     }
 
     fn push_frame(&mut self, state: &State) -> u32 {
-        let frame = Frame {
+        self.frames.id(Frame {
             chain: state.chain,
             rule: state.rule + 1,
             below: state.stack,
             entered_by: state.entered_by,
-        };
-        *self.frame_ids.entry(frame).or_insert_with(|| {
-            self.frames.push(frame);
-            self.frames.len() as u32 - 1
         })
-    }
-
-    fn set_test(&mut self, test: SetTest) -> u32 {
-        let known = self.set_tests.iter().position(|known| *known == test);
-        known.unwrap_or_else(|| {
-            self.set_tests.push(test);
-            self.set_tests.len() - 1
-        }) as u32
     }
 }
 

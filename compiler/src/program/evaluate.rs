@@ -354,7 +354,10 @@ impl<'p> Run<'p> {
                 yes,
                 no,
             } => {
-                let met = self.machine.as_ref().map(|machine| &*machine.set_tests);
+                let met = self
+                    .machine
+                    .as_ref()
+                    .map(|machine| &*machine.set_tests.list);
                 let asked = Asked {
                     set_tests: met.unwrap_or_default(),
                     ..program.asked_of(self.header, self.context)

@@ -33,7 +33,7 @@ use std::sync::Arc;
 use test::{AddressOf, Test};
 
 /// A `set` condition with what was rewritten before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct SetTest {
     pub(crate) ask: SetMatch,
     /// The condition, by position in the graph's.
@@ -51,7 +51,7 @@ pub(crate) struct SetTest {
 }
 
 /// By which device a packet leaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Leaves {
     /// This one, or none at all.
     By(Interface),
