@@ -133,9 +133,7 @@ impl<'p, A: Address> Builder<'p, A> {
         for at in 0..classes as u32 {
             self.serves = false;
             let place = self.class(ClassId(at));
-            // Node ports are reached by way of loopback, too, whose sources come the nodes' way.
-            let is_port = matches!(self.program.classes[at as usize], Class::Port { .. });
-            served.push(place.is_ok() && self.serves && !is_port);
+            served.push(place.is_ok() && self.serves);
             places.push(place.unwrap_or(Place {
                 first: u32::MAX,
                 plan: NOWHERE,
@@ -178,8 +176,8 @@ impl<'p, A: Address> Builder<'p, A> {
         Ok(Place { first, plan })
     }
 
-    /// Whether every ordinary packet of a class has an answer to what is asked. To the class of all other keys belong those without ports, too,
-    /// which come another way.
+    /// Whether every ordinary packet of a class has an answer to what is asked, and no others are usual. To the class of all other keys belong those without ports, and
+    /// node ports are reached by way of loopback: such packets come the nodes' way.
     fn answers_all(&self, class: ClassId, questions: &[Question]) -> bool {
         let program = self.program;
         let local_known = program.rules.node.local.is_some();
@@ -188,7 +186,11 @@ impl<'p, A: Address> Builder<'p, A> {
             Question::IsRoutedHere => local_known,
             Question::Test(test) => !program.tests[test.0 as usize].may_be_unknown(local_known),
         };
-        program.classes[class.0 as usize] != Class::Other && questions.iter().all(has_answer)
+        let has_others = matches!(
+            program.classes[class.0 as usize],
+            Class::Other | Class::Port { .. }
+        );
+        !has_others && questions.iter().all(has_answer)
     }
 
     fn plan(&mut self, gathered: &Gathered, in_front: &[InFront]) -> Result<u32, Unfit> {
@@ -488,7 +490,7 @@ fn ask<A: Address>(tests: &[Test], question: Question) -> Ask<A> {
     }
 }
 
-/// What all that ends here has in common: a rewrite of the destination; else, of most, an end.
+/// What all that ends here has in common: a rewrite of the destination; else the first end.
 fn taker(ends: &[(Stop, Noted)], class: ClassId) -> Taker {
     if let Some(dnat) = ends.iter().find_map(|(_, noted)| noted.dnat) {
         return Taker::Dnat(dnat);
