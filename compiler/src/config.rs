@@ -43,6 +43,16 @@ impl Default for Passes {
     }
 }
 
+impl Passes {
+    /// All passes, and the nodes of every class.
+    pub fn with_all_nodes() -> Self {
+        Self {
+            lean: false,
+            ..Self::default()
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {

@@ -50,17 +50,9 @@ fn compiled(config: &Config) -> Program {
     program
 }
 
-/// All passes, and the nodes of every class.
-fn all_nodes() -> Passes {
-    Passes {
-        lean: false,
-        ..Passes::default()
-    }
-}
-
 #[test]
 fn each_set_of_passes_has_its_golden_program() {
-    let on = all_nodes();
+    let on = Passes::with_all_nodes();
     let sets = [
         ("program.txt", on),
         (
@@ -94,7 +86,7 @@ fn each_set_of_passes_has_its_golden_program() {
 #[test]
 fn classes_are_the_keys_that_rules_single_out() {
     let program = compiled(&Config {
-        passes: all_nodes(),
+        passes: Passes::with_all_nodes(),
         ..Config::default()
     });
     compare("classes.txt", &program.display_classes().to_string());
@@ -103,7 +95,7 @@ fn classes_are_the_keys_that_rules_single_out() {
 #[test]
 fn three_endpoints_are_one_selection_and_their_ways_one_tail() {
     let config = Config {
-        passes: all_nodes(),
+        passes: Passes::with_all_nodes(),
         ..Config::default()
     };
     let text = compiled(&config).to_string();

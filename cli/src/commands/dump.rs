@@ -26,13 +26,8 @@ pub(crate) fn run(typed: &Dump, output: &mut Output) -> Result<Ending, Trouble> 
 }
 
 fn compile(ruleset: &Ruleset, facts: &NodeFacts) -> Result<Program, Trouble> {
-    // All of its nodes, too.
-    let passes = Passes {
-        lean: false,
-        ..Passes::default()
-    };
     let config = Config {
-        passes,
+        passes: Passes::with_all_nodes(),
         ..Config::default()
     };
     Program::compile(ruleset, facts, &config).map_err(|e| Trouble::new(e.to_string()))

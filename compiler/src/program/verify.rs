@@ -220,12 +220,8 @@ mod tests {
             bytes: include_str!("../../tests/small.rules").into(),
         };
         let ruleset = read(&[input]).unwrap().v4.unwrap();
-        let passes = Passes {
-            lean: false,
-            ..Passes::default()
-        };
         let config = Config {
-            passes,
+            passes: Passes::with_all_nodes(),
             ..Config::default()
         };
         Program::compile(&ruleset, &NodeFacts::default(), &config).unwrap()
