@@ -146,20 +146,21 @@ impl<'r, 'a> Worker<'r, 'a> {
     pub(crate) fn count_all<'f>(&mut self, frames: impl Iterator<Item = Frame<'f>>) {
         let mut block = Block::new();
         if self.scene.settings.check == Check::Off {
-            frames.for_each(|frame| {
-                if !block.push(frame.into()) {
-                    self.settle(&mut block);
-                }
-            });
+            frames.for_each(|frame| self.take(frame, &mut block));
         } else {
             frames.for_each(|frame| {
                 self.remember(&frame);
-                if !block.push(frame.into()) {
-                    self.settle(&mut block);
-                }
+                self.take(frame, &mut block);
             });
         }
         self.settle(&mut block);
+    }
+
+    #[inline(always)]
+    fn take<'f>(&mut self, frame: Frame<'f>, block: &mut Block<'f>) {
+        if !block.push(frame.into()) {
+            self.settle(block);
+        }
     }
 
     fn remember(&mut self, frame: &Frame<'_>) {

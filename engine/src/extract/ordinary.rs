@@ -4,10 +4,17 @@
 //! Whole words are read where fields lie side by side, as little-endian numbers whatever the machine, so that one comparison
 //! asks of several fields. Offsets are those of `wire`, behind an Ethernet header.
 
-use crate::wire::{Ethernet, Ipv4, Ipv6, Tcp};
+use crate::wire::{Ethernet, Ipv4, Ipv6, Tcp, ethertype};
 use kpclass_compiler::program::lookup::{Address, Port, Tuple};
+use kpclass_ruleset::value::protocol;
 
 const UDP_LEN: usize = 8;
+
+/// EtherType, then the version and 5 words of header, in the word from the EtherType on.
+const PLAIN_IPV4: u64 = 0x45 << 16 | ethertype::IPV4.swap_bytes() as u64;
+
+/// EtherType, then the version.
+const IPV6: u32 = 0x60 << 16 | ethertype::IPV6.swap_bytes() as u32;
 
 /// The little-endian word of a frame's bytes from `at` on.
 #[inline(always)]
@@ -28,6 +35,11 @@ fn port<const N: usize>(frame: &[u8; N], at: usize) -> Port {
 /// Protocol and the bits of the fragment field that make a later fragment, in the word from the fragment field on.
 const PROTOCOL_AND_OFFSET: u32 = 0xff00_ff1f;
 
+/// That word of a packet that is no later fragment.
+const fn whole(protocol: u8) -> u32 {
+    (protocol as u32) << 24
+}
+
 /// The addresses and ports of an ordinary IPv4 frame; `None`: it is none.
 #[inline(always)]
 pub fn v4(captured: &[u8]) -> Option<Tuple<u32>> {
@@ -37,14 +49,14 @@ pub fn v4(captured: &[u8]) -> Option<Tuple<u32>> {
     let first = word(frame, 12);
     let total_len = usize::from(((first >> 32) as u16).swap_bytes());
     let kind = half(frame, 20) & PROTOCOL_AND_OFFSET;
-    let (tcp, udp) = (kind == 6 << 24, kind == 17 << 24);
+    let (tcp, udp) = (kind == whole(protocol::TCP), kind == whole(protocol::UDP));
     let least = if tcp {
         Ipv4::LEN + Tcp::LEN
     } else {
         Ipv4::LEN + UDP_LEN
     };
     // One condition, not six: what each of them would mispredict is paid for once.
-    let is_plain = (first & 0xff_ffff == 0x45_0008)
+    let is_plain = (first & 0xff_ffff == PLAIN_IPV4)
         & (tcp | udp)
         & (total_len >= least)
         & (total_len <= captured.len() - Ethernet::LEN);
@@ -64,15 +76,15 @@ pub fn v6(captured: &[u8]) -> Option<Tuple<u128>> {
     // EtherType and version.
     let first = half(frame, 12) & 0x00f0_ffff;
     let payload_len = usize::from(u16::from_be_bytes([frame[18], frame[19]]));
-    let protocol = frame[20];
-    let (tcp, udp) = (protocol == 6, protocol == 17);
+    let number = frame[20];
+    let (tcp, udp) = (number == protocol::TCP, number == protocol::UDP);
     let least = if tcp { Tcp::LEN } else { UDP_LEN };
-    let is_plain = (first == 0x0060_dd86)
+    let is_plain = (first == IPV6)
         & (tcp | udp)
         & (payload_len >= least)
         & (payload_len <= captured.len() - Ethernet::LEN - Ipv6::LEN);
     is_plain.then(|| Tuple {
-        key: address(38).key(protocol, port(frame, 56)),
+        key: address(38).key(number, port(frame, 56)),
         source: address(22),
         source_port: port(frame, 54),
     })
