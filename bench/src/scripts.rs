@@ -2,7 +2,6 @@
 
 use kpclass_kernel::Backend;
 use kpclass_kernel::script::{Played, Player};
-use kpclass_workload::scripts::script;
 use std::time::Instant;
 
 /// How much is tried.
@@ -17,18 +16,14 @@ pub(crate) fn run(size: &Size) -> Result<(), String> {
     let start = Instant::now();
     let mut players = Vec::new();
     for backend in Backend::ALL {
-        players.push((backend, Player::new(backend).map_err(|e| e.to_string())?));
+        players.push(Player::new(backend).map_err(|e| e.to_string())?);
     }
     let mut sum = Played::default();
     for at in 0..size.scripts {
         let seed = size.seed.wrapping_add(at);
-        let (backend, player) = &mut players[(at % 2) as usize];
-        let script = script(seed, size.packets);
-        let played = player
-            .play(&script)
-            .map_err(|e| format!("seed {seed}, {backend}: {e}\n{}", script.generated.text))?;
+        let played = players[(at % 2) as usize].play_seed(seed, size.packets)?;
         for difference in &played.differences {
-            println!("seed {seed}, {backend}: {difference}");
+            println!("{difference}");
         }
         sum.add(played);
     }

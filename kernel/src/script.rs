@@ -26,7 +26,7 @@ use kpclass_reference::connections::Tracker;
 use kpclass_ruleset::conntrack::{Datagram, Settings};
 use kpclass_ruleset::value::Interface;
 use kpclass_workload::frame::Tag;
-use kpclass_workload::scripts::{Script, Step};
+use kpclass_workload::scripts::{Script, Step, script};
 use playing::{Playing, Put, Seen};
 use speaker::Speakers;
 use std::fmt;
@@ -106,6 +106,22 @@ impl Player {
             namespace,
             world: World::new(backend, Follow::Connections)?,
         })
+    }
+
+    /// Plays the script of a seed, of at least so many packets. What differs is told with the seed.
+    ///
+    /// # Errors
+    /// As of [`Self::play`], with the seed and the rules.
+    pub fn play_seed(&mut self, seed: u64, packets: usize) -> Result<Played, String> {
+        let backend = self.world.backend;
+        let script = script(seed, packets);
+        let mut played = self.play(&script).map_err(|error| {
+            format!("seed {seed}, {backend}: {error}\n{}", script.generated.text)
+        })?;
+        for difference in &mut played.differences {
+            difference.insert_str(0, &format!("seed {seed}, {backend}: "));
+        }
+        Ok(played)
     }
 
     /// Plays one script.

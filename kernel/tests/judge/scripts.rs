@@ -2,7 +2,6 @@
 
 use kpclass_kernel::Backend;
 use kpclass_kernel::script::{Played, Player};
-use kpclass_workload::scripts::script;
 use libtest_mimic::Failed;
 
 const SCRIPTS: u64 = 20;
@@ -20,12 +19,9 @@ pub(crate) fn judge(backend: Backend) -> Result<(), Failed> {
     let mut player = Player::new(backend)?;
     let mut sum = Played::default();
     for seed in first..first + scripts {
-        let script = script(seed, PACKETS);
-        let played = player
-            .play(&script)
-            .map_err(|error| format!("seed {seed}: {error}\n{}", script.generated.text))?;
+        let played = player.play_seed(seed, PACKETS)?;
         for difference in &played.differences {
-            println!("seed {seed}, {backend}: {difference}");
+            println!("{difference}");
         }
         sum.add(played);
     }
