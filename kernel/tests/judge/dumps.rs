@@ -61,15 +61,18 @@ pub(crate) fn judge(backend: Backend) -> Result<(), Failed> {
 fn files() -> Result<Vec<PathBuf>, Failed> {
     let beside = std::env::var_os("KPCLASS_SHARED").map_or(root().join("../shared"), PathBuf::from);
     let all = beside.join("dumps/kube-proxy");
-    let mut folders = vec![match all.is_dir() {
-        true => all,
+    let mut folders = match all.is_dir() {
+        true => vec![all],
         false => {
             eprintln!(
                 "SKIPPED: shared/ is not beside this checkout; only the project's own dumps are judged"
             );
-            root().join("testdata/dumps/kube-proxy")
+            vec![
+                root().join("testdata/dumps/kube-proxy"),
+                root().join("pcaps"),
+            ]
         }
-    }];
+    };
     let mut files = Vec::new();
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder)? {
@@ -87,9 +90,14 @@ fn files() -> Result<Vec<PathBuf>, Failed> {
 
 fn is_save(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    ["iptables-save.txt", "ip6tables-save.txt", "save.txt.gz"]
-        .iter()
-        .any(|ending| name.ends_with(ending))
+    [
+        "iptables-save.txt",
+        "ip6tables-save.txt",
+        "save.txt.gz",
+        ".rules",
+    ]
+    .iter()
+    .any(|ending| name.ends_with(ending))
 }
 
 fn subject(ruleset: Ruleset) -> Subject {
