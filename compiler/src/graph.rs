@@ -132,8 +132,6 @@ pub struct Condition {
     pub inverted: bool,
     /// Asked of the connection: holds, inverted or not, for a packet without one.
     pub of_connection: bool,
-    /// Whether a condition before it in its rule can be unknown: if one was, and was taken as holding, so is this.
-    pub again: bool,
     /// What is asked.
     pub ask: Ask,
 }

@@ -64,7 +64,6 @@ impl Lowering<'_> {
         self.conditions.push(Condition {
             inverted,
             of_connection: false,
-            again: false,
             ask,
         });
     }
@@ -73,7 +72,6 @@ impl Lowering<'_> {
         self.conditions.push(Condition {
             inverted,
             of_connection: true,
-            again: false,
             ask,
         });
     }

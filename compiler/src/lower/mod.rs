@@ -131,14 +131,6 @@ impl Lowering<'_> {
         for segment in kept.split_mut(|c| has_effect(&c.ask)) {
             segment.sort_by_key(|c| may_be_unknown(&c.ask, local_known));
         }
-        let mut again = false;
-        for condition in kept {
-            condition.again = again;
-            let ask = &condition.ask;
-            // Addresses stand first in a rule, and stay there.
-            let address = matches!(ask, Ask::Source(_) | Ask::Destination(_));
-            again |= address || may_be_unknown(ask, local_known);
-        }
     }
 
     /// A rule that never matches, or does nothing, is left out, unless asking it has an effect.

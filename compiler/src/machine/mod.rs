@@ -30,7 +30,7 @@ use state::{Address, Leg, NONE, State};
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Stop {
     /// The packet must answer a test of a rule: yes if the condition holds, which is where its answer differs from `inverted`.
-    /// `again`: see [`crate::graph::Condition`].
+    /// `again`: whether the rule asked before, on this visit, something whose answer can be missing: if it was, and was taken as holding, so is this.
     Test {
         test: Test,
         inverted: bool,
@@ -308,7 +308,7 @@ impl<'a> Machine<'a> {
                 return Some(Stop::Test {
                     test,
                     inverted: false,
-                    again: false,
+                    again: state.asked,
                     rule: id,
                     yes: with(yes),
                     no: with(no),
@@ -319,11 +319,12 @@ impl<'a> Machine<'a> {
                 if let (Test::Protocol(number), false) = (test, inverted) {
                     yes.protocol = Some(number);
                 }
-                let again = condition.again;
+                let local_known = self.node.local.is_some();
+                yes.asked |= test.may_be_unknown(local_known);
                 return Some(Stop::Test {
                     test,
                     inverted,
-                    again,
+                    again: state.asked,
                     rule: id,
                     yes,
                     no,
@@ -340,8 +341,7 @@ impl<'a> Machine<'a> {
             state.chain = frame.chain;
             state.rule = frame.rule;
             state.stack = frame.below;
-            state.condition = 0;
-            state.choice = 0;
+            state.at_its_start();
             state.entered_by = frame.entered_by;
             return None;
         }

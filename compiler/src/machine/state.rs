@@ -175,6 +175,8 @@ pub(crate) struct State {
     pub(crate) rule: u32,
     /// The next of its conditions.
     pub(crate) condition: u16,
+    /// Whether one before it was asked of the packet whose answer can be missing.
+    pub(crate) asked: bool,
     /// How far a nat target got: which address of a range is being chosen, and what was asked (bits in `ops.rs`).
     pub(crate) choice: u32,
     /// Where to go back to.
@@ -263,6 +265,7 @@ impl State {
             chain: NONE,
             rule: 0,
             condition: 0,
+            asked: false,
             choice: 0,
             stack: NONE,
             entered_by: NONE,
@@ -293,7 +296,13 @@ impl State {
     /// On to the next rule of the chain.
     pub(crate) fn pass_rule(&mut self) {
         self.rule += 1;
+        self.at_its_start();
+    }
+
+    /// Before the first condition of a rule.
+    pub(crate) fn at_its_start(&mut self) {
         self.condition = 0;
+        self.asked = false;
         self.choice = 0;
     }
 
@@ -314,8 +323,7 @@ impl State {
         self.stage += 1;
         self.chain = NONE;
         self.rule = 0;
-        self.condition = 0;
-        self.choice = 0;
+        self.at_its_start();
         self.stack = NONE;
         self.entered_by = NONE;
     }
@@ -332,6 +340,6 @@ impl State {
     pub(crate) fn enter(&mut self, graph: &Graph, chain: u32) {
         self.chain = chain;
         self.rule = graph.chains[chain as usize].rules.start;
-        self.condition = 0;
+        self.at_its_start();
     }
 }

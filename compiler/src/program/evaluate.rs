@@ -41,9 +41,6 @@ impl From<&Packet> for Context {
     }
 }
 
-/// No rule's facts are taken as fulfilled.
-pub(super) const NO_RULE: RuleId = RuleId(NONE);
-
 /// Where an evaluation stands: in the program, or, in a class that is walked, in the rules.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Place {
@@ -51,12 +48,40 @@ pub(super) enum Place {
     Rules(State),
 }
 
-/// What was rewritten on the way.
+/// What was rewritten, and assumed, on the way.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Registers {
     dnat: Option<DnatAct>,
     snat: Option<(Snat, RuleId)>,
     marked_by: Option<RuleId>,
+    /// The rule whose missing facts are taken as fulfilling it, on the way on which they are.
+    assumed: Option<RuleId>,
+}
+
+impl Registers {
+    /// On the way on which the missing facts of this rule are taken as fulfilling it.
+    pub(super) fn assuming(self, rule: RuleId) -> Self {
+        Self {
+            assumed: Some(rule),
+            ..self
+        }
+    }
+
+    /// On the way on which they are not.
+    pub(super) fn assuming_nothing(self) -> Self {
+        Self {
+            assumed: None,
+            ..self
+        }
+    }
+
+    /// Whether a missing answer of the rule is taken as fulfilling it. A visit's first question (not `again`) ends what an earlier visit assumed.
+    fn takes_as_held(&mut self, rule: RuleId, again: bool) -> bool {
+        if !again && self.assumed == Some(rule) {
+            self.assumed = None;
+        }
+        again && self.assumed == Some(rule)
+    }
 }
 
 /// Why an evaluation halted.
@@ -96,7 +121,7 @@ impl Program {
     pub fn decide(&self, header: &Header, context: &Context, draw: u64) -> Option<Decision> {
         let mut run = self.run(header, context)?;
         let root = run.root()?;
-        Some(run.decide(root, Registers::default(), draw, 0, NO_RULE))
+        Some(run.decide(root, Registers::default(), draw, 0))
     }
 
     #[inline]
@@ -189,18 +214,10 @@ impl<'p> Run<'p> {
         Place::Rules(State::start(hook, ctstate, class, Some(mark)))
     }
 
-    /// `assumed` is the rule whose missing facts are taken as fulfilling it, on the way on which they are.
-    fn decide(
-        &mut self,
-        at: Place,
-        registers: Registers,
-        draw: u64,
-        forks: u32,
-        assumed: RuleId,
-    ) -> Decision {
+    fn decide(&mut self, at: Place, registers: Registers, draw: u64, forks: u32) -> Decision {
         let (mut at, mut registers) = (at, registers);
         loop {
-            match self.advance(at, &mut registers, assumed) {
+            match self.advance(at, &mut registers) {
                 Halt::End(decision) => return decision,
                 Halt::Draw {
                     draw: Draw { below, .. },
@@ -225,26 +242,21 @@ impl<'p> Run<'p> {
                     yes,
                     no,
                 } => {
-                    let held = self.decide(yes, registers, draw, forks + 1, rule);
-                    let failed = self.decide(no, registers, draw, forks + 1, NO_RULE);
+                    let held = self.decide(yes, registers.assuming(rule), draw, forks + 1);
+                    let failed = self.decide(no, registers.assuming_nothing(), draw, forks + 1);
                     return either(&held, &failed, || unknown(rule, fact));
                 }
             }
         }
     }
 
-    /// Goes on to where a number or a missing fact decides, or to the end. Missing facts of the rule `assumed` count as fulfilling it.
-    pub(super) fn advance(
-        &mut self,
-        at: Place,
-        registers: &mut Registers,
-        assumed: RuleId,
-    ) -> Halt {
+    /// Goes on to where a number or a missing fact decides, or to the end.
+    pub(super) fn advance(&mut self, at: Place, registers: &mut Registers) -> Halt {
         let mut at = at;
         loop {
             let next = match at {
-                Place::Node(id) => self.node(id, registers, assumed),
-                Place::Rules(state) => self.rules(state, registers, assumed),
+                Place::Node(id) => self.node(id, registers),
+                Place::Rules(state) => self.rules(state, registers),
             };
             match next {
                 ControlFlow::Continue(next) => at = next,
@@ -254,12 +266,7 @@ impl<'p> Run<'p> {
     }
 
     /// One node: the next place, or a halt.
-    fn node(
-        &mut self,
-        id: NodeId,
-        registers: &mut Registers,
-        assumed: RuleId,
-    ) -> ControlFlow<Halt, Place> {
+    fn node(&mut self, id: NodeId, registers: &mut Registers) -> ControlFlow<Halt, Place> {
         let program = self.program;
         match program.nodes[id.0 as usize] {
             Node::Test {
@@ -273,7 +280,8 @@ impl<'p> Run<'p> {
                 let (yes, no) = (Place::Node(yes), Place::Node(no));
                 let asked = program.asked_of(self.header, self.context);
                 let answer = asked.answer(&program.tests[test.0 as usize]);
-                branch(answer, inverted, again && rule == assumed, rule, yes, no)
+                let held = registers.takes_as_held(rule, again);
+                branch(answer, inverted, held, rule, yes, no)
             }
             Node::Draw { draw, yes, no } => {
                 let draw = program.draws[draw.0 as usize];
@@ -332,12 +340,7 @@ impl<'p> Run<'p> {
     }
 
     /// The same in a class that is walked.
-    fn rules(
-        &mut self,
-        state: State,
-        registers: &mut Registers,
-        assumed: RuleId,
-    ) -> ControlFlow<Halt, Place> {
+    fn rules(&mut self, state: State, registers: &mut Registers) -> ControlFlow<Halt, Place> {
         let program = self.program;
         let machine = self
             .machine
@@ -364,7 +367,8 @@ impl<'p> Run<'p> {
                 };
                 let answer = asked.answer(&test);
                 let (yes, no) = (Place::Rules(yes), Place::Rules(no));
-                branch(answer, inverted, again && rule == assumed, rule, yes, no)
+                let held = registers.takes_as_held(rule, again);
+                branch(answer, inverted, held, rule, yes, no)
             }
             Stop::Draw { draw, yes, no } => ControlFlow::Break(Halt::Draw {
                 draw,

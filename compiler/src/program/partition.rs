@@ -1,9 +1,10 @@
 //! The program's whole answer for one packet, as a function of the number drawn.
 
 use super::Program;
-use super::evaluate::{Context, Halt, NO_RULE, Place, Registers, Run, either, unknown};
+use super::evaluate::{Context, Halt, Place, Registers, Run, either, unknown};
 use super::node::Draw;
 use crate::header::Header;
+use crate::machine::state::NONE;
 use kpclass_ruleset::RuleId;
 use kpclass_ruleset::decision::{Decision, Fact, MAX_FORKS};
 
@@ -36,13 +37,13 @@ impl Program {
             registers: Registers::default(),
             last: u64::MAX,
         };
-        Some(run.pieces(all, 0, 0, NO_RULE))
+        Some(run.pieces(all, 0, 0))
     }
 }
 
 impl Run<'_> {
     /// The pieces from `first` to the stretch's last number.
-    fn pieces(&mut self, all: Stretch, first: u64, forks: u32, assumed: RuleId) -> Vec<Piece> {
+    fn pieces(&mut self, all: Stretch, first: u64, forks: u32) -> Vec<Piece> {
         let mut pieces: Vec<Piece> = Vec::new();
         let mut work = vec![all];
         let mut from = first;
@@ -52,11 +53,11 @@ impl Run<'_> {
             last,
         }) = work.pop()
         {
-            let halt = self.advance(at, &mut registers, assumed);
+            let halt = self.advance(at, &mut registers);
             match halt {
                 Halt::End(decision) => append(&mut pieces, Piece { last, decision }),
                 Halt::Draw { .. } | Halt::Select { .. } if self.draws_left == 0 => {
-                    let decision = unknown(NO_RULE, Fact::TooMany);
+                    let decision = unknown(RuleId(NONE), Fact::TooMany);
                     append(&mut pieces, Piece { last, decision });
                 }
                 Halt::Draw {
@@ -107,16 +108,16 @@ impl Run<'_> {
                 } => {
                     let held = Stretch {
                         at: yes,
-                        registers,
+                        registers: registers.assuming(rule),
                         last,
                     };
                     let failed = Stretch {
                         at: no,
-                        registers,
+                        registers: registers.assuming_nothing(),
                         last,
                     };
-                    let held = self.pieces(held, from, forks + 1, rule);
-                    let failed = self.pieces(failed, from, forks + 1, NO_RULE);
+                    let held = self.pieces(held, from, forks + 1);
+                    let failed = self.pieces(failed, from, forks + 1);
                     for piece in merge(held, failed, &unknown(rule, fact)) {
                         append(&mut pieces, piece);
                     }
