@@ -123,7 +123,9 @@ impl Walk<'_> {
                 .find(|way| way.decision.gave_up());
             match gave_up {
                 Some(way) => (way.decision.clone(), way.path.clone()),
-                None if matched.decision == passed.decision && matched.kept == passed.kept => {
+                None if matched.decision == passed.decision
+                    && (matched.decision.is_unknown() || matched.kept == passed.kept) =>
+                {
                     (passed.decision.clone(), passed.path.clone())
                 }
                 None => (Decision::unknown(unknown), until_here.clone()),
