@@ -1,5 +1,6 @@
 //! The lowered ruleset: every match split into conditions that ask one thing each, every target an operation.
 
+use kpclass_ruleset::conntrack::LaterOption;
 use kpclass_ruleset::decision::{Fact, Snat};
 use kpclass_ruleset::matches::{AddressTypes, PortSide};
 use kpclass_ruleset::target::{ConnmarkOp, MarkSet, NatRange, RejectWith};
@@ -95,6 +96,10 @@ pub enum Ask {
     OriginalSource(MaskedAddress),
     /// `--ctorigdst`.
     OriginalDestination(MaskedAddress),
+    /// `--ctdir`: ORIGINAL, or else REPLY.
+    Direction(bool),
+    /// Options that need more than one packet, by position in [`Graph::later_options`].
+    Later(u32),
     /// `--ctorigsrcport`.
     OriginalSourcePort(PortRange),
     /// `--ctorigdstport`.
@@ -220,6 +225,12 @@ pub struct RecentAsk {
     pub mask: u128,
     /// At least so many times; 0: any.
     pub hitcount: u32,
+    /// Only times not older than this; 0: all.
+    pub seconds: u32,
+    /// The list's oldest address goes, if it is older than that.
+    pub reap: bool,
+    /// The TTL must be the remembered packet's.
+    pub same_ttl: bool,
 }
 
 /// The lowered rules of a family, with what the whole of them asks for.
@@ -243,6 +254,8 @@ pub struct Graph {
     pub sets: Vec<kpclass_ruleset::matches::SetMatch>,
     /// The names of their sets.
     pub set_names: Vec<String>,
+    /// Options of `conntrack` that need more than one packet; `None`: none that are known.
+    pub later_options: Vec<Option<Vec<LaterOption>>>,
     /// Whether some rule turns connection tracking on.
     pub conntrack_on: bool,
     /// Whether nat POSTROUTING is missing and gets `KUBE-POSTROUTING`'s body.
@@ -260,10 +273,16 @@ pub struct Asked {
     pub late_draw: bool,
     /// The connection's original addresses or ports.
     pub original: bool,
+    /// What only who follows connections can answer: an ICMP id, `--ctstatus` and its like.
+    pub connection: bool,
     /// Sets, or `recent` by destination, outside nat PREROUTING and OUTPUT.
     pub late_sets: bool,
     /// Any `recent` check outside nat PREROUTING and OUTPUT.
     pub late_recent: bool,
+    /// Not asked, but done: some rule changes the mark of connections.
+    pub sets_connmarks: bool,
+    /// Some rule keeps packets from being tracked.
+    pub notracks: bool,
     /// Source ports.
     pub source_port: bool,
     /// TCP flags.

@@ -56,6 +56,14 @@ pub struct Header {
     pub source_mac: [u8; 6],
 }
 
+impl Header {
+    /// Whether it comes from 127.0.0.0/8, but for its broadcast address, and its destination is another than this (WALK.md 1.5).
+    pub(crate) fn leaves_loopback(&self, to: u128) -> bool {
+        const BROADCAST: u128 = 0x7fff_ffff;
+        self.source >> 24 == 127 && self.source != BROADCAST && self.destination != to
+    }
+}
+
 impl From<&Packet> for Header {
     fn from(packet: &Packet) -> Self {
         let bit = |bit: u16, set: bool| if set { bit } else { 0 };

@@ -28,5 +28,6 @@ mod tail;
 
 pub use config::{Config, Passes};
 pub use error::CompileError;
-pub use machine::state::Class;
-pub use program::{ClassId, Context, Piece, Program};
+pub use machine::state::{Class, Progress};
+pub use machine::{Connection, Later, Lists, Side};
+pub use program::{ClassId, Context, Followed, Left, Piece, Program};

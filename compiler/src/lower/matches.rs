@@ -2,6 +2,7 @@
 
 use crate::graph::{Ask, Condition, ListId, MaskedAddress, RecentAsk};
 use crate::lower::Lowering;
+use kpclass_ruleset::conntrack::later_options;
 use kpclass_ruleset::decision::Fact;
 use kpclass_ruleset::matches::{
     Addrtype, Conntrack, IcmpType, Iprange, Match, MatchKind, Multiport, Ports, Recent, SetMatch,
@@ -153,8 +154,8 @@ impl Lowering<'_> {
             Some((states, inverted)) => self.ask(inverted, Ask::CtState(states)),
             None => self.ask(false, Ask::HasConnection),
         }
-        if c.original_direction == Some(false) {
-            self.ask_connection(false, Ask::False);
+        if let Some(original) = c.original_direction {
+            self.ask_connection(false, Ask::Direction(original));
         }
         if let Some((number, inverted)) = c.protocol {
             self.ask_connection(inverted, Ask::Protocol(number));
@@ -171,8 +172,11 @@ impl Lowering<'_> {
         if let Some((range, inverted)) = c.original_destination_port {
             self.ask_connection(inverted, Ask::OriginalDestinationPort(range));
         }
-        if c.rest.is_some() {
-            self.ask_connection(false, Ask::Unknown(Fact::Conntrack));
+        if let Some(rest) = c.rest {
+            let options = later_options(self.ruleset.text(rest), self.ruleset.family());
+            let at = self.later_options.len() as u32;
+            self.later_options.push(options);
+            self.ask_connection(false, Ask::Later(at));
         }
     }
 
@@ -196,6 +200,9 @@ impl Lowering<'_> {
             by_destination: r.by_destination,
             mask: address_number(r.mask),
             hitcount: r.hitcount,
+            seconds: r.seconds,
+            reap: r.reap,
+            same_ttl: r.rttl,
         });
         self.ask(inverted, Ask::Recent(id));
     }

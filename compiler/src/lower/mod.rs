@@ -4,6 +4,7 @@ mod matches;
 mod targets;
 
 use crate::graph::{Ask, Asked, Condition, Graph, LoweredChain, LoweredRule, Op, RecentAsk};
+use kpclass_ruleset::conntrack::LaterOption;
 use kpclass_ruleset::matches::{MatchKind, RecentOperation, SetMatch};
 use kpclass_ruleset::node::NodeFacts;
 use kpclass_ruleset::target::Target;
@@ -23,6 +24,7 @@ pub(super) struct Lowering<'a> {
     port_lists: Vec<Vec<PortRange>>,
     recents: Vec<RecentAsk>,
     sets: Vec<SetMatch>,
+    later_options: Vec<Option<Vec<LaterOption>>>,
     hooks_of: Vec<u8>,
 }
 
@@ -38,6 +40,7 @@ pub(crate) fn lower(ruleset: &Ruleset, node: &NodeFacts) -> Graph {
         port_lists: Vec::new(),
         recents: Vec::new(),
         sets: Vec::new(),
+        later_options: Vec::new(),
         hooks_of: reaching_hooks(ruleset),
     };
     let chains = ruleset
@@ -64,6 +67,7 @@ pub(crate) fn lower(ruleset: &Ruleset, node: &NodeFacts) -> Graph {
             .map(|s| ruleset.text(s.name).to_owned())
             .collect(),
         sets: lowering.sets,
+        later_options: lowering.later_options,
         conntrack_on: lowering.conntrack_on,
         implied_masquerade,
         asked: Asked::default(),
@@ -164,7 +168,8 @@ fn may_be_unknown(ask: &Ask, local_known: bool) -> bool {
         | Ask::Length(_)
         | Ask::Ttl(..)
         | Ask::Dscp(_)
-        | Ask::Set(_) => true,
+        | Ask::Set(_)
+        | Ask::Later(_) => true,
         Ask::SourceType(types, limit_in, limit_out)
         | Ask::DestinationType(types, limit_in, limit_out) => {
             !local_known || limit_in || limit_out || types.0 & !0b10_1110 != 0
@@ -254,6 +259,8 @@ fn asked(graph: &Graph) -> Asked {
     let mut asked = Asked::default();
     for chain in &graph.chains {
         for rule in &graph.rules[chain.rules.start as usize..chain.rules.end as usize] {
+            asked.sets_connmarks |= matches!(rule.op, Op::Connmark(_));
+            asked.notracks |= rule.op == Op::Notrack;
             for condition in graph.conditions(rule) {
                 note(graph, &condition.ask, chain.is_late, &mut asked);
             }
@@ -266,8 +273,13 @@ fn note(graph: &Graph, ask: &Ask, late: bool, asked: &mut Asked) {
     match *ask {
         Ask::Chance(..) => asked.late_draw |= late,
         Ask::OriginalSource(_) | Ask::OriginalDestination(_) => asked.original = true,
+        Ask::Later(_) => {
+            asked.connection = true;
+            asked.snat_state = true;
+        }
         Ask::OriginalDestinationPort(_) => {
             asked.original = true;
+            asked.connection = true;
             asked.icmp = true;
         }
         Ask::CtState(states) if states.intersects(CtStates::SNAT) => {
@@ -276,6 +288,7 @@ fn note(graph: &Graph, ask: &Ask, late: bool, asked: &mut Asked) {
         }
         Ask::OriginalSourcePort(_) => {
             asked.original = true;
+            asked.connection = true;
             asked.source_port = true;
         }
         Ask::Recent(id) => {

@@ -92,6 +92,9 @@ impl Machine<'_> {
             Ask::Connmark(mask, value) => mark(state.connmark, mask, value),
             Ask::CtState(states) => ctstate(state, states, self.source_rewrite(state)),
             Ask::HasConnection => Answer::Known(has_connection(state)),
+            // Of packets that are walked alone: each is its connection's first.
+            Ask::Direction(original) => Answer::Known(original),
+            Ask::Later(_) => Answer::Test(Test::Unknown(Fact::Conntrack)),
             Ask::OriginalSource(prefix) => Answer::Test(Test::Source(prefix)),
             Ask::OriginalDestination(prefix) => match state.class {
                 Class::Exact { destination, .. } | Class::Portless { destination, .. } => {
@@ -387,7 +390,7 @@ pub(super) fn has_connection(state: &State) -> bool {
 }
 
 /// In raw conntrack has not seen the packet yet (WALK.md 6): as if it were INVALID, unless a NOTRACK was met.
-fn seen_ctstate(state: &State) -> CtState {
+pub(super) fn seen_ctstate(state: &State) -> CtState {
     if is_before_conntrack(state) && state.rewritten & NOTRACKED == 0 {
         CtState::Invalid
     } else {

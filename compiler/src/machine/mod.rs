@@ -4,9 +4,14 @@
 //! a class was too large to compile, answers each stop with the packet at hand.
 
 mod ask;
+pub(crate) mod lists;
 mod ops;
 mod recent;
+mod tracked;
+pub use lists::Lists;
 pub(crate) use ops::POSITION;
+pub(crate) use tracked::Tracked;
+pub use tracked::{Connection, Later, Side};
 pub(crate) mod state;
 
 use crate::graph::{Graph, MaskedAddress};
@@ -24,7 +29,7 @@ use kpclass_ruleset::node::NodeFacts;
 use kpclass_ruleset::value::{CtState, Family};
 use kpclass_ruleset::{Policy, RuleId, TableId};
 use ops::{CHOSEN, Implied, UNCHANGED};
-use state::{Address, Leg, NONE, State};
+use state::{Address, Leg, NONE, Progress, State};
 
 /// Why the machine stopped.
 #[derive(Clone, Copy, Debug)]
@@ -92,6 +97,8 @@ pub(crate) struct Machine<'a> {
     memories: Vec<recent::Memory>,
     memory_ids: AHashMap<recent::Memory, u32>,
     pub(crate) set_tests: Interned<SetTest>,
+    /// Of a packet whose connection is followed.
+    pub(crate) tracked: Option<Tracked<'a>>,
 }
 
 /// A place to go back to.
@@ -118,6 +125,7 @@ impl<'a> Machine<'a> {
             memories: Vec::new(),
             memory_ids: AHashMap::new(),
             set_tests: Interned::new(),
+            tracked: None,
         }
     }
 
@@ -133,6 +141,9 @@ impl<'a> Machine<'a> {
                 self.step(&mut state, acts)
             };
             if let Some(stop) = stop {
+                if let (Stop::End(_), Some(tracked)) = (&stop, &mut self.tracked) {
+                    tracked.ended = Some(state);
+                }
                 return stop;
             }
         }
@@ -143,6 +154,9 @@ impl<'a> Machine<'a> {
         let Some((table, hook)) = state.place() else {
             return self.after_last_stage(state);
         };
+        if table == TableId::Nat && self.is_found_already() {
+            return self.translate(state);
+        }
         if table == TableId::Nat && !self.nat_is_asked(state) {
             self.leave_stage(state);
             return None;
@@ -164,12 +178,18 @@ impl<'a> Machine<'a> {
         self.graph.conntrack_on && matches!(state.ctstate, CtState::New | CtState::Related)
     }
 
+    /// The ctstate that a rule sees here.
+    pub(crate) fn seen_ctstate(&self, state: &State) -> CtState {
+        ask::seen_ctstate(state)
+    }
+
     /// On to the next table; after nat's first turn the state forgets what no later rule can tell.
     pub(super) fn leave_stage(&mut self, state: &mut State) {
-        let after_nat = state
-            .place()
-            .is_some_and(|(table, _)| table == TableId::Nat)
-            && matches!(state.leg, Leg::Arrive | Leg::Send);
+        let table = state.place().map(|(table, _)| table);
+        if table == Some(TableId::Raw) && state.progress == Progress::Unseen {
+            state.progress = Progress::Seen;
+        }
+        let after_nat = table == Some(TableId::Nat) && matches!(state.leg, Leg::Arrive | Leg::Send);
         state.next_stage();
         if after_nat && state.source == Address::Original && state.netmap == NONE {
             self.tail.forget(self.graph, self.locals, state);
@@ -178,6 +198,9 @@ impl<'a> Machine<'a> {
     }
 
     fn after_last_stage(&mut self, state: &mut State) -> Option<Stop> {
+        if !matches!(state.leg, Leg::Enter | Leg::Arrive | Leg::Dropped) {
+            state.progress = Progress::Confirmed;
+        }
         let end = |disposition| {
             Some(Stop::End(End {
                 disposition,
@@ -295,7 +318,11 @@ impl<'a> Machine<'a> {
             return None;
         }
         // Most answers are known: no state is copied for them.
-        match self.answer(state, &condition.ask, inverted) {
+        let answer = match self.answer_tracked(state, condition) {
+            Some(answer) => answer,
+            None => self.answer(state, &condition.ask, inverted),
+        };
+        match answer {
             Answer::Known(answer) if answer != inverted => state.condition += 1,
             Answer::Known(_) => state.pass_rule(),
             Answer::Chance(n, d) => {

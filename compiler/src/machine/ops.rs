@@ -427,7 +427,7 @@ impl Machine<'_> {
 
     /// What tells whether the new destination of a packet of this node needs a route that it does not get, one to another host from 127.0.0.0/8
     /// (WALK.md 1.5).
-    fn needs_route(&self, state: &State, to: Address) -> Option<Test> {
+    pub(super) fn needs_route(&self, state: &State, to: Address) -> Option<Test> {
         let Address::Known(to) = to else { return None };
         let asks = state.leg == Leg::Send
             && self.graph.family == Family::V4
@@ -571,7 +571,7 @@ fn unknown(state: &State, id: RuleId, fact: Fact) -> Option<Stop> {
     }))
 }
 
-fn dropped(state: &State, decided_by: Option<RuleId>) -> Option<Stop> {
+pub(super) fn dropped(state: &State, decided_by: Option<RuleId>) -> Option<Stop> {
     Some(Stop::End(End {
         disposition: Disposition::Drop,
         decided_by,

@@ -86,6 +86,18 @@ pub(crate) enum Address {
     SomeLocal,
 }
 
+/// How far conntrack has come with a packet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Progress {
+    /// It has not looked at it: the packet is in raw.
+    #[default]
+    Unseen,
+    /// It has.
+    Seen,
+    /// The packet came to the end of POSTROUTING or INPUT, where a new connection is confirmed.
+    Confirmed,
+}
+
 /// A mark as a function of the packet's first one: `(first & keep) ^ xor`. Every `MARK` and `CONNMARK` operation
 /// keeps that form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -203,6 +215,8 @@ pub(crate) struct State {
     pub(crate) marked: bool,
     /// Bits: ttl, dscp, sets, tracking.
     pub(crate) rewritten: u8,
+    /// How far conntrack has come with it.
+    pub(crate) progress: Progress,
     /// The `recent` entries that this walk made.
     pub(crate) recent: u32,
     /// The first of the draw numbers that remain.
@@ -282,6 +296,7 @@ impl State {
             snat: NONE,
             marked: false,
             rewritten: 0,
+            progress: Progress::Unseen,
             recent: NONE,
             lo: 0,
             width: FULL_WIDTH,

@@ -67,10 +67,7 @@ impl Asked<'_> {
                     answer => answer,
                 };
             }
-            Test::LeavesLoopback(to) => {
-                let broadcast = 0x7fff_ffff;
-                h.source >> 24 == 127 && h.source != broadcast && h.destination != to
-            }
+            Test::LeavesLoopback(to) => h.leaves_loopback(to),
             Test::LinkLocalDestination => {
                 addresses::is_link_local(self.program.family, h.destination)
             }

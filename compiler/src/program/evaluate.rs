@@ -3,11 +3,12 @@
 use super::Program;
 use super::addresses::{self, Route};
 use super::answer::Asked;
+use super::follow::varies;
 use super::node::{Act, DnatAct, Draw, Node, NodeId, RouteTo};
 use super::partition::MAX_DRAWS;
 use crate::header::{Header, known};
 use crate::machine::state::{Class, Mark, NONE, State};
-use crate::machine::{Machine, Stop};
+use crate::machine::{Machine, Stop, Tracked};
 use crate::tail::Tail;
 use kpclass_ruleset::decision::{Decision, Disposition, Fact, MAX_FORKS, Nat, Snat, Unknown};
 use kpclass_ruleset::packet::Packet;
@@ -109,10 +110,12 @@ pub(super) enum Halt {
 pub(super) struct Run<'p> {
     pub(super) program: &'p Program,
     header: &'p Header,
-    context: &'p Context,
-    machine: Option<Machine<'p>>,
+    pub(super) context: &'p Context,
+    pub(super) machine: Option<Machine<'p>>,
     /// Draws that may still be followed both ways.
     pub(super) draws_left: u32,
+    /// Something was asked that another packet of the connection may answer otherwise.
+    pub(super) varies: bool,
 }
 
 impl Program {
@@ -168,7 +171,25 @@ impl Program {
             context,
             machine: None,
             draws_left: MAX_DRAWS,
+            varies: false,
         })
+    }
+
+    /// A run that walks the rules.
+    pub(super) fn walking<'p>(
+        &'p self,
+        header: &'p Header,
+        context: &'p Context,
+        machine: Machine<'p>,
+    ) -> Run<'p> {
+        Run {
+            program: self,
+            header,
+            context,
+            machine: Some(machine),
+            draws_left: MAX_DRAWS,
+            varies: false,
+        }
     }
 }
 
@@ -184,9 +205,14 @@ impl<'p> Run<'p> {
 
     /// A node; a class that is walked starts over in the rules, with all of its key known.
     pub(super) fn place(&self, node: NodeId) -> Place {
-        if !matches!(self.program.nodes[node.0 as usize], Node::Walk { .. }) {
-            return Place::Node(node);
+        match self.program.nodes[node.0 as usize] {
+            Node::Walk { .. } => Place::Rules(self.start()),
+            _ => Place::Node(node),
         }
+    }
+
+    /// Where a walk with all of the key known begins.
+    pub(super) fn start(&self) -> State {
         let Header {
             protocol,
             destination,
@@ -211,7 +237,7 @@ impl<'p> Run<'p> {
             mark,
             ..
         } = *self.context;
-        Place::Rules(State::start(hook, ctstate, class, Some(mark)))
+        State::start(hook, ctstate, class, Some(mark))
     }
 
     fn decide(&mut self, at: Place, registers: Registers, draw: u64, forks: u32) -> Decision {
@@ -248,6 +274,11 @@ impl<'p> Run<'p> {
                 }
             }
         }
+    }
+
+    /// What a walk of a packet whose connection is followed has met.
+    pub(super) fn tracked(&mut self) -> Option<&mut Tracked<'p>> {
+        self.machine.as_mut()?.tracked.as_mut()
     }
 
     /// Goes on to where a number or a missing fact decides, or to the end.
@@ -366,6 +397,7 @@ impl<'p> Run<'p> {
                     ..program.asked_of(self.header, self.context)
                 };
                 let answer = asked.answer(&test);
+                self.varies |= varies(&test);
                 let (yes, no) = (Place::Rules(yes), Place::Rules(no));
                 let held = registers.takes_as_held(rule, again);
                 branch(answer, inverted, held, rule, yes, no)

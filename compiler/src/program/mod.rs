@@ -6,6 +6,7 @@ mod answer;
 mod chances;
 mod display;
 mod evaluate;
+mod follow;
 mod keys;
 pub mod lookup;
 pub mod node;
@@ -17,6 +18,7 @@ mod verify;
 
 pub(crate) use acts::Acts;
 pub use evaluate::Context;
+pub use follow::{Followed, Left};
 pub use keys::{ClassId, Keys};
 pub use outcome::Outcome;
 pub use partition::Piece;
@@ -136,6 +138,16 @@ impl Program {
     #[inline]
     pub fn is_local(&self, address: u128) -> bool {
         self.rules.locals.contains(address) == Some(true)
+    }
+
+    /// Whether an address of the family is the node's; `None`: not known.
+    pub fn locality(&self, address: u128) -> Option<bool> {
+        self.rules.locals.contains(address)
+    }
+
+    /// Whether some rule changes the mark of connections.
+    pub fn changes_connmarks(&self) -> bool {
+        self.rules.graph.asked.sets_connmarks
     }
 
     /// Number of nodes.
