@@ -4,6 +4,7 @@
 pub mod alone;
 pub mod capture;
 pub mod check;
+pub mod connections;
 pub mod counts;
 pub mod draw;
 pub mod extract;

@@ -1,0 +1,234 @@
+//! First packets: the program decides, nat chooses, the entry is made (CONNTRACK.md 3).
+
+use super::entry::{Client, Entry};
+use super::look::Look;
+use super::nat::{Choice, Wanted};
+use super::tuple::Width;
+use super::{Ends, Packet, Tracked, Tracker, context, ends};
+use kpclass_compiler::{Followed, Left, Progress};
+use kpclass_ruleset::conntrack::{CtStatus, Direction};
+use kpclass_ruleset::decision::{Decision, Disposition, Fact, Unknown};
+use kpclass_ruleset::target::{NatRange, Target};
+use kpclass_ruleset::value::{CtState, address_number};
+use kpclass_ruleset::{Hook, RuleId, TableId};
+
+impl<A: Width> Tracker<'_, A> {
+    pub(super) fn first(&mut self, packet: &Packet, look: &Look<A>, draw: u64) -> Tracked<A> {
+        let Followed {
+            mut decision, left, ..
+        } = self.decide(packet, look, draw);
+        if let Disposition::Unknown(unknown) = decision.disposition {
+            return self.unknown(packet, look, unknown);
+        }
+        let is_tracked = left.ctstate != Some(CtState::Untracked);
+        let new = match look.entry {
+            Some((entry, _)) if is_tracked && left.progress == Progress::Confirmed => {
+                match self.made(entry, look, &decision, &left) {
+                    Made::Entry(entry, doubt) => Some((entry, doubt)),
+                    Made::Unknown(unknown) => return self.unknown(packet, look, unknown),
+                    Made::Clash => {
+                        decision.disposition = Disposition::Drop;
+                        decision.decided_by = None;
+                        self.end(look, &left);
+                        return Tracked {
+                            clashes: true,
+                            ..tracked(look, decision, &left)
+                        };
+                    }
+                }
+            }
+            _ => None,
+        };
+        self.end(look, &left);
+        let mut tracked = tracked(look, decision, &left);
+        if let Some((mut entry, doubt)) = new {
+            tracked.header = of_entry(&entry, tracked.header);
+            tracked.tuples = Some((entry.original, entry.reply()));
+            tracked.rules = entry.rules;
+            tracked.begins = true;
+            self.close_if_reset(&mut entry, packet, &tracked.decision);
+            entry.status = entry.status.with(CtStatus::CONFIRMED);
+            tracked.status = entry.status;
+            let id = self.table.insert(entry);
+            if let Some(unknown) = doubt {
+                self.table.doubt(id, unknown);
+            }
+        }
+        tracked
+    }
+
+    /// By the compiled program where that says enough, else by the rules.
+    fn decide(&mut self, packet: &Packet, look: &Look<A>, draw: u64) -> Followed {
+        let context = context(packet, look.ctstate);
+        let header = &packet.header;
+        if !self.walks
+            && let Some(decision) = self.program.decide(header, &context, draw)
+            && let Some(left) = self.left_by(packet, &decision)
+        {
+            return Followed {
+                decision,
+                left,
+                varies: false,
+            };
+        }
+        let asked = look
+            .entry
+            .map(|(entry, direction)| entry.asked(direction, false, self.now));
+        let lists = &mut self.lists;
+        self.program
+            .follow(header, &context, asked.as_ref(), lists, draw)
+    }
+
+    /// What a decision of the program says of where the packet ended; `None`: not enough.
+    fn left_by(&self, packet: &Packet, decision: &Decision) -> Option<Left> {
+        use Disposition::{Drop, Forward, Local, Out, Reject, Unknown};
+        let progress = match (decision.disposition, decision.decided_by) {
+            (Forward | Local | Out, _) => Progress::Confirmed,
+            (Unknown(_), _) => return Some(Left::default()),
+            // What arrives does not pass INPUT's or POSTROUTING's end before a rule drops it.
+            (Drop | Reject(_), Some(rule)) if packet.context.hook != Hook::Output => {
+                match self.table_of(rule) {
+                    TableId::Raw => return None,
+                    _ => Progress::Seen,
+                }
+            }
+            _ => return None,
+        };
+        let (nat, own) = (decision.dnat.map(|(nat, _)| nat), packet.ports());
+        let to = match nat {
+            None => Some(packet.header.destination),
+            Some(nat) => nat.address.map(address_number),
+        };
+        let port = nat.and_then(|nat| nat.port);
+        Some(Left {
+            ctstate: Some(CtState::New),
+            progress,
+            connmark: 0,
+            source: Some(packet.header.source),
+            destination: to,
+            ports: own.map(|(from, own)| (from, port.unwrap_or(own))),
+        })
+    }
+
+    fn table_of(&self, rule: RuleId) -> TableId {
+        self.ruleset.chain(self.ruleset.rule(rule).chain).table
+    }
+
+    /// The entry of a packet that came to the end of POSTROUTING or INPUT.
+    fn made(
+        &mut self,
+        mut entry: Entry<A>,
+        look: &Look<A>,
+        decision: &Decision,
+        left: &Left,
+    ) -> Made<A> {
+        entry.mark = left.connmark;
+        let mut doubt = look.is_out_of_the_blue.then_some(Unknown {
+            rule: None,
+            fact: Fact::Conntrack,
+        });
+        if let Err(unknown) = self.translate(&mut entry, decision, left) {
+            doubt = Some(unknown);
+        }
+        let tuples = [Some(entry.original), entry.reply()];
+        let clashes = tuples.into_iter().flatten().any(|tuple| {
+            let holder = self.table.by_tuple(&tuple, self.now);
+            holder.is_some_and(|(id, _)| look.ends != Some(id))
+        });
+        match doubt {
+            _ if clashes => Made::Clash,
+            Some(unknown) if unknown.fact == Fact::NatAddress => Made::Unknown(unknown),
+            doubt => Made::Entry(entry, doubt),
+        }
+    }
+
+    /// Lets nat choose; an error says what is not known of its choice.
+    fn translate(
+        &mut self,
+        entry: &mut Entry<A>,
+        decision: &Decision,
+        left: &Left,
+    ) -> Result<(), Unknown> {
+        entry.rules = (decision.dnat.map(|d| d.1), decision.snat.map(|s| s.1));
+        let (ruleset, now) = (self.ruleset, self.now);
+        let locals = self.program.local_addresses();
+        let table = &mut self.table;
+        let mut choice = Choice { table, locals, now };
+        if let Some(rule) = entry.rules.0 {
+            let lacks = |fact| Unknown {
+                rule: Some(rule),
+                fact,
+            };
+            let address = left.destination.ok_or(lacks(Fact::LocalAddresses))?;
+            let part = left.ports.map_or(entry.server.1, |(_, port)| port);
+            let server = (A::of(address), part);
+            if server != entry.server {
+                entry.status = entry.status.with(CtStatus::DNAT);
+            }
+            entry.server = server;
+            // A range of ports would try another one, which the rules behind it have not seen.
+            let source = entry.original.from();
+            if has_several_ports(&ruleset.rule(rule).target) && choice.is_taken(entry, source) {
+                return Err(lacks(Fact::NatAddress));
+            }
+        }
+        let range = entry.rules.1.map(|rule| match &ruleset.rule(rule).target {
+            Target::Snat(range) | Target::Masquerade(range) => *range,
+            _ => NatRange::default(),
+        });
+        let wanted = Wanted {
+            snat: decision.snat.map(|(snat, _)| snat),
+            range: range.unwrap_or_default(),
+        };
+        choice.choose(entry, &wanted).map_err(|_| Unknown {
+            rule: None,
+            fact: Fact::NatAddress,
+        })
+    }
+}
+
+/// What is made of a first packet.
+enum Made<A> {
+    /// Its entry; with what nobody knows of it, if so.
+    Entry(Entry<A>, Option<Unknown>),
+    /// What nat chooses decides.
+    Unknown(Unknown),
+    /// Another connection has one of its tuples.
+    Clash,
+}
+
+fn has_several_ports(target: &Target) -> bool {
+    match target {
+        Target::Dnat(range) | Target::Redirect(range) => {
+            range.ports.is_some_and(|ports| ports.first != ports.last)
+        }
+        _ => false,
+    }
+}
+
+/// Of a first packet as the rules left it.
+fn tracked<A: Width>(look: &Look<A>, decision: Decision, left: &Left) -> Tracked<A> {
+    let ctstate = left.ctstate.unwrap_or(look.ctstate);
+    let has_connection = !matches!(ctstate, CtState::Invalid | CtState::Untracked);
+    let entry = look.entry.filter(|_| has_connection);
+    Tracked {
+        direction: entry.map(|_| Direction::Original),
+        tuples: entry.map(|(entry, _)| (entry.original, entry.reply())),
+        connmark: left.connmark,
+        header: ends(left),
+        ..Tracked::alone(ctstate, decision)
+    }
+}
+
+/// Of a new connection nat's last word on the source is the entry's.
+fn of_entry<A: Width>(entry: &Entry<A>, header: Ends) -> Ends {
+    let (source, from) = match entry.client {
+        Client::Known(address, part) => (Some(address.number()), Some(part)),
+        Client::Open(open) => (None, open.part),
+    };
+    Ends {
+        source,
+        ports: header.ports.map(|(_, to)| (from, to)),
+        ..header
+    }
+}

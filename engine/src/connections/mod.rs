@@ -1,0 +1,302 @@
+//! Connections, followed packet by packet (CONNTRACK.md).
+//!
+//! ```text
+//! packet ─► look (entry, direction, ctstate) ─► first: the program, nat's choice ─► verdict, table
+//!                                            └► later: remembered with its entry, or the rules ─►
+//! ```
+//!
+//! A packet that has an entry costs a lookup and what its protocol says: what the rules do with packets of one connection that go the same way in the same
+//! ctstate is remembered, unless they ask for what differs from packet to packet.
+
+mod entry;
+mod first;
+mod later;
+mod look;
+mod nat;
+mod packet;
+mod protocol;
+mod sctp;
+mod table;
+mod tcp;
+mod tuple;
+mod vague;
+
+use kpclass_compiler::{Context, Left, Lists, Program, Progress};
+use kpclass_ruleset::conntrack::{self, CtStatus, Direction, Settings};
+use kpclass_ruleset::decision::{Decision, Disposition, Unknown};
+use kpclass_ruleset::target::RejectWith;
+use kpclass_ruleset::value::CtState;
+use kpclass_ruleset::{RuleId, Ruleset};
+use later::Verdicts;
+use look::Look;
+pub use packet::Packet;
+use std::time::Duration;
+use table::Table;
+pub use tuple::{Tuple, Width};
+
+/// The connections of one family.
+#[derive(Debug)]
+pub struct Tracker<'r, A> {
+    program: &'r Program,
+    ruleset: &'r Ruleset,
+    settings: Settings,
+    table: Table<A>,
+    lists: Lists,
+    verdicts: Verdicts,
+    now: u64,
+    /// Whether the rules must be walked for first packets.
+    walks: bool,
+}
+
+/// What became of one packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tracked<A> {
+    /// As rules behind conntrack saw it.
+    pub ctstate: CtState,
+    /// The direction, of a packet that has a connection.
+    pub direction: Option<Direction>,
+    /// The connection's status behind the packet; none: without a connection.
+    pub status: CtStatus,
+    /// The connection's original tuple, and the reply tuple as far as all of it is known.
+    pub tuples: Option<(Tuple<A>, Option<Tuple<A>>)>,
+    /// The connection's mark.
+    pub connmark: u32,
+    /// The decision of the rules. Of a packet that nat asks no rule about, its `dnat` and `snat` are none: what happens to it is in `header`.
+    pub decision: Decision,
+    /// The rules that gave the connection another destination, and another source.
+    pub rules: (Option<RuleId>, Option<RuleId>),
+    /// It is dropped at the very end because another connection has its tuple (CONNTRACK.md 3.7): behind all rules.
+    pub clashes: bool,
+    /// Whether it began a connection that is followed.
+    pub begins: bool,
+    /// The header where the packet ended; of an unknown decision as it came.
+    pub header: Ends,
+}
+
+/// Addresses and ports as they have become. What is `None` is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// Source address.
+    pub source: Option<u128>,
+    /// Destination address; `None`: some address of this node.
+    pub destination: Option<u128>,
+    /// Source and destination port, of a protocol that has them.
+    pub ports: Option<(Option<u16>, Option<u16>)>,
+}
+
+impl<'r, A: Width> Tracker<'r, A> {
+    /// Nothing was seen yet. `ruleset` is what the program was compiled from.
+    pub fn new(program: &'r Program, ruleset: &'r Ruleset, settings: Settings) -> Self {
+        Self {
+            program,
+            ruleset,
+            settings,
+            table: Table::new(ruleset),
+            lists: program.lists(),
+            verdicts: Verdicts::default(),
+            now: 0,
+            walks: program.asks_of_connections(),
+        }
+    }
+
+    /// Other rules from now on; connections stay, and so do the `recent` lists that both rulesets name (CONNTRACK.md 7).
+    pub fn replace(&mut self, program: &'r Program, ruleset: &'r Ruleset) {
+        let old = self.ruleset;
+        program.take_over(&mut self.lists, |name| {
+            let mut names = program.list_names();
+            names.find(|new| ruleset.text(*new) == old.text(name))
+        });
+        self.table.forget_rules();
+        self.table.sources.add(ruleset);
+        self.verdicts = Verdicts::default();
+        self.walks = program.asks_of_connections();
+        (self.program, self.ruleset) = (program, ruleset);
+    }
+
+    /// The settings, which can be changed: they count from the next packet on.
+    pub fn settings(&mut self) -> &mut Settings {
+        &mut self.settings
+    }
+
+    /// How many connections there are, those that are over but were not asked for since included.
+    pub fn connections(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Bytes that they take.
+    pub fn bytes(&self) -> usize {
+        self.table.bytes()
+    }
+
+    /// A packet at a time since some beginning (of the captures' clock), for the number that it draws.
+    pub fn take(&mut self, packet: &Packet, at: Duration, draw: u64) -> Tracked<A> {
+        self.now = self.now.max(protocol::nanos(at));
+        self.lists.begin(Duration::from_nanos(self.now));
+        let look = match self.program.conntrack_on() {
+            true => self.look(packet),
+            // Nothing can ask for it.
+            false => Look::none(CtState::Invalid),
+        };
+        match (look.unknown, &look.entry) {
+            (Some(unknown), _) => self.unknown(packet, &look, unknown),
+            (None, Some(_)) if look.id.is_none() => self.first(packet, &look, draw),
+            (None, Some(_)) => self.later(packet, &look, draw),
+            (None, None) => self.nobodys(packet, &look, draw),
+        }
+    }
+
+    fn is_local(&self) -> impl Fn(A) -> Option<bool> + use<'r, A> {
+        let program = self.program;
+        move |address| program.locality(address.number())
+    }
+
+    /// A packet that has no connection.
+    fn nobodys(&mut self, packet: &Packet, look: &Look<A>, draw: u64) -> Tracked<A> {
+        let context = context(packet, look.ctstate);
+        let header = &packet.header;
+        let lists = &mut self.lists;
+        let followed = self.program.follow(header, &context, None, lists, draw);
+        if let Disposition::Unknown(unknown) = followed.decision.disposition {
+            return self.unknown(packet, look, unknown);
+        }
+        self.end(look, &followed.left);
+        Tracked {
+            header: ends(&followed.left),
+            connmark: followed.left.connmark,
+            ctstate: followed.left.ctstate.unwrap_or(look.ctstate),
+            ..Tracked::alone(look.ctstate, followed.decision)
+        }
+    }
+
+    /// It cannot be told what becomes of it (CONNTRACK.md 3.8). conntrack has looked at it, whatever the rules then did.
+    fn unknown(&mut self, packet: &Packet, look: &Look<A>, unknown: Unknown) -> Tracked<A> {
+        self.lists.undo();
+        for address in [packet.header.source, packet.header.destination] {
+            self.lists.doubt_address(address, unknown.fact);
+        }
+        match (look.entry, look.id) {
+            (None, _) => {
+                if let Some((tuple, inverse)) = look.may_begin {
+                    let entry = entry::Entry::new(tuple, inverse, self.now);
+                    self.leave_vague(entry, unknown);
+                }
+            }
+            (Some((entry, _)), None) => {
+                self.remove_ended(look);
+                self.leave_vague(entry, unknown);
+            }
+            (Some((entry, _)), Some(id)) => {
+                self.remove_ended(look);
+                self.table.put_back(id, entry);
+                if self.program.changes_connmarks() {
+                    self.table.doubt(id, unknown);
+                }
+            }
+        }
+        let entry = look.entry.as_ref();
+        Tracked {
+            direction: entry.map(|(_, direction)| *direction),
+            tuples: entry.map(|(entry, _)| (entry.original, entry.reply())),
+            rules: entry.map_or((None, None), |(entry, _)| entry.rules),
+            header: as_it_came(packet),
+            ..Tracked::alone(look.ctstate, Decision::unknown(unknown))
+        }
+    }
+
+    /// Of a full table there is no room to tell of it.
+    fn leave_vague(&mut self, mut entry: entry::Entry<A>, unknown: Unknown) {
+        let longest = protocol::longest(entry.original.protocol, &self.settings);
+        entry.deadline = self.now.saturating_add(longest);
+        let is_there = self.table.by_tuple(&entry.original, self.now).is_some();
+        if !is_there && self.table.len() < self.settings.max as usize {
+            let id = self.table.insert(entry);
+            self.table.doubt(id, unknown);
+        }
+    }
+
+    /// The entry that a packet ends is gone, if conntrack came to look at it.
+    fn end(&mut self, look: &Look<A>, left: &Left) {
+        if has_looked(left) {
+            self.remove_ended(look);
+        }
+    }
+
+    fn remove_ended(&mut self, look: &Look<A>) {
+        if let Some(id) = look.ends {
+            self.table.remove(id);
+        }
+    }
+
+    /// A `REJECT --reject-with tcp-reset` of a packet that is no reset itself closes its connection (CONNTRACK.md 4.1, 9).
+    fn close_if_reset(&self, entry: &mut entry::Entry<A>, packet: &Packet, decision: &Decision) {
+        use kpclass_ruleset::packet::tcp_flag::RST;
+        let is_reset = packet.tcp_flags().is_some_and(|flags| flags & RST != 0);
+        if decision.disposition == Disposition::Reject(RejectWith::TcpReset)
+            && !is_reset
+            && let entry::Remembered::Tcp(tcp) = &mut entry.remembered
+            && tcp.set_closing()
+        {
+            let timeout = protocol::nanos(self.settings.tcp_close);
+            entry.deadline = self.now.saturating_add(timeout);
+        }
+    }
+}
+
+impl<A> Tracked<A> {
+    /// Of a packet without a connection.
+    fn alone(ctstate: CtState, decision: Decision) -> Self {
+        Self {
+            ctstate,
+            direction: None,
+            status: CtStatus::default(),
+            tuples: None,
+            connmark: 0,
+            decision,
+            rules: (None, None),
+            clashes: false,
+            begins: false,
+            header: Ends {
+                source: None,
+                destination: None,
+                ports: None,
+            },
+        }
+    }
+}
+
+impl<A: Width> Tracked<A> {
+    /// The tuples in the words that all trackers share.
+    pub fn shared_tuples(&self) -> Option<(conntrack::Tuple, Option<conntrack::Tuple>)> {
+        let (original, reply) = self.tuples?;
+        Some((original.shared(), reply.map(Tuple::shared)))
+    }
+}
+
+/// Whether conntrack looked at a packet, and no rule took it from it.
+fn has_looked(left: &Left) -> bool {
+    left.progress != Progress::Unseen && left.ctstate != Some(CtState::Untracked)
+}
+
+fn context(packet: &Packet, ctstate: CtState) -> Context {
+    Context {
+        ctstate,
+        ..packet.context
+    }
+}
+
+fn ends(left: &Left) -> Ends {
+    Ends {
+        source: left.source,
+        destination: left.destination,
+        ports: left.ports.map(|(from, to)| (Some(from), Some(to))),
+    }
+}
+
+fn as_it_came(packet: &Packet) -> Ends {
+    let h = &packet.header;
+    Ends {
+        source: Some(h.source),
+        destination: Some(h.destination),
+        ports: packet.ports().map(|(from, to)| (Some(from), Some(to))),
+    }
+}

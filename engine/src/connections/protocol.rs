@@ -1,0 +1,98 @@
+//! What each protocol says of a packet of an entry (CONNTRACK.md 4).
+
+use super::entry::{Entry, Remembered};
+use super::packet::Packet;
+use super::tuple::Width;
+use kpclass_ruleset::conntrack::{CtStatus, Direction, Settings};
+use kpclass_ruleset::value::protocol;
+use std::time::Duration;
+
+/// What a protocol says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Said {
+    /// The packet belongs to the entry, which lives so many nanoseconds from now on; `None`: as long as before.
+    Valid(Option<u64>),
+    /// It belongs to it, and the entry is gone behind it.
+    Gone,
+    /// It belongs to nothing.
+    Invalid,
+    /// The entry is gone, and the packet is the first of another.
+    BeginsAnew,
+    /// What it is depends on what is not known of it.
+    Unknown,
+}
+
+/// Valid, and the entry lives so long.
+pub(super) fn seconds(timeout: Duration) -> Said {
+    Said::Valid(Some(nanos(timeout)))
+}
+
+pub(super) fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// UDP is a stream from so many nanoseconds behind its first packet on.
+const STREAM: u64 = 2_000_000_000;
+
+/// Asks the protocol of a packet, and lets the entry remember it. `is_first`: it is not confirmed yet.
+pub(super) fn ask<A: Width>(
+    entry: &mut Entry<A>,
+    packet: &Packet,
+    direction: Direction,
+    is_first: bool,
+    now: u64,
+    settings: &Settings,
+) -> Said {
+    match (packet.header.protocol, &mut entry.remembered) {
+        (protocol::TCP, Remembered::Tcp(tcp)) => match packet.tcp_flags() {
+            Some(flags) => tcp.segment(flags, direction, &mut entry.status, settings),
+            None => Said::Unknown,
+        },
+        (protocol::SCTP, Remembered::Sctp(sctp)) => match &packet.chunks {
+            Some(chunks) => sctp.packet(chunks, direction, is_first, &mut entry.status, settings),
+            None => Said::Unknown,
+        },
+        (protocol::TCP | protocol::SCTP, _) => Said::Unknown,
+        (protocol::UDP, _) => {
+            let is_young = now <= entry.first.saturating_add(STREAM);
+            both_ways(
+                &mut entry.status,
+                is_young,
+                settings.udp,
+                settings.udp_stream,
+            )
+        }
+        (protocol::UDPLITE, _) => {
+            both_ways(&mut entry.status, false, settings.udp, settings.udp_stream)
+        }
+        (protocol::GRE, _) => {
+            both_ways(&mut entry.status, false, settings.gre, settings.gre_stream)
+        }
+        (protocol::ICMP | protocol::ICMPV6, _) if is_first && !packet.is_query() => Said::Invalid,
+        (protocol::ICMP, _) => seconds(settings.icmp),
+        (protocol::ICMPV6, _) => seconds(settings.icmpv6),
+        _ => seconds(settings.generic),
+    }
+}
+
+/// Of a protocol whose connections last longer once they are replied to.
+fn both_ways(status: &mut CtStatus, is_young: bool, alone: Duration, replied: Duration) -> Said {
+    if is_young || !status.intersects(CtStatus::SEEN_REPLY) {
+        return seconds(alone);
+    }
+    *status = status.with(CtStatus::ASSURED);
+    seconds(replied)
+}
+
+/// The longest that a connection of a protocol lives without a packet, in nanoseconds.
+pub(super) fn longest(number: u8, settings: &Settings) -> u64 {
+    nanos(match number {
+        protocol::TCP => settings.tcp_established,
+        protocol::UDP | protocol::UDPLITE => settings.udp_stream.max(settings.udp),
+        protocol::SCTP => settings.sctp_established,
+        protocol::GRE => settings.gre_stream,
+        protocol::ICMP => settings.icmp,
+        protocol::ICMPV6 => settings.icmpv6,
+        _ => settings.generic,
+    })
+}

@@ -1,0 +1,385 @@
+//! conntrack's table.
+
+use super::entry::{Client, Entry, VerdictId};
+use super::tuple::{End, Tuple, Width};
+use super::vague::Vague;
+use ahash::AHashMap;
+use kpclass_ruleset::Ruleset;
+use kpclass_ruleset::conntrack::Direction;
+use kpclass_ruleset::decision::Unknown;
+use kpclass_ruleset::target::Target;
+use kpclass_ruleset::value::{Prefix, address_number, number_address};
+
+/// An entry, by position.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Id(u32);
+
+const NONE: u32 = u32::MAX;
+
+/// What a lookup finds.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Found {
+    /// This entry, by the tuple of this direction.
+    One(Id, Direction),
+    /// By a source that it left open: it fits, and no other does.
+    Fits(Id),
+    /// More than one entry may be meant.
+    Several,
+    /// A vague entry may be meant.
+    Vague(Unknown),
+    /// None.
+    Nothing,
+}
+
+/// The sources that rules rewrite to.
+#[derive(Clone, Debug)]
+pub(super) struct Sources<A> {
+    ranges: Vec<(A, A)>,
+    networks: Vec<Prefix>,
+}
+
+impl<A: Width> Sources<A> {
+    /// Those of further rules.
+    pub(super) fn add(&mut self, ruleset: &Ruleset) {
+        let number = |address| A::of(address_number(address));
+        for (_, rule) in ruleset.rules() {
+            match &rule.target {
+                Target::Snat(range) => {
+                    let addresses = range.addresses.map(|(a, b)| (number(a), number(b)));
+                    self.ranges.extend(addresses);
+                }
+                Target::Netmap(to) if !self.networks.contains(to) => self.networks.push(*to),
+                _ => {}
+            }
+        }
+        self.ranges.sort_unstable();
+        self.ranges.dedup();
+    }
+
+    fn hold(&self, address: A) -> bool {
+        let inside = |(first, last): &(A, A)| (first..=last).contains(&&address);
+        let as_address = number_address(A::FAMILY, address.number());
+        self.ranges.iter().any(inside) || self.networks.iter().any(|n| n.contains(as_address))
+    }
+}
+
+/// Protocol, server side, and the port that nat has kept.
+type OpenKey<A> = (u8, End<A>, Option<u16>);
+
+/// A protocol and one side of a tuple.
+type Side<A> = (u8, End<A>);
+
+/// A place for an entry.
+#[derive(Debug)]
+struct Slot<A> {
+    /// `None`: free.
+    entry: Option<Entry<A>>,
+    /// The next entry with the same original source, made before; of a free slot the next free one.
+    next: u32,
+}
+
+/// The entries, found by their tuples.
+#[derive(Debug)]
+pub(super) struct Table<A> {
+    slots: Vec<Slot<A>>,
+    free: u32,
+    len: usize,
+    /// The slot, and in the lowest bit the direction.
+    by_tuple: AHashMap<Tuple<A>, u32>,
+    /// By the original tuple's source: the newest.
+    by_source: AHashMap<Side<A>, u32>,
+    /// Those with an open source.
+    open: AHashMap<OpenKey<A>, Vec<u32>>,
+    vague: Vague<A>,
+    /// Nothing is over before then.
+    earliest: u64,
+    pub(super) sources: Sources<A>,
+}
+
+impl<A: Width> Table<A> {
+    /// Without entries, for these rules.
+    pub(super) fn new(ruleset: &Ruleset) -> Self {
+        let mut sources = Sources {
+            ranges: Vec::new(),
+            networks: Vec::new(),
+        };
+        sources.add(ruleset);
+        Self {
+            slots: Vec::new(),
+            free: NONE,
+            len: 0,
+            by_tuple: AHashMap::new(),
+            by_source: AHashMap::new(),
+            open: AHashMap::new(),
+            vague: Vague::default(),
+            earliest: u64::MAX,
+            sources,
+        }
+    }
+
+    pub(super) fn get(&self, id: Id) -> Option<&Entry<A>> {
+        self.slots.get(id.0 as usize)?.entry.as_ref()
+    }
+
+    pub(super) fn get_mut(&mut self, id: Id) -> Option<&mut Entry<A>> {
+        self.slots.get_mut(id.0 as usize)?.entry.as_mut()
+    }
+
+    /// Rules were replaced: what is known of the old ones says nothing.
+    pub(super) fn forget_rules(&mut self) {
+        let entries = self.slots.iter_mut().filter_map(|slot| slot.entry.as_mut());
+        for entry in entries {
+            entry.rules = (None, None);
+            entry.verdicts = [VerdictId::NONE; 3];
+        }
+    }
+
+    /// Those that are over but were not asked for since included.
+    pub(super) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Bytes that the table takes, as far as it can tell.
+    pub(super) fn bytes(&self) -> usize {
+        let of_map = |capacity: usize, pair: usize| capacity * 8 / 7 * (pair + 1);
+        self.slots.capacity() * size_of::<Slot<A>>()
+            + of_map(self.by_tuple.capacity(), size_of::<(Tuple<A>, u32)>())
+            + of_map(self.by_source.capacity(), size_of::<(Side<A>, u32)>())
+    }
+
+    /// Puts an entry back that was taken out to be changed, but for its tuples.
+    pub(super) fn put_back(&mut self, id: Id, entry: Entry<A>) {
+        self.earliest = self.earliest.min(entry.deadline);
+        if let Some(slot) = self.slots.get_mut(id.0 as usize)
+            && slot.entry.is_some()
+        {
+            slot.entry = Some(entry);
+        }
+    }
+
+    /// Nobody knows what became of it.
+    pub(super) fn doubt(&mut self, id: Id, unknown: Unknown) {
+        if let Some(entry) = self.get(id).copied() {
+            self.vague.insert(id.0, &entry, unknown);
+        }
+    }
+
+    /// Puts in a new one, whose tuples must not be there.
+    pub(super) fn insert(&mut self, entry: Entry<A>) -> Id {
+        self.earliest = self.earliest.min(entry.deadline);
+        let id = match self.free {
+            NONE => {
+                self.slots.push(Slot {
+                    entry: None,
+                    next: NONE,
+                });
+                self.slots.len() as u32 - 1
+            }
+            free => {
+                self.free = self.slots[free as usize].next;
+                free
+            }
+        };
+        let protocol = entry.original.protocol;
+        self.by_tuple.insert(entry.original, id << 1);
+        if let Some(reply) = entry.reply() {
+            self.by_tuple.entry(reply).or_insert(id << 1 | 1);
+        }
+        if let Some(key) = open_key(&entry) {
+            self.open.entry(key).or_default().push(id);
+        }
+        let side = (protocol, entry.original.from());
+        let before = self.by_source.insert(side, id).unwrap_or(NONE);
+        self.slots[id as usize] = Slot {
+            entry: Some(entry),
+            next: before,
+        };
+        self.len += 1;
+        Id(id)
+    }
+
+    pub(super) fn remove(&mut self, Id(id): Id) {
+        let Some(entry) = self
+            .slots
+            .get_mut(id as usize)
+            .and_then(|slot| slot.entry.take())
+        else {
+            return;
+        };
+        self.len -= 1;
+        self.vague.remove(id);
+        for tuple in [Some(entry.original), entry.reply()].into_iter().flatten() {
+            if self.by_tuple.get(&tuple).is_some_and(|of| of >> 1 == id) {
+                self.by_tuple.remove(&tuple);
+            }
+        }
+        self.forget_source(&entry, id);
+        self.forget_open(&entry, id);
+        self.slots[id as usize].next = self.free;
+        self.free = id;
+    }
+
+    /// Takes it out of the list of those with its source.
+    fn forget_source(&mut self, entry: &Entry<A>, id: u32) {
+        let side = (entry.original.protocol, entry.original.from());
+        let behind = self.slots[id as usize].next;
+        let Some(first) = self.by_source.get_mut(&side) else {
+            return;
+        };
+        if *first == id {
+            match behind {
+                NONE => drop(self.by_source.remove(&side)),
+                behind => *first = behind,
+            }
+            return;
+        }
+        let mut at = *first;
+        while at != NONE {
+            let next = self.slots[at as usize].next;
+            if next == id {
+                self.slots[at as usize].next = behind;
+                return;
+            }
+            at = next;
+        }
+    }
+
+    fn forget_open(&mut self, entry: &Entry<A>, id: u32) {
+        let Some(key) = open_key(entry) else {
+            return;
+        };
+        if let Some(ids) = self.open.get_mut(&key) {
+            ids.retain(|of| *of != id);
+            if ids.is_empty() {
+                self.open.remove(&key);
+            }
+        }
+    }
+
+    /// Closes an open source.
+    pub(super) fn close(&mut self, id: Id, (address, part): End<A>) {
+        let Some(entry) = self.get(id).copied() else {
+            return;
+        };
+        self.forget_open(&entry, id.0);
+        if let Some(entry) = self.get_mut(id) {
+            entry.client = Client::Known(address, part);
+            entry.verdicts = [VerdictId::NONE; 3];
+            if let Some(reply) = entry.reply() {
+                self.by_tuple.entry(reply).or_insert(id.0 << 1 | 1);
+            }
+        }
+    }
+
+    /// Removes what is over.
+    pub(super) fn expire(&mut self, now: u64) {
+        if now < self.earliest {
+            return;
+        }
+        let mut earliest = u64::MAX;
+        for id in 0..self.slots.len() as u32 {
+            match self.get(Id(id)).map(|entry| entry.deadline) {
+                Some(deadline) if deadline <= now => self.remove(Id(id)),
+                Some(deadline) => earliest = earliest.min(deadline),
+                None => {}
+            }
+        }
+        self.earliest = earliest;
+        self.vague.tidy();
+    }
+
+    /// The live entry that holds a tuple.
+    pub(super) fn by_tuple(&mut self, tuple: &Tuple<A>, now: u64) -> Option<(Id, Direction)> {
+        let found = *self.by_tuple.get(tuple)?;
+        let id = Id(found >> 1);
+        if self.get(id).is_some_and(|entry| entry.deadline > now) {
+            let direction = match found & 1 {
+                0 => Direction::Original,
+                _ => Direction::Reply,
+            };
+            return Some((id, direction));
+        }
+        self.remove(id);
+        None
+    }
+
+    /// The live entries whose original tuple has this source, the newest first.
+    pub(super) fn with_source(&self, side: Side<A>, now: u64) -> impl Iterator<Item = &Entry<A>> {
+        let mut at = self.by_source.get(&side).copied().unwrap_or(NONE);
+        std::iter::from_fn(move || {
+            let slot = self.slots.get(at as usize)?;
+            at = slot.next;
+            Some(slot.entry.as_ref())
+        })
+        .flatten()
+        .filter(move |entry| entry.deadline > now)
+    }
+
+    /// Whose packet it is (CONNTRACK.md 2.5, 3.6 and 3.8). `arrives`: only what arrives may be a first reply to an open source.
+    pub(super) fn find(
+        &mut self,
+        tuple: &Tuple<A>,
+        arrives: bool,
+        is_local: impl Fn(A) -> Option<bool>,
+        now: u64,
+    ) -> Found {
+        if let Some((id, direction)) = self.by_tuple(tuple, now) {
+            return match self.vague.of(id.0) {
+                Some(unknown) => Found::Vague(unknown),
+                None => Found::One(id, direction),
+            };
+        }
+        let fits = |id: &&u32| {
+            self.get(Id(**id)).is_some_and(|entry| {
+                let client = tuple.to();
+                let fits =
+                    matches!(entry.client, Client::Open(open) if open.fits(client, &is_local));
+                fits && entry.deadline > now
+            })
+        };
+        let keys =
+            [Some(tuple.destination_part), None].map(|part| (tuple.protocol, tuple.from(), part));
+        let mut meant = keys
+            .iter()
+            .filter(|_| arrives && !self.open.is_empty())
+            .filter_map(|key| self.open.get(key))
+            .flatten()
+            .filter(fits);
+        match (meant.next().copied(), meant.next()) {
+            (None, _) => self.vague_one(tuple, is_local, now),
+            (Some(id), None) => Found::Fits(Id(id)),
+            _ => Found::Several,
+        }
+    }
+
+    /// Whether a vague entry of the protocol may have taken any tuple.
+    pub(super) fn has_vague(&mut self, protocol: u8, now: u64) -> bool {
+        self.vague.of_protocol(protocol, now).is_some()
+    }
+
+    /// CONNTRACK.md 3.8: the vague one's source is what it was, or some address of this node, or one that a rule rewrites to.
+    fn vague_one(
+        &mut self,
+        tuple: &Tuple<A>,
+        is_local: impl Fn(A) -> Option<bool>,
+        now: u64,
+    ) -> Found {
+        if self.vague.is_empty() {
+            return Found::Nothing;
+        }
+        let to = tuple.destination;
+        let is_rewritten = is_local(to) != Some(false) || self.sources.hold(to);
+        let found = match is_rewritten {
+            true => self.vague.of_protocol(tuple.protocol, now),
+            false => self.vague.of_source(tuple.protocol, to, now),
+        };
+        found.map_or(Found::Nothing, Found::Vague)
+    }
+}
+
+fn open_key<A: Width>(entry: &Entry<A>) -> Option<OpenKey<A>> {
+    match entry.client {
+        Client::Open(open) => Some((entry.original.protocol, entry.server, open.part)),
+        Client::Known(..) => None,
+    }
+}

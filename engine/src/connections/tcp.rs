@@ -1,0 +1,228 @@
+//! TCP's states (CONNTRACK.md 4.1), without windows.
+
+use super::protocol::{Said, seconds};
+use kpclass_ruleset::conntrack::{CtStatus, Direction, Settings};
+use kpclass_ruleset::packet::tcp_flag::{ACK, CWR, ECE, FIN, PSH, RST, SYN, URG};
+
+/// States, in the order of the tables' columns; [`IG`] and [`IV`] stand in their fields only.
+const NO: u8 = 0;
+const SS: u8 = 1;
+const SR: u8 = 2;
+const ES: u8 = 3;
+const FW: u8 = 4;
+const CW: u8 = 5;
+const LA: u8 = 6;
+const TW: u8 = 7;
+const CL: u8 = 8;
+const S2: u8 = 9;
+const IG: u8 = 14;
+const IV: u8 = 15;
+
+/// Kinds of segments, in the order of the rows.
+const KIND_SYN: u8 = 0;
+const KIND_SYNACK: u8 = 1;
+const KIND_FIN: u8 = 2;
+const KIND_ACK: u8 = 3;
+const KIND_RST: u8 = 4;
+const KIND_NONE: u8 = 5;
+
+/// No segment yet.
+const NO_KIND: u8 = 7;
+
+/// By direction, kind and state.
+#[rustfmt::skip]
+const NEXT: [[[u8; 10]; 6]; 2] = [
+    [
+        [SS, SS, IG, IG, IG, IG, IG, SS, SS, S2],
+        [IV, IV, SR, IV, IV, IV, IV, IV, IV, SR],
+        [IV, IV, FW, FW, LA, LA, LA, TW, CL, IV],
+        [ES, IV, ES, ES, CW, CW, TW, TW, CL, IV],
+        [IV, CL, CL, CL, CL, CL, CL, CL, CL, CL],
+        [IV, IV, IV, IV, IV, IV, IV, IV, IV, IV],
+    ],
+    [
+        [IV, S2, IV, IV, IV, IV, IV, SS, IV, S2],
+        [IV, SR, IG, IG, IG, IG, IG, IG, IG, SR],
+        [IV, IV, FW, FW, LA, LA, LA, TW, CL, IV],
+        [IV, IG, SR, ES, CW, CW, TW, TW, CL, IG],
+        [IV, CL, CL, CL, CL, CL, CL, CL, CL, CL],
+        [IV, IV, IV, IV, IV, IV, IV, IV, IV, IV],
+    ],
+];
+
+/// What an entry remembers of TCP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tcp {
+    state: u8,
+    /// Kind of the last segment that was accepted or ignored.
+    last: u8,
+    last_direction: Direction,
+    flags: u8,
+}
+
+/// The last segment was ignored.
+const IGNORED: u8 = 1;
+/// A FIN brought it into FIN_WAIT.
+const CLOSE_INIT: u8 = 1 << 1;
+const SIMULTANEOUS: u8 = 1 << 2;
+const CHALLENGE: u8 = 1 << 3;
+
+impl Default for Tcp {
+    fn default() -> Self {
+        Self {
+            state: NO,
+            last: NO_KIND,
+            last_direction: Direction::Original,
+            flags: 0,
+        }
+    }
+}
+
+impl Tcp {
+    fn has(self, flag: u8) -> bool {
+        self.flags & flag != 0
+    }
+
+    fn set(&mut self, flag: u8, on: bool) {
+        self.flags = if on {
+            self.flags | flag
+        } else {
+            self.flags & !flag
+        };
+    }
+
+    fn last_was(self, kind: u8, direction: Direction) -> bool {
+        self.last == kind && self.last_direction == direction
+    }
+
+    fn note(&mut self, kind: u8, direction: Direction, ignored: bool) {
+        (self.last, self.last_direction) = (kind, direction);
+        self.set(IGNORED, ignored);
+    }
+
+    /// One segment. `status` is the entry's, as before it.
+    pub(super) fn segment(
+        &mut self,
+        flags: u8,
+        direction: Direction,
+        status: &mut CtStatus,
+        settings: &Settings,
+    ) -> Said {
+        let kind = kind(flags);
+        let is_pickup = self.state == NO && kind == KIND_ACK;
+        if !are_valid(flags) || is_pickup && !settings.tcp_loose {
+            return Said::Invalid;
+        }
+        let other = direction.inverse();
+        let mut next = NEXT[direction as usize][kind as usize][self.state as usize];
+        if next == IG && kind == KIND_SYNACK && self.has(IGNORED) && self.last_was(KIND_SYN, other)
+        {
+            self.flags &= !(CLOSE_INIT | SIMULTANEOUS | CHALLENGE);
+            next = SR;
+        }
+        let answers_challenge = self.state == LA
+            && kind == KIND_ACK
+            && self.has(CHALLENGE)
+            && self.last_was(KIND_SYN, other);
+        match next {
+            IV => return Said::Invalid,
+            IG => return self.ignore(kind, direction),
+            SS if self.state == TW || self.state == CL => {
+                let begins = self.has(CLOSE_INIT) || self.last_was(KIND_RST, direction);
+                return match begins {
+                    true => Said::BeginsAnew,
+                    false => self.ignore(kind, direction),
+                };
+            }
+            TW if answers_challenge => {
+                self.set(CHALLENGE, false);
+                return Said::Valid(None);
+            }
+            SR if self.has(SIMULTANEOUS) && kind == KIND_ACK && direction == Direction::Reply => {
+                next = ES;
+            }
+            S2 => self.set(SIMULTANEOUS, true),
+            _ => {}
+        }
+        self.accept(kind, direction, next, status, settings)
+    }
+
+    fn ignore(&mut self, kind: u8, direction: Direction) -> Said {
+        self.note(kind, direction, true);
+        if kind == KIND_SYN && direction == Direction::Original {
+            self.set(SIMULTANEOUS, false);
+            self.set(CHALLENGE, self.state == LA);
+        }
+        Said::Valid(None)
+    }
+
+    fn accept(
+        &mut self,
+        kind: u8,
+        direction: Direction,
+        next: u8,
+        status: &mut CtStatus,
+        settings: &Settings,
+    ) -> Said {
+        let old = std::mem::replace(&mut self.state, next);
+        self.note(kind, direction, false);
+        if next == FW && old != FW {
+            self.set(CLOSE_INIT, true);
+        }
+        let timeout = match kind {
+            KIND_RST => settings.tcp_close,
+            _ => timeout(next, settings),
+        };
+        let has_reply = status.intersects(CtStatus::SEEN_REPLY);
+        match (kind, old, next) {
+            (KIND_RST, ..) if !has_reply => Said::Gone,
+            (KIND_SYN, SS, _) if !has_reply => Said::Valid(None),
+            (_, _, ES) if !has_reply => seconds(timeout.min(settings.tcp_unacknowledged)),
+            (_, SR | ES, ES) => {
+                *status = status.with(CtStatus::ASSURED);
+                seconds(timeout)
+            }
+            _ => seconds(timeout),
+        }
+    }
+
+    /// A `REJECT --reject-with tcp-reset` of one of its packets: whether it was not closed already.
+    pub(super) fn set_closing(&mut self) -> bool {
+        std::mem::replace(&mut self.state, CL) != CL
+    }
+}
+
+fn timeout(state: u8, settings: &Settings) -> std::time::Duration {
+    match state {
+        SR => settings.tcp_syn_recv,
+        ES => settings.tcp_established,
+        FW => settings.tcp_fin_wait,
+        CW => settings.tcp_close_wait,
+        LA => settings.tcp_last_ack,
+        TW => settings.tcp_time_wait,
+        CL => settings.tcp_close,
+        _ => settings.tcp_syn_sent,
+    }
+}
+
+fn kind(flags: u8) -> u8 {
+    match flags & (SYN | ACK | FIN | RST) {
+        f if f & RST != 0 => KIND_RST,
+        f if f & SYN != 0 && f & ACK != 0 => KIND_SYNACK,
+        f if f & SYN != 0 => KIND_SYN,
+        f if f & FIN != 0 => KIND_FIN,
+        f if f & ACK != 0 => KIND_ACK,
+        _ => KIND_NONE,
+    }
+}
+
+/// `tcp_valid_flags`.
+fn are_valid(flags: u8) -> bool {
+    let urgent = URG & flags;
+    match flags & !(ECE | CWR | PSH | URG) {
+        SYN | ACK => true,
+        f if f == FIN | ACK => true,
+        f if f == SYN | ACK || f == RST || f == RST | ACK => urgent == 0,
+        _ => false,
+    }
+}

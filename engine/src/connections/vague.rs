@@ -1,0 +1,110 @@
+//! Entries of which nobody knows what became of them (CONNTRACK.md 3.8): the oldest of a protocol, and of a source, found at once.
+
+use super::entry::Entry;
+use super::tuple::Width;
+use ahash::AHashMap;
+use kpclass_ruleset::decision::Unknown;
+use std::collections::VecDeque;
+
+/// What is kept of one.
+#[derive(Clone, Copy, Debug)]
+struct Doubt {
+    order: u64,
+    deadline: u64,
+    unknown: Unknown,
+}
+
+/// In the order in which they became so; those that are gone are met, and left out, later.
+type Queue = VecDeque<(u32, u64)>;
+
+/// All of them.
+#[derive(Debug)]
+pub(super) struct Vague<A> {
+    doubts: AHashMap<u32, Doubt>,
+    by_protocol: AHashMap<u8, Queue>,
+    by_source: AHashMap<(u8, A), Queue>,
+    next: u64,
+}
+
+impl<A> Default for Vague<A> {
+    fn default() -> Self {
+        Self {
+            doubts: AHashMap::new(),
+            by_protocol: AHashMap::new(),
+            by_source: AHashMap::new(),
+            next: 0,
+        }
+    }
+}
+
+impl<A: Width> Vague<A> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.doubts.is_empty()
+    }
+
+    /// What nobody knows of an entry.
+    pub(super) fn of(&self, id: u32) -> Option<Unknown> {
+        if self.doubts.is_empty() {
+            return None;
+        }
+        self.doubts.get(&id).map(|doubt| doubt.unknown)
+    }
+
+    pub(super) fn insert(&mut self, id: u32, entry: &Entry<A>, unknown: Unknown) {
+        let order = self.next;
+        self.next += 1;
+        let doubt = Doubt {
+            order,
+            deadline: entry.deadline,
+            unknown,
+        };
+        self.doubts.insert(id, doubt);
+        let (protocol, source) = (entry.original.protocol, entry.original.source);
+        let by_protocol = self.by_protocol.entry(protocol).or_default();
+        by_protocol.push_back((id, order));
+        let by_source = self.by_source.entry((protocol, source)).or_default();
+        by_source.push_back((id, order));
+    }
+
+    pub(super) fn remove(&mut self, id: u32) {
+        if !self.doubts.is_empty() {
+            self.doubts.remove(&id);
+        }
+    }
+
+    /// Forgets those that are gone.
+    pub(super) fn tidy(&mut self) {
+        let doubts = &self.doubts;
+        let is_there = |(id, order): &(u32, u64)| doubts.get(id).is_some_and(|d| d.order == *order);
+        for queue in self.by_protocol.values_mut() {
+            queue.retain(is_there);
+        }
+        self.by_source.retain(|_, queue| {
+            queue.retain(is_there);
+            !queue.is_empty()
+        });
+    }
+
+    /// The oldest live one of a protocol.
+    pub(super) fn of_protocol(&mut self, protocol: u8, now: u64) -> Option<Unknown> {
+        let queue = self.by_protocol.get_mut(&protocol)?;
+        oldest(&self.doubts, queue, now)
+    }
+
+    /// The oldest live one of a protocol whose first packet had this source address.
+    pub(super) fn of_source(&mut self, protocol: u8, source: A, now: u64) -> Option<Unknown> {
+        let queue = self.by_source.get_mut(&(protocol, source))?;
+        oldest(&self.doubts, queue, now)
+    }
+}
+
+fn oldest(doubts: &AHashMap<u32, Doubt>, queue: &mut Queue, now: u64) -> Option<Unknown> {
+    while let Some((id, order)) = queue.front() {
+        let doubt = doubts.get(id).filter(|doubt| doubt.order == *order);
+        match doubt.filter(|doubt| doubt.deadline > now) {
+            Some(doubt) => return Some(doubt.unknown),
+            None => queue.pop_front(),
+        };
+    }
+    None
+}

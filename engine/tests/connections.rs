@@ -1,0 +1,387 @@
+//! Connections: the engine's tracker says of every packet what the reference's says, which the kernel judges.
+//!
+//! `KPCLASS_SCRIPTS` is how many scripts are played, beside some of fresh seeds.
+
+use kpclass_compiler::header::Header;
+use kpclass_compiler::{Config, Program};
+use kpclass_engine::connections::{Packet, Tracked, Tracker, Width};
+use kpclass_engine::draw::number as number_drawn;
+use kpclass_reference::Walk;
+use kpclass_reference::connections as reference;
+use kpclass_ruleset::Ruleset;
+use kpclass_ruleset::conntrack::{CtStatus, Datagram, Settings, Tuple};
+use kpclass_ruleset::decision::{Decision, Disposition, Fact, Unknown};
+use kpclass_ruleset::node::NodeFacts;
+use kpclass_ruleset::packet::Packet as Sent;
+use kpclass_ruleset::value::{CtState, Family, Interface, number_address, protocol};
+use kpclass_ruleset::{Hook, RuleId, spec};
+use kpclass_workload::corpus::{Sequence, SequenceStep, read_sequences};
+use kpclass_workload::scripts::{Script, Side, Step, What, script};
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Scripts that are played where nobody says how many.
+const SCRIPTS: u64 = 150;
+
+/// Packets of a script.
+const PACKETS: usize = 24;
+
+fn compiled(ruleset: &Ruleset, node: &NodeFacts) -> Program {
+    let config = Config {
+        mark: None,
+        ..Config::default()
+    };
+    Program::compile(ruleset, node, &config).expect("no loops")
+}
+
+/// Both trackers, asked side by side.
+struct Both<'r, A> {
+    reference: reference::Tracker<'r>,
+    engine: Tracker<'r, A>,
+    family: Family,
+    packets: u64,
+    states: [u64; 5],
+}
+
+impl<A: Width> Both<'_, A> {
+    /// What both say of a packet; an error is how they differ.
+    fn take(
+        &mut self,
+        datagram: &Datagram,
+        at: Duration,
+        draw: u64,
+    ) -> Result<reference::Tracked, String> {
+        self.packets += 1;
+        let said = self.reference.decide(datagram, at, draw);
+        let found = self.engine.take(&Packet::from(datagram), at, draw);
+        self.states[CtState::ALL
+            .iter()
+            .position(|s| *s == said.ctstate)
+            .expect("one of all")] += 1;
+        let (a, b) = (
+            Line::of_reference(&said),
+            Line::of_engine(&found, self.family),
+        );
+        if a == b || gave_up(&a) || gave_up(&b) {
+            return Ok(said);
+        }
+        let spec = spec::of_packet(&datagram.packet);
+        Err(format!(
+            "{spec} at {at:?}\n  reference {a:?}\n  engine    {b:?}\n"
+        ))
+    }
+}
+
+/// What is compared.
+#[derive(Debug, PartialEq)]
+struct Line {
+    disposition: Disposition,
+    decision: String,
+    ctstate: CtState,
+    direction: Option<kpclass_ruleset::conntrack::Direction>,
+    status: CtStatus,
+    tuples: Option<(Tuple, Option<Tuple>)>,
+    connmark: u32,
+    clashes: bool,
+    rules: String,
+    header: reference::Header,
+}
+
+fn gave_up(line: &Line) -> bool {
+    matches!(
+        line.disposition,
+        Disposition::Unknown(Unknown {
+            fact: Fact::TooMany,
+            ..
+        })
+    )
+}
+
+impl Line {
+    fn of_reference(tracked: &reference::Tracked) -> Self {
+        let decision = &tracked.traced.decision;
+        Self {
+            disposition: decision.disposition,
+            decision: format!("{decision:?}"),
+            ctstate: tracked.ctstate,
+            direction: tracked.direction,
+            status: tracked.status,
+            tuples: tracked.tuples,
+            connmark: tracked.connmark,
+            clashes: tracked.clashes,
+            rules: rules(decision, tracked.rules),
+            header: tracked.header,
+        }
+    }
+
+    fn of_engine<A: Width>(tracked: &Tracked<A>, family: Family) -> Self {
+        let address = |number: Option<u128>| number.map(|n| number_address(family, n));
+        Self {
+            disposition: tracked.decision.disposition,
+            decision: format!("{:?}", tracked.decision),
+            ctstate: tracked.ctstate,
+            direction: tracked.direction,
+            status: tracked.status,
+            tuples: tracked.shared_tuples(),
+            connmark: tracked.connmark,
+            clashes: tracked.clashes,
+            rules: rules(&tracked.decision, tracked.rules),
+            header: reference::Header {
+                source: address(tracked.header.source),
+                destination: address(tracked.header.destination),
+                ports: tracked.header.ports,
+            },
+        }
+    }
+}
+
+/// Of an unknown decision they say nothing.
+fn rules(decision: &Decision, rules: (Option<RuleId>, Option<RuleId>)) -> String {
+    let rules = Some(rules).filter(|_| !decision.is_unknown());
+    format!("{rules:?}")
+}
+
+#[test]
+fn every_sequence_becomes_the_same() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let path = path.join("../testdata/sequences/connections.toml");
+    let sequences = read_sequences(&path).unwrap_or_else(|error| panic!("{error}"));
+    let differ = sequences.iter().filter_map(|sequence| {
+        let why = match sequence.rules.1.family() {
+            Family::V4 => play_sequence::<u32>(sequence),
+            Family::V6 => play_sequence::<u128>(sequence),
+        };
+        Some(format!("{}: {}", sequence.name, why.err()?))
+    });
+    let differ: Vec<String> = differ.collect();
+    assert!(
+        differ.is_empty(),
+        "{} differ\n{}",
+        differ.len(),
+        differ.join("\n")
+    );
+}
+
+fn play_sequence<A: Width>(sequence: &Sequence) -> Result<(), String> {
+    let replaced = sequence.steps.iter().filter_map(|step| match step {
+        SequenceStep::Rules(_, ruleset) => Some(&**ruleset),
+        SequenceStep::Packet(..) => None,
+    });
+    let rulesets: Vec<&Ruleset> = [&sequence.rules.1].into_iter().chain(replaced).collect();
+    let node = &sequence.node;
+    let programs: Vec<Program> = rulesets
+        .iter()
+        .map(|ruleset| compiled(ruleset, node))
+        .collect();
+    let mut both = both::<A>(rulesets[0], &programs[0], node, &sequence.settings);
+    let mut at = 0;
+    for step in &sequence.steps {
+        match step {
+            SequenceStep::Rules(..) => {
+                at += 1;
+                both.replace(rulesets[at], &programs[at], node);
+            }
+            SequenceStep::Packet(time, datagram, _) => drop(both.take(datagram, *time, 0)?),
+        }
+    }
+    Ok(())
+}
+
+fn both<'r, A: Width>(
+    ruleset: &'r Ruleset,
+    program: &'r Program,
+    node: &'r NodeFacts,
+    settings: &Settings,
+) -> Both<'r, A> {
+    let walk = Walk::new(ruleset, node).expect("no loops");
+    Both {
+        reference: reference::Tracker::new(walk, settings.clone()),
+        engine: Tracker::new(program, ruleset, settings.clone()),
+        family: ruleset.family(),
+        packets: 0,
+        states: [0; 5],
+    }
+}
+
+impl<'r, A: Width> Both<'r, A> {
+    fn replace(&mut self, ruleset: &'r Ruleset, program: &'r Program, node: &'r NodeFacts) {
+        self.reference
+            .replace(Walk::new(ruleset, node).expect("no loops"));
+        self.engine.replace(program, ruleset);
+    }
+}
+
+#[test]
+fn every_packet_of_generated_scripts_becomes_the_same() {
+    let count = std::env::var("KPCLASS_SCRIPTS").map_or(SCRIPTS, |n| n.parse().expect("a number"));
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("behind 1970");
+    let fresh = since.as_secs() << 8;
+    eprintln!("fresh seeds from {fresh} on");
+    let (mut packets, mut states, mut differ) = (0, [0; 5], Vec::new());
+    for seed in (0..count).chain(fresh..fresh + count / 3) {
+        let script = script(seed, PACKETS);
+        let played = match script.generated.ruleset.family() {
+            Family::V4 => play::<u32>(&script, seed),
+            Family::V6 => play::<u128>(&script, seed),
+        };
+        match played {
+            Ok((more, each)) => {
+                packets += more;
+                for (all, one) in states.iter_mut().zip(each) {
+                    *all += one;
+                }
+            }
+            Err(why) => differ.push(format!("seed {seed}: {why}")),
+        }
+    }
+    let shown: Vec<&str> = differ.iter().take(10).map(String::as_str).collect();
+    assert!(
+        differ.is_empty(),
+        "{} scripts differ\n{}",
+        differ.len(),
+        shown.join("\n")
+    );
+    eprintln!("{packets} packets, by ctstate {states:?}");
+    assert!(packets >= 20 * count, "{packets} packets");
+    assert!(states.iter().all(|n| *n > count / 10), "{states:?}");
+}
+
+/// Plays a script; how many packets there were, by ctstate, too.
+fn play<A: Width>(script: &Script, seed: u64) -> Result<(u64, [u64; 5]), String> {
+    let mut settings = Settings::default();
+    for line in &script.settings {
+        settings.set(line).map_err(|why| why.to_string())?;
+    }
+    let (node, rulesets) = (
+        &script.generated.node,
+        [&script.generated.ruleset, &script.later.1],
+    );
+    let programs = rulesets.map(|ruleset| compiled(ruleset, node));
+    let mut both = both::<A>(rulesets[0], &programs[0], node, &settings);
+    let mut hosts = Hosts::new(script);
+    let mut now = Duration::from_secs(1_000_000);
+    let mut replaced = 0;
+    for (number, step) in (0u64..).zip(&script.steps) {
+        now += Duration::from_millis(7);
+        match step {
+            Step::Wait(time) => now += *time,
+            Step::Replace => {
+                replaced = 1 - replaced;
+                both.replace(rulesets[replaced], &programs[replaced], node);
+            }
+            Step::Send(talk, side, what) => {
+                let Some(datagram) = hosts.speak(*talk, *side, what) else {
+                    continue;
+                };
+                let draw = number_drawn(&Header::from(&datagram.packet), seed);
+                let said = both
+                    .take(&datagram, now, draw)
+                    .map_err(|why| format!("step {number}: {why}{}", script.generated.text))?;
+                hosts.heard(*talk, *side, &datagram, &said);
+            }
+        }
+    }
+    Ok((both.packets, both.states))
+}
+
+/// The hosts of a script: each sends what it is told to, and answers what reached it.
+struct Hosts<'s> {
+    script: &'s Script,
+    /// What reached each talk's server, and its client.
+    got: Vec<[Option<Tuple>; 2]>,
+}
+
+impl<'s> Hosts<'s> {
+    fn new(script: &'s Script) -> Self {
+        let got = vec![[None; 2]; script.talks.len()];
+        Self { script, got }
+    }
+
+    fn speak(&self, talk: usize, side: Side, what: &What) -> Option<Datagram> {
+        let (first, id) = self.script.talks.get(talk)?;
+        let devices = &self.script.generated.devices;
+        let device = *devices.get(talk % devices.len().max(1))?;
+        let mut datagram = Datagram::new(first.clone());
+        datagram.icmp_id = first.icmp.map(|_| *id);
+        let client = Tuple::of(&datagram)?;
+        let tuple = match side {
+            Side::Client => client,
+            Side::Server => self.got[talk][0].unwrap_or(client).inverse()?,
+        };
+        let mut packet = first.clone();
+        (packet.source, packet.destination) = (tuple.source.0, tuple.destination.0);
+        packet.ports = tuple
+            .has_ports()
+            .then_some((tuple.source.1, tuple.destination.1));
+        packet.length = Some(100);
+        match what {
+            What::Error(kind, by_router) => {
+                let about = tuple.inverse()?;
+                (packet.destination, packet.ports, packet.tcp_flags) = (about.source.0, None, None);
+                packet.protocol = match packet.source {
+                    IpAddr::V4(_) => protocol::ICMP,
+                    IpAddr::V6(_) => protocol::ICMPV6,
+                };
+                packet.icmp = Some(*kind);
+                if *by_router {
+                    packet.source = router(packet.source);
+                }
+                (datagram.carried, datagram.chunks) = (Some(about), None);
+            }
+            What::Segment(flags, bytes) => {
+                packet.tcp_flags = Some(*flags);
+                packet.length = Some(40 + bytes);
+            }
+            What::Chunks(list) => datagram.chunks = Some(list.clone()),
+            What::Data | What::Echo => {}
+        }
+        if tuple.is_icmp() && datagram.carried.is_none() {
+            let [kind, code] = tuple.destination.1.to_be_bytes();
+            packet.icmp = Some((kind, code));
+        }
+        if side == Side::Server || packet.source != first.source {
+            self.starts(&mut packet, device);
+        }
+        datagram.packet = packet;
+        Some(datagram)
+    }
+
+    /// A packet that starts where what comes from its source does.
+    fn starts(&self, packet: &mut Sent, device: Interface) {
+        let sent = self.script.generated.node.is_local(packet.source) == Some(true);
+        packet.mark = 0;
+        packet.hook = if sent { Hook::Output } else { Hook::Prerouting };
+        packet.in_interface = (!sent).then_some(device);
+        packet.source_mac = (!sent).then_some([2, 0, 0, 0, 0, 0xfe]);
+    }
+
+    fn heard(&mut self, talk: usize, side: Side, datagram: &Datagram, said: &reference::Tracked) {
+        let arrives = matches!(
+            said.traced.decision.disposition,
+            Disposition::Forward | Disposition::Local | Disposition::Out
+        );
+        let Some(mut tuple) = Tuple::of(datagram).filter(|_| arrives && datagram.carried.is_none())
+        else {
+            return;
+        };
+        // What is not known of nat's choice: one of those that it may be.
+        let nat = number_address(Family::of(tuple.source.0), 0xc000_0201);
+        tuple.source.0 = said.header.source.unwrap_or(nat);
+        tuple.destination.0 = said.header.destination.unwrap_or(nat);
+        if let Some((from, to)) = said.header.ports {
+            (tuple.source.1, tuple.destination.1) = (from.unwrap_or(40_000), to.unwrap_or(40_000));
+        }
+        self.got[talk][usize::from(side == Side::Server)] = Some(tuple);
+    }
+}
+
+/// A host of nobody's.
+fn router(like: IpAddr) -> IpAddr {
+    match like {
+        IpAddr::V4(_) => IpAddr::from([198, 51, 100, 99]),
+        IpAddr::V6(_) => IpAddr::from([0x2001, 0xdb8, 0x99, 0, 0, 0, 0, 1]),
+    }
+}
