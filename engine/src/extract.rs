@@ -4,7 +4,10 @@
 //! capture's snapshot length cut away is [`Skip::Truncated`]. The tests by which they are told apart: a packet is cut if
 //! its frame says that more bytes were on the wire than were captured.
 
+mod connection;
 pub mod ordinary;
+
+pub use connection::{OfConnection, of_connection};
 
 use crate::link::LinkType;
 use crate::wire::{
@@ -121,7 +124,15 @@ impl<'a> Rest<'a> {
 ///
 /// # Errors
 /// The reason for which the frame has none.
+#[inline]
 pub fn extract(link: LinkType, captured: &[u8], original_len: u32) -> Result<Header, Skip> {
+    packet(link, captured, original_len).map(|(header, _)| header)
+}
+
+/// A header, with the upper layer's bytes; of a later fragment what is left of them.
+type Read<'a> = Result<(Header, Rest<'a>), Skip>;
+
+fn packet(link: LinkType, captured: &[u8], original_len: u32) -> Read<'_> {
     let frame = Rest {
         captured,
         wire_len: captured.len().max(original_len as usize),
@@ -138,7 +149,7 @@ pub fn extract(link: LinkType, captured: &[u8], original_len: u32) -> Result<Hea
     }
 }
 
-fn ethernet(frame: Rest<'_>) -> Result<Header, Skip> {
+fn ethernet(frame: Rest<'_>) -> Read<'_> {
     let header = frame.view(Ethernet::read, Ethernet::LEN)?;
     behind_ethertype(
         header.ethertype(),
@@ -147,7 +158,7 @@ fn ethernet(frame: Rest<'_>) -> Result<Header, Skip> {
     )
 }
 
-fn sll(frame: Rest<'_>) -> Result<Header, Skip> {
+fn sll(frame: Rest<'_>) -> Read<'_> {
     let header = frame.view(Sll::read, Sll::LEN)?;
     if !has_ethertype(header.device_type()) {
         return Err(Skip::NotIp);
@@ -155,7 +166,7 @@ fn sll(frame: Rest<'_>) -> Result<Header, Skip> {
     behind_ethertype(header.protocol(), frame.skip(Sll::LEN)?, header.source())
 }
 
-fn sll2(frame: Rest<'_>) -> Result<Header, Skip> {
+fn sll2(frame: Rest<'_>) -> Read<'_> {
     let header = frame.view(Sll2::read, Sll2::LEN)?;
     if !has_ethertype(header.device_type()) {
         return Err(Skip::NotIp);
@@ -171,7 +182,7 @@ fn has_ethertype(device_type: u16) -> bool {
     )
 }
 
-fn loopback(frame: Rest<'_>) -> Result<Header, Skip> {
+fn loopback(frame: Rest<'_>) -> Read<'_> {
     let header = frame.view(|bytes| bytes.first_chunk().copied(), LOOPBACK_LEN)?;
     let packet = frame.skip(LOOPBACK_LEN)?;
     match family_of(header) {
@@ -181,7 +192,7 @@ fn loopback(frame: Rest<'_>) -> Result<Header, Skip> {
     }
 }
 
-fn raw(packet: Rest<'_>) -> Result<Header, Skip> {
+fn raw(packet: Rest<'_>) -> Read<'_> {
     match packet.view(|bytes| bytes.first(), 1)? >> 4 {
         4 => ipv4(packet, None),
         6 => ipv6(packet, None),
@@ -189,7 +200,7 @@ fn raw(packet: Rest<'_>) -> Result<Header, Skip> {
     }
 }
 
-fn behind_ethertype(ethertype: u16, rest: Rest<'_>, mac: Option<[u8; 6]>) -> Result<Header, Skip> {
+fn behind_ethertype(ethertype: u16, rest: Rest<'_>, mac: Option<[u8; 6]>) -> Read<'_> {
     let (mut ethertype, mut rest) = (ethertype, rest);
     for _ in 0..=MAX_TAGS {
         match ethertype {
@@ -220,7 +231,7 @@ fn begin(length: Option<usize>, ttl: u8, dscp: u8, mac: Option<[u8; 6]>) -> Head
     }
 }
 
-fn ipv4(packet: Rest<'_>, mac: Option<[u8; 6]>) -> Result<Header, Skip> {
+fn ipv4(packet: Rest<'_>, mac: Option<[u8; 6]>) -> Read<'_> {
     let ip = packet.view(Ipv4::read, Ipv4::LEN)?;
     let given_len = match ip.total_len() {
         0 => None, // segmentation offload: the card fills it in, one segment at a time
@@ -242,7 +253,7 @@ fn ipv4(packet: Rest<'_>, mac: Option<[u8; 6]>) -> Result<Header, Skip> {
     upper_layer(header, ip.protocol(), payload, ip.is_later_fragment())
 }
 
-fn ipv6(packet: Rest<'_>, mac: Option<[u8; 6]>) -> Result<Header, Skip> {
+fn ipv6(packet: Rest<'_>, mac: Option<[u8; 6]>) -> Read<'_> {
     let ip = packet.view(Ipv6::read, Ipv6::LEN)?;
     if ip.version() != 6 {
         return Err(Skip::Malformed);
@@ -271,7 +282,7 @@ fn ipv6(packet: Rest<'_>, mac: Option<[u8; 6]>) -> Result<Header, Skip> {
 
 /// Walks over extension headers up to the upper layer, or up to a fragment header of a later fragment, as the kernel's
 /// `ipv6_find_hdr` does for `-p`.
-fn behind_extensions(header: Header, next_header: u8, rest: Rest<'_>) -> Result<Header, Skip> {
+fn behind_extensions(header: Header, next_header: u8, rest: Rest<'_>) -> Read<'_> {
     let (mut number, mut rest) = (next_header, rest);
     for _ in 0..=MAX_EXTENSIONS {
         if !Extension::is_extension(number) {
@@ -293,27 +304,21 @@ fn behind_extensions(header: Header, next_header: u8, rest: Rest<'_>) -> Result<
 /// Adds what rules can ask about `protocol`. The kernel's matches read whole headers (without options), and drop the packet
 /// if there is less of one.
 #[inline]
-fn upper_layer(
-    header: Header,
-    protocol: u8,
-    rest: Rest<'_>,
-    is_later_fragment: bool,
-) -> Result<Header, Skip> {
+fn upper_layer(header: Header, protocol: u8, rest: Rest<'_>, is_later_fragment: bool) -> Read<'_> {
     let header = Header { protocol, ..header };
     if is_later_fragment {
-        return Ok(Header {
-            known: header.known | known::FRAGMENT,
-            ..header
-        });
+        let known = header.known | known::FRAGMENT;
+        return Ok((Header { known, ..header }, rest));
     }
-    match protocol {
+    let header = match protocol {
         protocol::TCP => with_tcp(header, rest),
         protocol::UDP | protocol::UDPLITE => with_ports(header, rest, 8),
         protocol::SCTP | protocol::DCCP => with_ports(header, rest, 12),
         // In the wrong family, too: conntrack looks at the protocol alone.
         protocol::ICMP | protocol::ICMPV6 => with_icmp(header, rest),
         _ => Ok(header),
-    }
+    };
+    Ok((header?, rest))
 }
 
 fn with_ports(header: Header, rest: Rest<'_>, header_len: usize) -> Result<Header, Skip> {

@@ -3,9 +3,9 @@
 //! reads and the reference does not, or otherwise.
 
 use kpclass_compiler::header::{Header, known};
-use kpclass_engine::extract::{MAX_TAGS, Skip, extract};
+use kpclass_engine::extract::{MAX_TAGS, Skip, extract, of_connection};
 use kpclass_engine::link::LinkType;
-use kpclass_reference::packet::{FramePacket, SkipReason, read_frame};
+use kpclass_reference::packet::{FramePacket, SkipReason, read_datagram, read_frame};
 use kpclass_ruleset::value::{Family, number_address};
 
 /// Every link type that is read, and one that is not.
@@ -56,11 +56,34 @@ pub fn compare(
         _ => false,
     };
     if agree {
-        return Ok(None);
+        return of_connections(link, captured, original_len).map(|()| None);
     }
     match difference(link, captured, &ours, &theirs) {
         Some(difference) => Ok(Some(difference)),
         None => Err(format!(
+            "{link}, {original_len} bytes, {captured:02x?}:\n engine    {ours:?}\n reference {theirs:?}"
+        )),
+    }
+}
+
+/// What only conntrack reads of a frame on which both readers agree.
+fn of_connections(link: LinkType, captured: &[u8], original_len: u32) -> Result<(), String> {
+    let ours = of_connection(link, captured, original_len);
+    let theirs = read_datagram(link.0, captured, original_len);
+    let agree = match (&ours, &theirs) {
+        (Ok(ours), Ok(theirs)) => {
+            as_packet(&ours.header) == theirs.packet
+                && ours.icmp_id == theirs.icmp_id
+                && ours.carried == theirs.carried
+                && ours.chunks == theirs.chunks
+                && ours.is_broken == theirs.is_broken
+        }
+        (Err(_), Err(_)) => true,
+        _ => false,
+    };
+    match agree {
+        true => Ok(()),
+        false => Err(format!(
             "{link}, {original_len} bytes, {captured:02x?}:\n engine    {ours:?}\n reference {theirs:?}"
         )),
     }

@@ -15,6 +15,10 @@ use kpclass_ruleset::value::{CtState, Interface, protocol};
 use std::fmt;
 use std::net::IpAddr;
 
+mod datagram;
+
+pub use datagram::read_datagram;
+
 /// A link type as capture files number them (`LINKTYPE_…`).
 pub type LinkType = u32;
 
@@ -127,13 +131,20 @@ impl FramePacket {
 /// # Errors
 /// Why there is no packet in them.
 pub fn read_frame(link: LinkType, bytes: &[u8]) -> Result<FramePacket, SkipReason> {
+    read_upper(link, bytes).map(|(packet, _)| packet)
+}
+
+/// The upper layer's bytes, as far as they were captured, and how many there are by the datagram's own length; `None`: that is left open.
+type Upper<'a> = (&'a [u8], Option<usize>);
+
+fn read_upper(link: LinkType, bytes: &[u8]) -> Result<(FramePacket, Upper<'_>), SkipReason> {
     let (network, source_mac) = read_link(link, bytes)?;
-    let mut packet = match network {
+    let (mut packet, upper) = match network {
         Network::V4(bytes) => read_ipv4(bytes)?,
         Network::V6(bytes) => read_ipv6(bytes)?,
     };
     packet.source_mac = source_mac;
-    Ok(packet)
+    Ok((packet, upper))
 }
 
 /// The bytes of a datagram.
@@ -225,7 +236,7 @@ fn behind_tags(mut ether_type: u16, mut bytes: &[u8]) -> Result<Network<'_>, Ski
     }
 }
 
-fn read_ipv4(bytes: &[u8]) -> Result<FramePacket, SkipReason> {
+fn read_ipv4(bytes: &[u8]) -> Result<(FramePacket, Upper<'_>), SkipReason> {
     use etherparse::err::ipv4::HeaderSliceError::{Content, Len};
     let header = Ipv4HeaderSlice::from_slice(bytes).map_err(|error| match error {
         Len(_) => SkipReason::CutNetwork,
@@ -251,14 +262,15 @@ fn read_ipv4(bytes: &[u8]) -> Result<FramePacket, SkipReason> {
         dscp: header.dcp().value(),
         source_mac: None,
     };
-    packet.read_transport(&datagram[header_len..])?;
-    Ok(packet)
+    let upper = &datagram[header_len..];
+    packet.read_transport(upper)?;
+    Ok((packet, (upper, total.checked_sub(header_len))))
 }
 
 /// The next header of a packet that ends there.
 const NO_NEXT_HEADER: u8 = 59;
 
-fn read_ipv6(bytes: &[u8]) -> Result<FramePacket, SkipReason> {
+fn read_ipv6(bytes: &[u8]) -> Result<(FramePacket, Upper<'_>), SkipReason> {
     use etherparse::err::ipv6::HeaderSliceError::{Content, Len};
     let header = Ipv6HeaderSlice::from_slice(bytes).map_err(|error| match error {
         Len(_) => SkipReason::CutNetwork,
@@ -286,7 +298,9 @@ fn read_ipv6(bytes: &[u8]) -> Result<FramePacket, SkipReason> {
         source_mac: None,
     };
     packet.read_transport(transport)?;
-    Ok(packet)
+    let extensions = payload.len() - transport.len();
+    let whole = usize::from(header.payload_length()).checked_sub(extensions);
+    Ok((packet, (transport, whole.filter(|_| !is_open))))
 }
 
 /// Goes through extension headers as `ipv6_find_hdr` does: hop-by-hop, routing, destination options, authentication, fragment; a fragment other

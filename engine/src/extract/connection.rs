@@ -1,0 +1,151 @@
+//! What only conntrack reads of a frame (CONNTRACK.md 1 and 2): the id of an ICMP query, the packet that an ICMP error carries, SCTP's chunks, lengths that
+//! do not fit. Checksums are taken to be right: captures are full of packets whose card was to fill them in.
+
+use super::{Rest, Skip, packet};
+use crate::link::LinkType;
+use crate::wire::{Extension, Icmp, Ipv4, Ipv6, Ports, Tcp};
+use kpclass_compiler::header::{Header, known};
+use kpclass_ruleset::conntrack::Tuple;
+use kpclass_ruleset::value::{Family, number_address, protocol};
+
+/// A frame's packet as conntrack reads it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OfConnection {
+    /// As rules see it.
+    pub header: Header,
+    /// The id of an ICMP packet.
+    pub icmp_id: Option<u16>,
+    /// The tuple of the packet that an ICMP error carries; `None`: too little of it is there.
+    pub carried: Option<Tuple>,
+    /// The types of an SCTP packet's chunks, none if one has no length; `None`: not all of them were captured.
+    pub chunks: Option<Vec<u8>>,
+    /// A length in the transport header does not fit.
+    pub is_broken: bool,
+}
+
+/// Reads a frame of which `captured` was kept out of `original_len` bytes.
+///
+/// # Errors
+/// The reason for which it holds no packet, as [`extract`](super::extract).
+pub fn of_connection(
+    link: LinkType,
+    captured: &[u8],
+    original_len: u32,
+) -> Result<OfConnection, Skip> {
+    let (header, rest) = packet(link, captured, original_len)?;
+    let mut read = OfConnection {
+        header,
+        icmp_id: None,
+        carried: None,
+        chunks: None,
+        is_broken: false,
+    };
+    if header.known & known::FRAGMENT != 0 {
+        return Ok(read);
+    }
+    match header.protocol {
+        protocol::TCP => read.is_broken = is_broken_tcp(rest),
+        protocol::UDP => read.is_broken = is_broken_udp(rest),
+        protocol::SCTP => read.chunks = chunks(rest),
+        protocol::ICMP | protocol::ICMPV6 => {
+            read.icmp_id = word(rest.captured, 4);
+            let inner = rest.skip(Icmp::LEN).map(|inner| inner.captured);
+            read.carried = match header.protocol {
+                protocol::ICMP => inner.ok().and_then(carried_v4),
+                _ => inner.ok().and_then(carried_v6),
+            };
+        }
+        _ => {}
+    }
+    Ok(read)
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u16> {
+    let bytes = bytes.get(at..at + 2)?;
+    Some(u16::from_be_bytes([bytes[0], bytes[1]]))
+}
+
+/// `tcp_error`: the header is longer than the packet, or too short.
+fn is_broken_tcp(rest: Rest<'_>) -> bool {
+    let offset = rest.captured.get(12).map(|byte| usize::from(byte >> 4) * 4);
+    offset.is_some_and(|len| len < Tcp::LEN || len > rest.wire_len)
+}
+
+/// `udp_error`: the length is below the header's, or beyond the packet.
+fn is_broken_udp(rest: Rest<'_>) -> bool {
+    const LEN: usize = 8;
+    let given = word(rest.captured, 4).map(usize::from);
+    given.is_some_and(|given| given < LEN || given > rest.wire_len)
+}
+
+/// Bytes of SCTP's own header, and of a chunk's.
+const SCTP_LEN: usize = 12;
+const CHUNK_LEN: usize = 4;
+
+fn chunks(rest: Rest<'_>) -> Option<Vec<u8>> {
+    let mut chunks = Vec::new();
+    let mut at = SCTP_LEN;
+    while at + CHUNK_LEN <= rest.wire_len {
+        let kind = *rest.captured.get(at)?;
+        let len = word(rest.captured, at + 2)?;
+        if len == 0 {
+            return Some(Vec::new());
+        }
+        chunks.push(kind);
+        at += usize::from(len).next_multiple_of(CHUNK_LEN);
+    }
+    Some(chunks)
+}
+
+/// The packet in an ICMP error; a later fragment has no tuple (`nf_ct_get_tuplepr`).
+fn carried_v4(bytes: &[u8]) -> Option<Tuple> {
+    let ip = Ipv4::read(bytes)?;
+    if ip.version() != 4 || ip.header_len() < Ipv4::LEN || ip.is_later_fragment() {
+        return None;
+    }
+    let upper = bytes.get(ip.header_len()..)?;
+    tuple(
+        Family::V4,
+        ip.protocol(),
+        (ip.source().into(), ip.destination().into()),
+        upper,
+    )
+}
+
+fn carried_v6(bytes: &[u8]) -> Option<Tuple> {
+    let ip = Ipv6::read(bytes)?;
+    if ip.version() != 6 {
+        return None;
+    }
+    let (mut number, mut upper) = (ip.next_header(), bytes.get(Ipv6::LEN..)?);
+    while Extension::is_extension(number) {
+        let extension = Extension::read(number, upper)?;
+        if !extension.is_sound() || extension.is_later_fragment() {
+            return None;
+        }
+        upper = upper.get(extension.header_len()..)?;
+        number = extension.next_header();
+    }
+    tuple(Family::V6, number, (ip.source(), ip.destination()), upper)
+}
+
+fn tuple(family: Family, number: u8, sides: (u128, u128), upper: &[u8]) -> Option<Tuple> {
+    use protocol::{ICMP, ICMPV6, SCTP, TCP, UDP, UDPLITE};
+    let parts = match number {
+        TCP | UDP | UDPLITE | SCTP => {
+            let ports = Ports::read(upper)?;
+            (ports.source(), ports.destination())
+        }
+        ICMP | ICMPV6 => {
+            let icmp = Icmp::read(upper)?;
+            let kind = u16::from_be_bytes([icmp.kind(), icmp.code()]);
+            (word(upper, 4)?, kind)
+        }
+        _ => (0, 0),
+    };
+    Some(Tuple {
+        protocol: number,
+        source: (number_address(family, sides.0), parts.0),
+        destination: (number_address(family, sides.1), parts.1),
+    })
+}
