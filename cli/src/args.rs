@@ -77,7 +77,7 @@ pub(crate) struct NodeArgs {
     /// A file with the output of `ipset save`; repeats
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub ipset: Vec<PathBuf>,
-    /// A kernel setting: route_localnet=0 or route_localnet=1
+    /// A kernel setting: route_localnet=0 or route_localnet=1; where connections are followed, nf_conntrack_udp_timeout=60 and the like
     #[arg(long, value_name = "NAME=VALUE")]
     pub sysctl: Vec<String>,
     /// What a jump to a chain does that the dump lacks and that is not kube-proxy's
@@ -122,7 +122,7 @@ pub(crate) enum HookChoice {
 pub(crate) enum Mode {
     /// Each packet as if it were the first of its connection
     Packet,
-    /// Connections as the kernel tracks them (not there yet)
+    /// Connections as the kernel tracks them
     Conntrack,
 }
 

@@ -33,6 +33,11 @@ pub(crate) fn interface(text: &str) -> Result<Interface, Trouble> {
         })
 }
 
+/// Whether a `--sysctl` is one of connection tracking.
+pub(crate) fn is_of_conntrack(setting: &str) -> bool {
+    setting.contains("nf_conntrack")
+}
+
 /// `--sysctl NAME=VALUE`: what `route_localnet` is set to, if it is given.
 pub(crate) fn route_localnet(settings: &[String]) -> Result<Option<bool>, Trouble> {
     let mut value = None;
@@ -43,7 +48,10 @@ pub(crate) fn route_localnet(settings: &[String]) -> Result<Option<bool>, Troubl
             (true, "0") => Some(false),
             (true, "1") => Some(true),
             _ => {
-                let needed = "route_localnet=0 or route_localnet=1";
+                let needed = match is_of_conntrack(setting) {
+                    true => "replay --mode conntrack, which follows connections",
+                    false => "route_localnet=0 or route_localnet=1",
+                };
                 return Err(Trouble::option("--sysctl", setting, needed));
             }
         };

@@ -255,6 +255,21 @@ pub struct Disagreement {
     pub program: Decision,
 }
 
+/// A packet of which the reference's tracker says something else than the engine's.
+#[derive(Clone, Debug)]
+pub struct FollowedDisagreement {
+    /// Which capture, in the order given.
+    pub capture: u32,
+    /// The frame.
+    pub frame: u64,
+    /// The packet, as a SPEC.
+    pub packet: String,
+    /// What the reference says.
+    pub reference: String,
+    /// What the engine says.
+    pub program: String,
+}
+
 /// What the check found.
 #[derive(Clone, Debug, Default)]
 pub struct CheckReport {
@@ -266,6 +281,8 @@ pub struct CheckReport {
     pub disagreements: u64,
     /// The first of them, by frame.
     pub shown: Vec<Disagreement>,
+    /// The same, where connections are followed.
+    pub followed: Vec<FollowedDisagreement>,
     /// Whether there were more distinct packets than are checked at most.
     pub limited: bool,
 }
@@ -300,6 +317,7 @@ pub(crate) fn run(
         checked: total,
         disagreements,
         shown: found,
+        followed: Vec::new(),
         limited: pending.dropped,
     }
 }
@@ -340,7 +358,7 @@ fn compare(met: &Met, distinct: &Distinct, rules: &Rules<'_>) -> Option<Disagree
     let v6 = distinct.header.known & known::V6 != 0;
     let family = if v6 { Family::V6 } else { Family::V4 };
     let of = rules.of(family)?;
-    let packet = packet(family, distinct);
+    let packet = packet_of(family, &distinct.header, &distinct.context);
     let program = of.program.partition(&distinct.header, &distinct.context)?;
     let reference = of.walk.partition(&packet);
     let disagreement = |draw, reference, program| Disagreement {
@@ -367,12 +385,11 @@ fn compare(met: &Met, distinct: &Distinct, rules: &Rules<'_>) -> Option<Disagree
 }
 
 /// The packet for the reference.
-fn packet(family: Family, distinct: &Distinct) -> Packet {
-    let h = &distinct.header;
+pub(crate) fn packet_of(family: Family, h: &Header, context: &Context) -> Packet {
     let has = |bit: u16| h.known & bit != 0;
     Packet {
-        hook: distinct.context.hook,
-        in_interface: distinct.context.in_interface,
+        hook: context.hook,
+        in_interface: context.in_interface,
         source: number_address(family, h.source),
         destination: number_address(family, h.destination),
         protocol: h.protocol,
@@ -380,8 +397,8 @@ fn packet(family: Family, distinct: &Distinct) -> Packet {
         tcp_flags: has(known::TCP_FLAGS).then_some(h.tcp_flags),
         icmp: has(known::ICMP).then_some((h.icmp_type, h.icmp_code)),
         fragment: has(known::FRAGMENT),
-        mark: distinct.context.mark,
-        ctstate: distinct.context.ctstate,
+        mark: context.mark,
+        ctstate: context.ctstate,
         length: has(known::LENGTH).then_some(h.length),
         ttl: has(known::TTL).then_some(h.ttl),
         dscp: has(known::DSCP).then_some(h.dscp),

@@ -8,6 +8,7 @@ pub mod connections;
 pub mod counts;
 pub mod draw;
 pub mod extract;
+pub mod following;
 pub mod judge;
 pub mod link;
 pub mod replay;
@@ -18,6 +19,7 @@ pub mod verdicts;
 pub mod wire;
 mod worker;
 
+pub use following::follow;
 pub use replay::{HookChoice, Listeners, Settings, Source, replay};
 pub use report::Report;
 pub use rules::{FamilyRules, Rules, RulesError};

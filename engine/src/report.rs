@@ -2,6 +2,7 @@
 
 use crate::check::{Check, CheckReport};
 use crate::counts::{Counts, Ending, Taker, Tally};
+use crate::following::ConnectionsReport;
 use crate::replay::{Cut, Settings};
 use crate::rules::{FamilyRules, Rules};
 use crate::skip::SkipReason;
@@ -39,6 +40,8 @@ pub struct Report {
     pub unknowns: Vec<MissingFact>,
     /// Captures that ended early.
     pub cuts: Vec<Cut>,
+    /// Of connections, where they are followed.
+    pub connections: Option<ConnectionsReport>,
     /// The check.
     pub check: CheckReport,
     /// Seconds.
@@ -203,6 +206,7 @@ impl Report {
                 })
                 .collect(),
             cuts,
+            connections: None,
             check,
             timing,
         }

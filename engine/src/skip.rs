@@ -12,11 +12,13 @@ pub enum SkipReason {
     LaterFragment,
     /// No rules of its family were given.
     NoRules(Family),
+    /// It shows a packet that was asked about before, translated by now.
+    BehindNat,
 }
 
 impl SkipReason {
     /// How many there are.
-    pub const COUNT: usize = Skip::COUNT + 3;
+    pub const COUNT: usize = Skip::COUNT + 4;
 
     /// Its position among all.
     pub fn index(self) -> usize {
@@ -25,6 +27,7 @@ impl SkipReason {
             Self::LaterFragment => Skip::COUNT,
             Self::NoRules(Family::V4) => Skip::COUNT + 1,
             Self::NoRules(Family::V6) => Skip::COUNT + 2,
+            Self::BehindNat => Skip::COUNT + 3,
         }
     }
 
@@ -34,7 +37,8 @@ impl SkipReason {
             Some(name) => name,
             None if index == Skip::COUNT => "later-fragment",
             None if index == Skip::COUNT + 1 => "no-ipv4-rules",
-            None => "no-ipv6-rules",
+            None if index == Skip::COUNT + 2 => "no-ipv6-rules",
+            None => "behind-nat",
         }
     }
 

@@ -4,17 +4,18 @@
 
 use kpclass_compiler::header::Header;
 use kpclass_compiler::{Config, Program};
-use kpclass_engine::connections::{Packet, Tracked, Tracker, Width};
+use kpclass_engine::connections::{Packet, Tracker, Width};
 use kpclass_engine::draw::number as number_drawn;
+use kpclass_engine::following::Said;
 use kpclass_reference::Walk;
 use kpclass_reference::connections as reference;
 use kpclass_ruleset::Ruleset;
-use kpclass_ruleset::conntrack::{CtStatus, Datagram, Settings, Tuple};
-use kpclass_ruleset::decision::{Decision, Disposition, Fact, Unknown};
+use kpclass_ruleset::conntrack::{Datagram, Settings, Tuple};
+use kpclass_ruleset::decision::Disposition;
 use kpclass_ruleset::node::NodeFacts;
 use kpclass_ruleset::packet::Packet as Sent;
 use kpclass_ruleset::value::{CtState, Family, Interface, number_address, protocol};
-use kpclass_ruleset::{Hook, RuleId, spec};
+use kpclass_ruleset::{Hook, spec};
 use kpclass_workload::corpus::{Sequence, SequenceStep, read_sequences};
 use kpclass_workload::scripts::{Script, Side, Step, What, script};
 use std::net::IpAddr;
@@ -39,7 +40,6 @@ fn compiled(ruleset: &Ruleset, node: &NodeFacts) -> Program {
 struct Both<'r, A> {
     reference: reference::Tracker<'r>,
     engine: Tracker<'r, A>,
-    family: Family,
     packets: u64,
     states: [u64; 5],
 }
@@ -59,87 +59,15 @@ impl<A: Width> Both<'_, A> {
             .iter()
             .position(|s| *s == said.ctstate)
             .expect("one of all")] += 1;
-        let (a, b) = (
-            Line::of_reference(&said),
-            Line::of_engine(&found, self.family),
-        );
-        if a == b || gave_up(&a) || gave_up(&b) {
+        let (a, b) = (Said::by_reference(&said), Said::by_engine(&found));
+        if a.agrees(&b) {
             return Ok(said);
         }
         let spec = spec::of_packet(&datagram.packet);
         Err(format!(
-            "{spec} at {at:?}\n  reference {a:?}\n  engine    {b:?}\n"
+            "{spec} at {at:?}\n  reference {a}\n  engine    {b}\n"
         ))
     }
-}
-
-/// What is compared.
-#[derive(Debug, PartialEq)]
-struct Line {
-    disposition: Disposition,
-    decision: String,
-    ctstate: CtState,
-    direction: Option<kpclass_ruleset::conntrack::Direction>,
-    status: CtStatus,
-    tuples: Option<(Tuple, Option<Tuple>)>,
-    connmark: u32,
-    clashes: bool,
-    rules: String,
-    header: reference::Header,
-}
-
-fn gave_up(line: &Line) -> bool {
-    matches!(
-        line.disposition,
-        Disposition::Unknown(Unknown {
-            fact: Fact::TooMany,
-            ..
-        })
-    )
-}
-
-impl Line {
-    fn of_reference(tracked: &reference::Tracked) -> Self {
-        let decision = &tracked.traced.decision;
-        Self {
-            disposition: decision.disposition,
-            decision: format!("{decision:?}"),
-            ctstate: tracked.ctstate,
-            direction: tracked.direction,
-            status: tracked.status,
-            tuples: tracked.tuples,
-            connmark: tracked.connmark,
-            clashes: tracked.clashes,
-            rules: rules(decision, tracked.rules),
-            header: tracked.header,
-        }
-    }
-
-    fn of_engine<A: Width>(tracked: &Tracked<A>, family: Family) -> Self {
-        let address = |number: Option<u128>| number.map(|n| number_address(family, n));
-        Self {
-            disposition: tracked.decision.disposition,
-            decision: format!("{:?}", tracked.decision),
-            ctstate: tracked.ctstate,
-            direction: tracked.direction,
-            status: tracked.status,
-            tuples: tracked.shared_tuples(),
-            connmark: tracked.connmark,
-            clashes: tracked.clashes,
-            rules: rules(&tracked.decision, tracked.rules),
-            header: reference::Header {
-                source: address(tracked.header.source),
-                destination: address(tracked.header.destination),
-                ports: tracked.header.ports,
-            },
-        }
-    }
-}
-
-/// Of an unknown decision they say nothing.
-fn rules(decision: &Decision, rules: (Option<RuleId>, Option<RuleId>)) -> String {
-    let rules = Some(rules).filter(|_| !decision.is_unknown());
-    format!("{rules:?}")
 }
 
 #[test]
@@ -198,7 +126,6 @@ fn both<'r, A: Width>(
     Both {
         reference: reference::Tracker::new(walk, settings.clone()),
         engine: Tracker::new(program, ruleset, settings.clone()),
-        family: ruleset.family(),
         packets: 0,
         states: [0; 5],
     }

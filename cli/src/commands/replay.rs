@@ -24,10 +24,13 @@ use verdicts::VerdictFile;
 
 /// Replays the captures and writes the report.
 pub(crate) fn run(typed: &Replay, output: &mut Output) -> Result<Ending, Trouble> {
-    let options = ReplayOptions::new(&typed.how)?;
+    let options = ReplayOptions::new(&typed.how, &typed.node.sysctl)?;
     let settings = settings(&options, &typed.start)?;
     inputs::stdin_once(&typed.rules, &typed.captures)?;
-    let facts = inputs::node::facts(&typed.node)?;
+    let facts = match options.tracking {
+        None => inputs::node::facts(&typed.node)?,
+        Some(_) => inputs::node::facts_beside_conntrack(&typed.node)?,
+    };
     let sources = sources(&typed.captures)?;
     let started = Instant::now();
     let read = inputs::rules::load(&typed.rules)?;
@@ -129,7 +132,10 @@ fn replay(
                 as _
         }),
     };
-    let report = kpclass_engine::replay(sources, rules, settings, listeners);
+    let report = match &options.tracking {
+        None => kpclass_engine::replay(sources, rules, settings, listeners),
+        Some(tracking) => kpclass_engine::follow(sources, rules, settings, tracking, listeners),
+    };
     bar.finish_and_clear();
     let report = report.map_err(|e| Trouble::new(e.to_string()))?;
     file.map_or(Ok(()), VerdictFile::finish)?;

@@ -10,10 +10,21 @@ use std::path::{Path, PathBuf};
 
 /// The facts that the options give.
 pub(crate) fn facts(typed: &NodeArgs) -> Result<NodeFacts, Trouble> {
+    facts_and(typed, &typed.sysctl)
+}
+
+/// The same where connections are followed, whose settings are no facts of the node.
+pub(crate) fn facts_beside_conntrack(typed: &NodeArgs) -> Result<NodeFacts, Trouble> {
+    let sysctl = typed.sysctl.iter();
+    let rest = sysctl.filter(|setting| !options::is_of_conntrack(setting));
+    facts_and(typed, &rest.cloned().collect::<Vec<_>>())
+}
+
+fn facts_and(typed: &NodeArgs, sysctl: &[String]) -> Result<NodeFacts, Trouble> {
     Ok(NodeFacts {
         local: local_addresses(&typed.local_addrs)?,
         ipsets: ipsets(&typed.ipset)?,
-        route_localnet: options::route_localnet(&typed.sysctl)?,
+        route_localnet: options::route_localnet(sysctl)?,
         missing_chains: match typed.missing_chains {
             MissingChains::Return => node::MissingChains::Return,
             MissingChains::Unknown => node::MissingChains::Unknown,

@@ -1,7 +1,9 @@
 //! The options of `replay`.
 
 use crate::args::{Mode, ReplayHow};
+use crate::options::is_of_conntrack;
 use crate::trouble::Trouble;
+use kpclass_ruleset::conntrack;
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -9,6 +11,8 @@ use std::thread;
 /// How a replay runs and what it writes.
 #[derive(Clone, Debug)]
 pub(crate) struct ReplayOptions {
+    /// How connections are tracked; `None`: each packet is the first of its own.
+    pub tracking: Option<conntrack::Settings>,
     /// What the choices of endpoints derive from.
     pub seed: u64,
     /// Workers, at least 1.
@@ -57,14 +61,12 @@ const MOST_THREADS: usize = 1024;
 
 impl ReplayOptions {
     /// What the arguments mean.
-    pub(crate) fn new(how: &ReplayHow) -> Result<Self, Trouble> {
-        if how.mode == Mode::Conntrack {
-            return Err(
-                Trouble::new("--mode conntrack: connections are not tracked yet")
-                    .note("--mode packet takes each packet as the first of its connection"),
-            );
-        }
+    pub(crate) fn new(how: &ReplayHow, sysctl: &[String]) -> Result<Self, Trouble> {
         Ok(Self {
+            tracking: match how.mode {
+                Mode::Packet => None,
+                Mode::Conntrack => Some(tracking(sysctl)?),
+            },
             seed: how.seed,
             threads: threads(how.threads.as_deref())?,
             check: check(&how.check)?,
@@ -72,6 +74,16 @@ impl ReplayOptions {
             json: how.json,
         })
     }
+}
+
+fn tracking(sysctl: &[String]) -> Result<conntrack::Settings, Trouble> {
+    let mut settings = conntrack::Settings::default();
+    for text in sysctl.iter().filter(|text| is_of_conntrack(text)) {
+        settings
+            .set(text)
+            .map_err(|why| Trouble::new(format!("--sysctl {why}")))?;
+    }
+    Ok(settings)
 }
 
 fn threads(typed: Option<&str>) -> Result<usize, Trouble> {

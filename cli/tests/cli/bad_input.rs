@@ -115,8 +115,21 @@ fn options() {
                     "good.rules",
                     "--mode",
                     "conntrack",
+                    "--sysctl",
+                    "nf_conntrack_udp_timeout=soon",
                 ],
-                &["--mode conntrack", "not tracked yet", "--mode packet"],
+                &["--sysctl `nf_conntrack_udp_timeout=soon`", "whole number"],
+            ),
+            bad(
+                &[
+                    "replay",
+                    "a.pcap",
+                    "--rules",
+                    "good.rules",
+                    "--sysctl",
+                    "nf_conntrack_udp_timeout=60",
+                ],
+                &["nf_conntrack_udp_timeout=60", "--mode conntrack"],
             ),
             bad(
                 &["replay", "a.pcap", "--rules", "good.rules", "--mode", "x"],

@@ -24,6 +24,8 @@ pub(super) struct Entry<A> {
     pub(super) deadline: u64,
     /// The rules that gave it another destination, and another source.
     pub(super) rules: (Option<RuleId>, Option<RuleId>),
+    /// Replies are met as they come, not only behind nat.
+    pub(super) meets_replies: bool,
     /// What became of packets of it, for those that go the same way in the same ctstate.
     pub(super) verdicts: [VerdictId; 3],
 }
@@ -101,6 +103,7 @@ impl<A: Width> Entry<A> {
             first: now,
             deadline: now,
             rules: (None, None),
+            meets_replies: false,
             verdicts: [VerdictId::NONE; 3],
         }
     }

@@ -4,7 +4,7 @@ use super::entry::{Client, Entry};
 use super::look::Look;
 use super::nat::{Choice, Wanted};
 use super::tuple::Width;
-use super::{Ends, Packet, Tracked, Tracker, context, ends};
+use super::{Ends, Packet, Shown, Tracked, Tracker, context, ends};
 use kpclass_compiler::{Followed, Left, Progress};
 use kpclass_ruleset::conntrack::{CtStatus, Direction};
 use kpclass_ruleset::decision::{Decision, Disposition, Fact, Unknown};
@@ -55,6 +55,42 @@ impl<A: Width> Tracker<'_, A> {
             }
         }
         tracked
+    }
+
+    /// The number with which a first packet goes where the captures show its source to have been sent.
+    pub(super) fn shown(
+        &self,
+        packet: &Packet,
+        draw: u64,
+        seen: impl Iterator<Item = (u128, u16)>,
+    ) -> (u64, Shown) {
+        let seen: ArrayOf<4> = seen.collect();
+        let h = &packet.header;
+        if seen.is_empty() || seen.contains((h.destination, h.destination_port)) {
+            return (draw, Shown::Nothing);
+        }
+        let context = context(packet, CtState::New);
+        let leads = |decision: &Decision| {
+            let nat = decision.dnat.map(|(nat, _)| nat);
+            let end = nat.and_then(|nat| Some((address_number(nat.address?), nat.port?)));
+            end.map(|end| seen.contains(end))
+        };
+        let own = self.program.decide(h, &context, draw);
+        match own.as_ref().and_then(leads) {
+            Some(true) => return (draw, Shown::Taken),
+            // Not sent on to any endpoint; or where lists decide, which only the walk knows.
+            None => return (draw, Shown::Nothing),
+            Some(false) if self.walks => return (draw, Shown::Nothing),
+            Some(false) => {}
+        }
+        let pieces = self.program.partition(h, &context).unwrap_or_default();
+        let piece = pieces
+            .iter()
+            .find(|piece| leads(&piece.decision) == Some(true));
+        match piece {
+            Some(piece) => (piece.last, Shown::Taken),
+            None => (draw, Shown::Elsewhere),
+        }
     }
 
     /// By the compiled program where that says enough, else by the rules.
@@ -184,6 +220,33 @@ impl<A: Width> Tracker<'_, A> {
             rule: None,
             fact: Fact::NatAddress,
         })
+    }
+}
+
+/// A few ends; more are left out.
+struct ArrayOf<const N: usize> {
+    ends: [(u128, u16); N],
+    len: usize,
+}
+
+impl<const N: usize> ArrayOf<N> {
+    fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    fn contains(&self, end: (u128, u16)) -> bool {
+        self.ends[..self.len].contains(&end)
+    }
+}
+
+impl<const N: usize> FromIterator<(u128, u16)> for ArrayOf<N> {
+    fn from_iter<I: IntoIterator<Item = (u128, u16)>>(iter: I) -> Self {
+        let (mut ends, mut len) = ([(0, 0); N], 0);
+        for (place, end) in ends.iter_mut().zip(iter) {
+            *place = end;
+            len += 1;
+        }
+        Self { ends, len }
     }
 }
 

@@ -118,6 +118,7 @@ impl<A: Width> Tracker<'_, A> {
             status,
             tuples: has_connection.then(|| (entry.original, entry.reply())),
             connmark: verdict.connmark,
+            is_first_reply: look.is_first_reply,
             rules: if has_connection {
                 entry.rules
             } else {

@@ -11,6 +11,19 @@ use kpclass_ruleset::conntrack::{CtStatus, Direction};
 use kpclass_ruleset::decision::{Fact, Unknown};
 use kpclass_ruleset::value::CtState;
 
+/// Why a packet is INVALID.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Cause {
+    /// Its headers contradict themselves, or its type is unknown.
+    Malformed,
+    /// It can begin no connection, and belongs to none.
+    NoConnection,
+    /// Its connection's state does not allow it.
+    OutOfState,
+    /// An ICMP error about a packet of no connection.
+    UnrelatedError,
+}
+
 /// What it finds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Look<A> {
@@ -27,6 +40,10 @@ pub(super) struct Look<A> {
     pub(super) may_begin: Option<(Tuple<A>, Tuple<A>)>,
     /// An entry that it begins is of no use: only tags would tell what belongs to it.
     pub(super) is_out_of_the_blue: bool,
+    /// It is the first reply.
+    pub(super) is_first_reply: bool,
+    /// Why it is INVALID.
+    pub(super) cause: Option<Cause>,
 }
 
 impl<A> Look<A> {
@@ -39,6 +56,15 @@ impl<A> Look<A> {
             unknown: None,
             may_begin: None,
             is_out_of_the_blue: false,
+            is_first_reply: false,
+            cause: None,
+        }
+    }
+
+    fn invalid(cause: Cause) -> Self {
+        Self {
+            cause: Some(cause),
+            ..Self::none(CtState::Invalid)
         }
     }
 
@@ -58,7 +84,7 @@ impl<A: Width> Tracker<'_, A> {
     pub(super) fn look(&mut self, packet: &Packet) -> Look<A> {
         let arrives = packet.arrives();
         if packet.is_broken && arrives || packet.is_unknown_icmp() {
-            return Look::none(CtState::Invalid);
+            return Look::invalid(Cause::Malformed);
         }
         if packet.is_left_alone() {
             return Look::none(CtState::Untracked);
@@ -92,7 +118,7 @@ impl<A: Width> Tracker<'_, A> {
     /// A first packet. `ends`: the entry whose place it takes.
     fn begin(&mut self, packet: &Packet, tuple: Tuple<A>, ends: Option<Id>) -> Look<A> {
         let Some(inverse) = tuple.inverse() else {
-            return Look::none(CtState::Invalid);
+            return Look::invalid(Cause::NoConnection);
         };
         let max = self.settings.max as usize;
         if self.table.len() >= max {
@@ -123,7 +149,7 @@ impl<A: Width> Tracker<'_, A> {
             Said::Unknown => Look::lacks(Fact::Conntrack),
             _ => Look {
                 ends,
-                ..Look::none(CtState::Invalid)
+                ..Look::invalid(Cause::NoConnection)
             },
         }
     }
@@ -154,10 +180,12 @@ impl<A: Width> Tracker<'_, A> {
                 if let Some(kept) = self.table.get_mut(id) {
                     (kept.remembered, kept.status) = (entry.remembered, entry.status);
                 }
-                return Look::none(CtState::Invalid);
+                return Look::invalid(Cause::OutOfState);
             }
         }
         if direction == Direction::Reply {
+            entry.meets_replies |= !packet.is_rewritten;
+            look.is_first_reply = !has_reply;
             entry.status = entry.status.with(CtStatus::SEEN_REPLY);
         }
         look.entry = Some((entry, direction));
@@ -166,7 +194,7 @@ impl<A: Width> Tracker<'_, A> {
 
     /// CONNTRACK.md 6.1.
     fn look_at_error(&mut self, packet: &Packet) -> Look<A> {
-        let invalid = Look::none(CtState::Invalid);
+        let invalid = Look::invalid(Cause::UnrelatedError);
         let carried = packet.carried.as_ref().and_then(Tuple::<A>::of_shared);
         let Some(inverse) = carried.and_then(Tuple::inverse) else {
             return invalid;

@@ -16,20 +16,24 @@ mod nat;
 mod packet;
 mod protocol;
 mod sctp;
+mod sight;
 mod table;
 mod tcp;
 mod tuple;
 mod vague;
 
+use kpclass_compiler::header::{Header, known};
 use kpclass_compiler::{Context, Left, Lists, Program, Progress};
 use kpclass_ruleset::conntrack::{self, CtStatus, Direction, Settings};
-use kpclass_ruleset::decision::{Decision, Disposition, Unknown};
-use kpclass_ruleset::target::RejectWith;
-use kpclass_ruleset::value::CtState;
+use kpclass_ruleset::decision::{Decision, Disposition, Nat, Snat, Unknown};
+use kpclass_ruleset::target::{RejectWith, Target};
+use kpclass_ruleset::value::{CtState, number_address};
 use kpclass_ruleset::{RuleId, Ruleset};
 use later::Verdicts;
+pub use look::Cause;
 use look::Look;
 pub use packet::Packet;
+pub use sight::Sight;
 use std::time::Duration;
 use table::Table;
 pub use tuple::{Tuple, Width};
@@ -69,8 +73,26 @@ pub struct Tracked<A> {
     pub clashes: bool,
     /// Whether it began a connection that is followed.
     pub begins: bool,
+    /// Whether it is its connection's first reply.
+    pub is_first_reply: bool,
+    /// Of a first packet whose destination rules rewrite: what the captures show of the kernel's choice.
+    pub shown: Shown,
+    /// Why it is INVALID.
+    pub cause: Option<Cause>,
     /// The header where the packet ended; of an unknown decision as it came.
     pub header: Ends,
+}
+
+/// What captures show of where a connection went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shown {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Where it went: one of the ways that the rules allow, and the one that was taken here.
+    Taken,
+    /// It went to an endpoint, but none to which the rules lead.
+    Elsewhere,
 }
 
 /// Addresses and ports as they have become. What is `None` is not known.
@@ -130,6 +152,18 @@ impl<'r, A: Width> Tracker<'r, A> {
 
     /// A packet at a time since some beginning (of the captures' clock), for the number that it draws.
     pub fn take(&mut self, packet: &Packet, at: Duration, draw: u64) -> Tracked<A> {
+        self.take_seen(packet, at, draw, std::iter::empty).0
+    }
+
+    /// The same, where the captures may show to which endpoints (addresses and ports) the packet's source was sent: if one of them is a way that the rules
+    /// allow, that is taken. The number with which it is, too.
+    pub fn take_seen<I: Iterator<Item = (u128, u16)>>(
+        &mut self,
+        packet: &Packet,
+        at: Duration,
+        draw: u64,
+        seen: impl Fn() -> I,
+    ) -> (Tracked<A>, u64) {
         self.now = self.now.max(protocol::nanos(at));
         self.lists.begin(Duration::from_nanos(self.now));
         let look = match self.program.conntrack_on() {
@@ -137,12 +171,17 @@ impl<'r, A: Width> Tracker<'r, A> {
             // Nothing can ask for it.
             false => Look::none(CtState::Invalid),
         };
-        match (look.unknown, &look.entry) {
+        let tracked = match (look.unknown, &look.entry) {
             (Some(unknown), _) => self.unknown(packet, &look, unknown),
-            (None, Some(_)) if look.id.is_none() => self.first(packet, &look, draw),
+            (None, Some(_)) if look.id.is_none() => {
+                let (draw, shown) = self.shown(packet, draw, seen());
+                let tracked = self.first(packet, &look, draw);
+                return (Tracked { shown, ..tracked }, draw);
+            }
             (None, Some(_)) => self.later(packet, &look, draw),
             (None, None) => self.nobodys(packet, &look, draw),
-        }
+        };
+        (tracked, draw)
     }
 
     fn is_local(&self) -> impl Fn(A) -> Option<bool> + use<'r, A> {
@@ -164,6 +203,7 @@ impl<'r, A: Width> Tracker<'r, A> {
             header: ends(&followed.left),
             connmark: followed.left.connmark,
             ctstate: followed.left.ctstate.unwrap_or(look.ctstate),
+            cause: look.cause,
             ..Tracked::alone(look.ctstate, followed.decision)
         }
     }
@@ -255,6 +295,9 @@ impl<A> Tracked<A> {
             rules: (None, None),
             clashes: false,
             begins: false,
+            is_first_reply: false,
+            shown: Shown::Nothing,
+            cause: None,
             header: Ends {
                 source: None,
                 destination: None,
@@ -265,6 +308,52 @@ impl<A> Tracked<A> {
 }
 
 impl<A: Width> Tracked<A> {
+    /// The header with the addresses and ports of the connection's original tuple: the key under which it was asked about first.
+    pub fn original_key(&self, header: &Header) -> Header {
+        let Some((tuple, _)) = self.tuples else {
+            return *header;
+        };
+        let (source, destination) = (tuple.source.number(), tuple.destination.number());
+        let mut key = Header {
+            source,
+            destination,
+            ..*header
+        };
+        if tuple.has_ports() {
+            (key.source_port, key.destination_port) = (tuple.source_part, tuple.destination_part);
+            key.known |= known::PORTS;
+        }
+        key.protocol = tuple.protocol;
+        key
+    }
+
+    /// The decision, with what the connection does to a packet that goes in its direction.
+    pub fn whole_decision(&self, ruleset: &Ruleset) -> Decision {
+        let mut decision = self.decision.clone();
+        if self.direction != Some(Direction::Original) || decision.is_unknown() {
+            return decision;
+        }
+        if let (None, Some(rule)) = (decision.dnat, self.rules.0) {
+            let to = self.header.destination;
+            let nat = Nat {
+                address: to.map(|to| number_address(A::FAMILY, to)),
+                port: self.header.ports.and_then(|ports| ports.1),
+            };
+            decision.dnat = Some((nat, rule));
+        }
+        if let (None, Some(rule)) = (decision.snat, self.rules.1) {
+            let snat = match ruleset.rule(rule).target {
+                Target::Snat(range) => Snat::To {
+                    addresses: range.addresses,
+                    ports: range.ports.map(|ports| (ports.first, ports.last)),
+                },
+                _ => Snat::Masquerade,
+            };
+            decision.snat = Some((snat, rule));
+        }
+        decision
+    }
+
     /// The tuples in the words that all trackers share.
     pub fn shared_tuples(&self) -> Option<(conntrack::Tuple, Option<conntrack::Tuple>)> {
         let (original, reply) = self.tuples?;

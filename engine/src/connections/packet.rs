@@ -22,6 +22,8 @@ pub struct Packet {
     pub chunks: Option<Vec<u8>>,
     /// Whether a checksum, or a length of the transport header, is known to be wrong.
     pub is_broken: bool,
+    /// It was met behind nat only, and stands here as it came.
+    pub is_rewritten: bool,
 }
 
 impl From<&Datagram> for Packet {
@@ -33,6 +35,7 @@ impl From<&Datagram> for Packet {
             carried: datagram.carried,
             chunks: datagram.chunks.clone(),
             is_broken: datagram.is_broken,
+            is_rewritten: false,
         }
     }
 }

@@ -352,6 +352,23 @@ impl<A: Width> Table<A> {
         }
     }
 
+    /// Whether a tuple is what a live entry whose source is open may have sent on.
+    pub(super) fn may_have_sent(
+        &self,
+        tuple: &Tuple<A>,
+        is_local: impl Fn(A) -> Option<bool>,
+        now: u64,
+    ) -> bool {
+        let keys = [Some(tuple.source_part), None].map(|part| (tuple.protocol, tuple.to(), part));
+        let ids = keys.iter().filter_map(|key| self.open.get(key)).flatten();
+        let mut entries = ids.filter_map(|id| self.get(Id(*id)));
+        entries.any(|entry| {
+            let fits =
+                matches!(entry.client, Client::Open(open) if open.fits(tuple.from(), &is_local));
+            fits && entry.deadline > now
+        })
+    }
+
     /// Whether a vague entry of the protocol may have taken any tuple.
     pub(super) fn has_vague(&mut self, protocol: u8, now: u64) -> bool {
         self.vague.of_protocol(protocol, now).is_some()

@@ -80,6 +80,7 @@ impl Names<'_> {
                 .shown
                 .iter()
                 .filter_map(|d| self.disagreement(d))
+                .chain(from.check.followed.iter().filter_map(|d| self.followed(d)))
                 .collect(),
             rules: self
                 .rules
@@ -149,6 +150,20 @@ impl Names<'_> {
         }
         rows.sort_by_key(|row| std::cmp::Reverse(row.packets));
         rows
+    }
+
+    fn followed(&self, found: &check::FollowedDisagreement) -> Option<Disagreement> {
+        let capture = self.typed.captures.get(found.capture as usize)?;
+        let capture = capture.display().to_string();
+        let asked = ("--packet", found.packet.clone());
+        Some(Disagreement {
+            frame: found.frame,
+            capture,
+            packet: found.packet.clone(),
+            reference: found.reference.clone(),
+            program: found.program.clone(),
+            reproduce: reproduce(self.typed, asked),
+        })
     }
 
     fn disagreement(&self, found: &check::Disagreement) -> Option<Disagreement> {
