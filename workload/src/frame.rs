@@ -71,7 +71,7 @@ pub struct Tag {
     pub destination_mac: Option<[u8; 6]>,
     /// Where a later fragment begins in its datagram, in units of 8 bytes: 1 to 8191.
     pub fragment_offset: u16,
-    /// In a whole body, the acknowledgment number of TCP; `None`: the sequence number.
+    /// The acknowledgment number of TCP; `None`: in a whole body the sequence number, else 0.
     pub acknowledgment: Option<u32>,
     /// In a whole body, the id of an ICMP query; `None`: the identification.
     pub icmp_id: Option<u16>,

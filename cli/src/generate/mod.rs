@@ -9,6 +9,7 @@
 
 mod capture;
 mod choices;
+mod conversations;
 #[cfg(test)]
 mod samples;
 #[cfg(test)]
@@ -22,12 +23,17 @@ use crate::trouble::Trouble;
 use capture::{Capture, Format};
 use choices::{FamilyChoice, Feature, Link};
 use clap::{Args, Subcommand, ValueHint};
-use kpclass_ruleset::node::parse_addresses;
-use kpclass_ruleset::value::Family;
+use conversations::{Conversations, Vantage};
+use kpclass_compiler::Config;
+use kpclass_engine::rules::Rules;
+use kpclass_ruleset::node::{LocalAddresses, NodeFacts, parse_addresses};
+use kpclass_ruleset::packet::Packet;
+use kpclass_ruleset::readers;
+use kpclass_ruleset::value::{Family, protocol};
 use kpclass_workload::cluster::plan::{self, Plan};
 use kpclass_workload::cluster::traffic::Traffic;
 use kpclass_workload::cluster::{self, Written};
-use kpclass_workload::frame::Framer;
+use kpclass_workload::frame::{self, Framer, Sctp, Tag};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::net::IpAddr;
@@ -84,6 +90,12 @@ pub(crate) struct CaptureArgs {
     /// The seed: the same one gives the same frames
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
+    /// Whole connections, so many of them at a time, instead of first packets
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub connections: Option<u32>,
+    /// Where connections are seen
+    #[arg(long, default_value = "arriving", requires = "connections")]
+    pub vantage: Vantage,
     /// Bytes of a frame, or as many as its headers need
     #[arg(long, value_name = "BYTES", default_value_t = 60)]
     pub size: u16,
@@ -149,7 +161,12 @@ fn capture(typed: &CaptureArgs) -> Result<(), Trouble> {
     }
     let rules = rules::load(&typed.rules)?;
     let nodes = node_addresses(typed.local_addrs.as_deref())?;
-    let mut traffic = Traffic::new(rules::rulesets(&rules), nodes, typed.hit, typed.seed);
+    let mut traffic = Traffic::new(
+        rules::rulesets(&rules),
+        nodes.clone(),
+        typed.hit,
+        typed.seed,
+    );
     if traffic.targets() == 0 && typed.hit > 0.0 {
         return Err(
             Trouble::new("the rules hold no Services that a capture could hit")
@@ -158,6 +175,14 @@ fn capture(typed: &CaptureArgs) -> Result<(), Trouble> {
     }
     let link = typed.link.into();
     let format = typed.format.unwrap_or_else(|| by_ending(&typed.output));
+    if let Some(live) = typed.connections {
+        return conversations(
+            typed,
+            (live as usize, link, format),
+            &rules,
+            (traffic, nodes),
+        );
+    }
     write_to(&typed.output, |out| {
         let mut framer = Framer::new(link, usize::from(typed.size));
         let mut capture = Capture::new(out, format, link)?;
@@ -167,6 +192,51 @@ fn capture(typed: &CaptureArgs) -> Result<(), Trouble> {
         }
         capture.finish()
     })
+}
+
+fn conversations(
+    typed: &CaptureArgs,
+    (live, link, format): (usize, frame::Link, Format),
+    read: &readers::Rules,
+    (traffic, nodes): (Traffic, Vec<IpAddr>),
+) -> Result<(), Trouble> {
+    let facts = NodeFacts {
+        local: Some(LocalAddresses::new(nodes.iter().copied())),
+        ..NodeFacts::default()
+    };
+    let config = Config::default();
+    let compiled = Rules::new(read.v4.as_ref(), read.v6.as_ref(), &facts, &config);
+    let compiled = compiled.map_err(|e| Trouble::new(e.to_string()))?;
+    let how = (live, typed.vantage, typed.seed);
+    let mut conversations = Conversations::new(&compiled, traffic, nodes, how);
+    write_to(&typed.output, |out| {
+        let mut framer = Framer::new(link, usize::from(typed.size));
+        let mut capture = Capture::new(out, format, link)?;
+        let mut frames = 0;
+        while frames < typed.frames {
+            frames += conversations.next(|packet, origin, numbers| {
+                let tag = tag(packet, numbers);
+                capture.write(framer.tagged(packet, origin, &tag), origin)
+            })?;
+        }
+        capture.finish()
+    })
+}
+
+/// What only connections ask of a packet.
+fn tag(packet: &Packet, (sequence, acknowledgment): (u32, u32)) -> Tag {
+    const INIT: u8 = 1;
+    let sctp = Sctp {
+        tag: 0,
+        initiate: 1,
+        chunks: [Some(INIT), None, None],
+    };
+    Tag {
+        sequence,
+        acknowledgment: Some(acknowledgment),
+        sctp: (packet.protocol == protocol::SCTP).then_some(sctp),
+        ..Tag::default()
+    }
 }
 
 fn node_addresses(typed: Option<&str>) -> Result<Vec<IpAddr>, Trouble> {

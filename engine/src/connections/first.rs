@@ -4,7 +4,7 @@ use super::entry::{Client, Entry};
 use super::look::Look;
 use super::nat::{Choice, Wanted};
 use super::tuple::Width;
-use super::{Ends, Packet, Shown, Tracked, Tracker, context, ends};
+use super::{Ends, Packet, Shown, Shows, Tracked, Tracker, context, ends};
 use kpclass_compiler::{Followed, Left, Progress};
 use kpclass_ruleset::conntrack::{CtStatus, Direction};
 use kpclass_ruleset::decision::{Decision, Disposition, Fact, Unknown};
@@ -13,7 +13,13 @@ use kpclass_ruleset::value::{CtState, address_number};
 use kpclass_ruleset::{Hook, RuleId, TableId};
 
 impl<A: Width> Tracker<'_, A> {
-    pub(super) fn first(&mut self, packet: &Packet, look: &Look<A>, draw: u64) -> Tracked<A> {
+    pub(super) fn first(
+        &mut self,
+        packet: &Packet,
+        look: &Look<A>,
+        draw: u64,
+        shows: Option<&dyn Shows>,
+    ) -> Tracked<A> {
         let Followed {
             mut decision, left, ..
         } = self.decide(packet, look, draw);
@@ -44,6 +50,7 @@ impl<A: Width> Tracker<'_, A> {
         if let Some((mut entry, doubt)) = new {
             tracked.header = of_entry(&entry, tracked.header);
             tracked.tuples = Some((entry.original, entry.reply()));
+            tracked.source_shown = pin(&mut entry, shows);
             tracked.rules = entry.rules;
             tracked.begins = true;
             self.close_if_reset(&mut entry, packet, &tracked.decision);
@@ -57,40 +64,46 @@ impl<A: Width> Tracker<'_, A> {
         tracked
     }
 
-    /// The number with which a first packet goes where the captures show its source to have been sent.
+    /// The number with which a first packet goes where the captures show it to have gone.
     pub(super) fn shown(
-        &self,
+        &mut self,
         packet: &Packet,
+        look: &Look<A>,
         draw: u64,
-        seen: impl Iterator<Item = (u128, u16)>,
+        shows: Option<&dyn Shows>,
     ) -> (u64, Shown) {
-        let seen: ArrayOf<4> = seen.collect();
-        let h = &packet.header;
+        let mut seen = Few::default();
+        if let Some(shows) = shows {
+            shows.endpoints(&mut |end| seen.add(end));
+        }
+        let h = packet.header;
         if seen.is_empty() || seen.contains((h.destination, h.destination_port)) {
             return (draw, Shown::Nothing);
         }
-        let context = context(packet, CtState::New);
-        let leads = |decision: &Decision| {
-            let nat = decision.dnat.map(|(nat, _)| nat);
-            let end = nat.and_then(|nat| Some((address_number(nat.address?), nat.port?)));
-            end.map(|end| seen.contains(end))
-        };
-        let own = self.program.decide(h, &context, draw);
-        match own.as_ref().and_then(leads) {
+        match self.leads(packet, look, draw, &seen) {
             Some(true) => return (draw, Shown::Taken),
-            // Not sent on to any endpoint; or where lists decide, which only the walk knows.
+            // It is not sent on.
             None => return (draw, Shown::Nothing),
-            Some(false) if self.walks => return (draw, Shown::Nothing),
             Some(false) => {}
         }
-        let pieces = self.program.partition(h, &context).unwrap_or_default();
-        let piece = pieces
+        let context = context(packet, CtState::New);
+        let pieces = self.program.partition(&h, &context).unwrap_or_default();
+        // The lists that packets before it filled may lead it elsewhere.
+        let mut leading = pieces
             .iter()
-            .find(|piece| leads(&piece.decision) == Some(true));
-        match piece {
+            .filter(|piece| endpoint(&piece.decision).is_some_and(|end| seen.contains(end)));
+        let found = leading.find(|piece| self.leads(packet, look, piece.last, &seen) == Some(true));
+        match found {
             Some(piece) => (piece.last, Shown::Taken),
             None => (draw, Shown::Elsewhere),
         }
+    }
+
+    /// Whether a number leads to one of these endpoints; `None`: to none at all.
+    fn leads(&mut self, packet: &Packet, look: &Look<A>, draw: u64, seen: &Few) -> Option<bool> {
+        let followed = self.decide(packet, look, draw);
+        self.lists.undo();
+        endpoint(&followed.decision).map(|end| seen.contains(end))
     }
 
     /// By the compiled program where that says enough, else by the rules.
@@ -223,13 +236,40 @@ impl<A: Width> Tracker<'_, A> {
     }
 }
 
+/// Closes an open source by what the captures show.
+fn pin<A: Width>(entry: &mut Entry<A>, shows: Option<&dyn Shows>) -> Option<(u128, u16)> {
+    let Client::Open(open) = entry.client else {
+        return None;
+    };
+    let (address, part) = shows?.source((entry.server.0.number(), entry.server.1))?;
+    let is_kept = open.part.is_none_or(|kept| kept == part);
+    let is_inside = open
+        .addresses
+        .is_none_or(|(first, last)| (first..=last).contains(&A::of(address)));
+    if !is_kept || !is_inside {
+        return None;
+    }
+    entry.client = Client::Known(A::of(address), part);
+    if entry.original.from() == (A::of(address), part) {
+        entry.status = entry.status.without(CtStatus::SNAT);
+    }
+    Some((address, part))
+}
+
+/// Where a decision sends a packet.
+fn endpoint(decision: &Decision) -> Option<(u128, u16)> {
+    let (nat, _) = decision.dnat?;
+    Some((address_number(nat.address?), nat.port?))
+}
+
 /// A few ends; more are left out.
-struct ArrayOf<const N: usize> {
-    ends: [(u128, u16); N],
+#[derive(Default)]
+struct Few {
+    ends: [(u128, u16); 4],
     len: usize,
 }
 
-impl<const N: usize> ArrayOf<N> {
+impl Few {
     fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -237,16 +277,12 @@ impl<const N: usize> ArrayOf<N> {
     fn contains(&self, end: (u128, u16)) -> bool {
         self.ends[..self.len].contains(&end)
     }
-}
 
-impl<const N: usize> FromIterator<(u128, u16)> for ArrayOf<N> {
-    fn from_iter<I: IntoIterator<Item = (u128, u16)>>(iter: I) -> Self {
-        let (mut ends, mut len) = ([(0, 0); N], 0);
-        for (place, end) in ends.iter_mut().zip(iter) {
-            *place = end;
-            len += 1;
+    fn add(&mut self, end: (u128, u16)) {
+        if self.len < self.ends.len() && !self.contains(end) {
+            self.ends[self.len] = end;
+            self.len += 1;
         }
-        Self { ends, len }
     }
 }
 

@@ -33,7 +33,7 @@ use later::Verdicts;
 pub use look::Cause;
 use look::Look;
 pub use packet::Packet;
-pub use sight::Sight;
+pub use sight::{Reply, Sight};
 use std::time::Duration;
 use table::Table;
 pub use tuple::{Tuple, Width};
@@ -77,10 +77,20 @@ pub struct Tracked<A> {
     pub is_first_reply: bool,
     /// Of a first packet whose destination rules rewrite: what the captures show of the kernel's choice.
     pub shown: Shown,
+    /// The source that captures show nat to have chosen.
+    pub source_shown: Option<(u128, u16)>,
     /// Why it is INVALID.
     pub cause: Option<Cause>,
     /// The header where the packet ended; of an unknown decision as it came.
     pub header: Ends,
+}
+
+/// What captures show of a first packet behind nat. Ends are addresses and ports.
+pub trait Shows {
+    /// Gives all endpoints to which it may have been sent.
+    fn endpoints(&self, take: &mut dyn FnMut((u128, u16)));
+    /// From where it was sent to this endpoint; `None`: that is not shown.
+    fn source(&self, server: (u128, u16)) -> Option<(u128, u16)>;
 }
 
 /// What captures show of where a connection went.
@@ -152,17 +162,16 @@ impl<'r, A: Width> Tracker<'r, A> {
 
     /// A packet at a time since some beginning (of the captures' clock), for the number that it draws.
     pub fn take(&mut self, packet: &Packet, at: Duration, draw: u64) -> Tracked<A> {
-        self.take_seen(packet, at, draw, std::iter::empty).0
+        self.take_seen(packet, at, draw, None).0
     }
 
-    /// The same, where the captures may show to which endpoints (addresses and ports) the packet's source was sent: if one of them is a way that the rules
-    /// allow, that is taken. The number with which it is, too.
-    pub fn take_seen<I: Iterator<Item = (u128, u16)>>(
+    /// The same, where captures may show where a first packet went: if that is a way that the rules allow, it is taken. The number with which it is, too.
+    pub fn take_seen(
         &mut self,
         packet: &Packet,
         at: Duration,
         draw: u64,
-        seen: impl Fn() -> I,
+        shows: Option<&dyn Shows>,
     ) -> (Tracked<A>, u64) {
         self.now = self.now.max(protocol::nanos(at));
         self.lists.begin(Duration::from_nanos(self.now));
@@ -174,8 +183,8 @@ impl<'r, A: Width> Tracker<'r, A> {
         let tracked = match (look.unknown, &look.entry) {
             (Some(unknown), _) => self.unknown(packet, &look, unknown),
             (None, Some(_)) if look.id.is_none() => {
-                let (draw, shown) = self.shown(packet, draw, seen());
-                let tracked = self.first(packet, &look, draw);
+                let (draw, shown) = self.shown(packet, &look, draw, shows);
+                let tracked = self.first(packet, &look, draw, shows);
                 return (Tracked { shown, ..tracked }, draw);
             }
             (None, Some(_)) => self.later(packet, &look, draw),
@@ -297,6 +306,7 @@ impl<A> Tracked<A> {
             begins: false,
             is_first_reply: false,
             shown: Shown::Nothing,
+            source_shown: None,
             cause: None,
             header: Ends {
                 source: None,

@@ -22,6 +22,10 @@ pub struct Packet {
     pub chunks: Option<Vec<u8>>,
     /// Whether a checksum, or a length of the transport header, is known to be wrong.
     pub is_broken: bool,
+    /// What nat and forwarding leave as it is.
+    pub sign: Option<u64>,
+    /// Of a SYN, and of the SYN+ACK that answers it: the SYN's sequence number.
+    pub syn: Option<u32>,
     /// It was met behind nat only, and stands here as it came.
     pub is_rewritten: bool,
 }
@@ -35,6 +39,8 @@ impl From<&Datagram> for Packet {
             carried: datagram.carried,
             chunks: datagram.chunks.clone(),
             is_broken: datagram.is_broken,
+            sign: None,
+            syn: None,
             is_rewritten: false,
         }
     }

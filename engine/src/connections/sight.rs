@@ -2,9 +2,10 @@
 
 use super::entry::{Client, Entry};
 use super::packet::Packet;
-use super::tuple::Width;
+use super::table::Id;
+use super::tuple::{Tuple, Width};
 use super::{Tracker, protocol};
-use kpclass_ruleset::conntrack::Direction;
+use kpclass_ruleset::conntrack::{self, Direction};
 use std::time::Duration;
 
 /// What a frame shows that is no packet to ask about as it stands.
@@ -12,8 +13,19 @@ use std::time::Duration;
 pub enum Sight {
     /// A packet that was asked about before, translated already.
     Behind,
-    /// A reply, translated already, of a connection whose replies are met no other way: as it came it went from the first to the second side.
-    Reply((u128, u16), (u128, u16)),
+    /// A reply, translated already, of a connection whose replies are met no other way.
+    Reply(Reply),
+}
+
+/// A reply as it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// From.
+    pub server: (u128, u16),
+    /// To.
+    pub client: (u128, u16),
+    /// The source that its connection, whose original tuple this is, is taken to have got: the captures do not show which nat chose, but whose reply it is.
+    pub closes: Option<conntrack::Tuple>,
 }
 
 impl<A: Width> Tracker<'_, A> {
@@ -30,10 +42,10 @@ impl<A: Width> Tracker<'_, A> {
         match self.table.by_tuple(&tuple.inverse()?, self.now) {
             Some((_, Direction::Reply)) => Some(Sight::Behind),
             Some((id, Direction::Original)) => {
-                let entry = self.table.get(id)?;
+                let entry = *self.table.get(id)?;
                 match entry.meets_replies {
                     true => Some(Sight::Behind),
-                    false => Some(self.as_it_came(entry)),
+                    false => Some(Sight::Reply(self.as_it_came(id, &entry))),
                 }
             }
             None => {
@@ -44,23 +56,37 @@ impl<A: Width> Tracker<'_, A> {
         }
     }
 
-    /// The reply before nat translated it. MASQUERADE's address, where it was not seen: one that the node has.
-    fn as_it_came(&self, entry: &Entry<A>) -> Sight {
+    /// The reply before nat translated it. An open source is closed: by an address that the node has, and a port that nobody else has there.
+    fn as_it_came(&mut self, id: Id, entry: &Entry<A>) -> Reply {
         let own = entry.original.source_part;
-        let (address, part) = match entry.client {
-            Client::Known(address, part) => (address, part),
-            Client::Open(open) => {
-                let own_address = || entry.original.destination;
-                let local = self.program.local_addresses().first();
-                let address = open.addresses.map(|(first, _)| first);
-                let address = address.or_else(|| local.map(|a| A::of(*a)));
-                (
-                    address.unwrap_or_else(own_address),
-                    open.part.unwrap_or(own),
-                )
-            }
-        };
         let server = (entry.server.0.number(), entry.server.1);
-        Sight::Reply(server, (address.number(), part))
+        let open = match entry.client {
+            Client::Known(address, part) => {
+                return Reply {
+                    server,
+                    client: (address.number(), part),
+                    closes: None,
+                };
+            }
+            Client::Open(open) => open,
+        };
+        let local = self.program.local_addresses().first();
+        let address = open.addresses.map(|(first, _)| first);
+        let address = address.or_else(|| local.map(|a| A::of(*a)));
+        let address = address.unwrap_or(entry.original.destination);
+        let protocol = entry.original.protocol;
+        let first = open.part.unwrap_or(own);
+        let is_free = |part: &u16| {
+            let reply = Tuple::new(protocol, entry.server, (address, *part));
+            self.table.by_tuple(&reply, self.now).is_none()
+        };
+        let mut parts = (0..=u16::MAX).map(|more| first.wrapping_add(more));
+        let part = parts.find(is_free).unwrap_or(first);
+        self.table.close(id, (address, part));
+        Reply {
+            server,
+            client: (address.number(), part),
+            closes: Some(entry.original.shared()),
+        }
     }
 }

@@ -6,6 +6,7 @@ use crate::link::LinkType;
 use crate::wire::{Extension, Icmp, Ipv4, Ipv6, Ports, Tcp};
 use kpclass_compiler::header::{Header, known};
 use kpclass_ruleset::conntrack::Tuple;
+use kpclass_ruleset::packet::tcp_flag;
 use kpclass_ruleset::value::{Family, number_address, protocol};
 
 /// A frame's packet as conntrack reads it.
@@ -21,6 +22,10 @@ pub struct OfConnection {
     pub chunks: Option<Vec<u8>>,
     /// A length in the transport header does not fit.
     pub is_broken: bool,
+    /// What nat and forwarding leave as it is: by it a packet is known again behind them. `None`: nothing is there that tells packets apart.
+    pub sign: Option<u64>,
+    /// Of a SYN, and of the SYN+ACK that answers it: the SYN's sequence number.
+    pub syn: Option<u32>,
 }
 
 /// Reads a frame of which `captured` was kept out of `original_len` bytes.
@@ -39,12 +44,18 @@ pub fn of_connection(
         carried: None,
         chunks: None,
         is_broken: false,
+        sign: None,
+        syn: None,
     };
     if header.known & known::FRAGMENT != 0 {
         return Ok(read);
     }
     match header.protocol {
-        protocol::TCP => read.is_broken = is_broken_tcp(rest),
+        protocol::TCP => {
+            read.is_broken = is_broken_tcp(rest);
+            read.sign = sign(&header, rest);
+            read.syn = syn(&header, rest);
+        }
         protocol::UDP => read.is_broken = is_broken_udp(rest),
         protocol::SCTP => read.chunks = chunks(rest),
         protocol::ICMP | protocol::ICMPV6 => {
@@ -58,6 +69,28 @@ pub fn of_connection(
         _ => {}
     }
     Ok(read)
+}
+
+/// Sequence number, flags and length of a segment.
+fn sign(header: &Header, rest: Rest<'_>) -> Option<u64> {
+    let sequence = u64::from(double_word(rest.captured, 4)?);
+    let rest = (u64::from(header.length) << 8) | u64::from(header.tcp_flags);
+    Some((sequence << 24) | rest)
+}
+
+fn syn(header: &Header, rest: Rest<'_>) -> Option<u32> {
+    match header.tcp_flags & (tcp_flag::SYN | tcp_flag::ACK) {
+        tcp_flag::SYN => double_word(rest.captured, 4),
+        flags if flags & tcp_flag::SYN != 0 => {
+            double_word(rest.captured, 8).map(|acknowledged| acknowledged.wrapping_sub(1))
+        }
+        _ => None,
+    }
+}
+
+fn double_word(bytes: &[u8], at: usize) -> Option<u32> {
+    let (high, low) = (word(bytes, at)?, word(bytes, at + 2)?);
+    Some(u32::from(high) << 16 | u32::from(low))
 }
 
 fn word(bytes: &[u8], at: usize) -> Option<u16> {

@@ -113,6 +113,10 @@ pub(super) struct Question {
     pub(super) datagram: Datagram,
     pub(super) at: Duration,
     pub(super) draw: u64,
+    /// A source that is closed before, of the connection with this original tuple.
+    pub(super) closes: Option<(Tuple, (std::net::IpAddr, u16))>,
+    /// The source with which it left, where the captures show it.
+    pub(super) source: Option<(std::net::IpAddr, Option<u16>)>,
     pub(super) said: Said,
     /// The reference's reader reads the frame otherwise.
     pub(super) misread: bool,
@@ -178,7 +182,18 @@ fn judge(questions: &Receiver<Vec<Question>>, rules: &Rules<'_>, settings: &Sett
             continue;
         };
         judgement.checked += 1;
-        let tracked = tracker.decide(&question.datagram, question.at, question.draw);
+        let Question {
+            datagram,
+            at,
+            draw,
+            source,
+            closes,
+            ..
+        } = &question;
+        if let Some((original, source)) = closes {
+            tracker.pin(original, *source);
+        }
+        let tracked = tracker.decide_seen(datagram, *at, *draw, *source);
         let reference = Said::by_reference(&tracked);
         if question.misread || !reference.agrees(&question.said) {
             judgement.disagreements += 1;

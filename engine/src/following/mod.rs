@@ -21,7 +21,7 @@ use crate::report::{Report, Timing};
 use crate::rules::{FamilyRules, Rules};
 use crate::skip::SkipReason;
 use crate::verdicts::{self, FrameVerdict, PacketVerdict};
-use ahead::Ahead;
+use ahead::{Ahead, Glimpse};
 pub use judge::Said;
 use judge::{Question, Questions};
 use kpclass_compiler::Context;
@@ -29,7 +29,7 @@ use kpclass_compiler::header::{Header, known};
 use kpclass_reference::packet::read_datagram;
 use kpclass_ruleset::Hook;
 use kpclass_ruleset::conntrack::{self, Datagram};
-use kpclass_ruleset::value::{CtState, Family};
+use kpclass_ruleset::value::{CtState, Family, number_address};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 pub use story::{ConnectionsReport, Story};
@@ -260,6 +260,8 @@ impl<'r, 'a, 'l> Following<'r, 'a, 'l> {
             carried,
             chunks,
             is_broken,
+            sign,
+            syn,
             ..
         } = read;
         let packet = Packet {
@@ -274,6 +276,8 @@ impl<'r, 'a, 'l> Following<'r, 'a, 'l> {
             carried,
             chunks,
             is_broken,
+            sign,
+            syn,
             is_rewritten: false,
         };
         let datagram = self
@@ -321,18 +325,27 @@ impl Rest<'_> {
             return Err(SkipReason::BehindNat);
         }
         let rewritten;
+        let mut closes = None;
         let packet = match of.tracker.sight(&read.packet, at) {
             None => &read.packet,
             Some(Sight::Behind) => return Err(SkipReason::BehindNat),
-            Some(Sight::Reply(from, to)) => {
-                rewritten = as_it_came(&read.packet, from, to, is_local(from.0));
+            Some(Sight::Reply(reply)) => {
+                let (address, part) = reply.client;
+                let client = (number_address(A::FAMILY, address), part);
+                closes = reply.closes.map(|original| (original, client));
+                let is_sent = is_local(reply.server.0);
+                rewritten = as_it_came(&read.packet, reply.server, reply.client, is_sent);
                 &rewritten
             }
         };
         let drawn = draw::number(&packet.header, self.seed);
         let locals = program.local_addresses();
-        let seen = || of.ahead.seen_with(packet, locals);
-        let (tracked, drawn) = of.tracker.take_seen(packet, at, drawn, seen);
+        let glimpse = Glimpse {
+            ahead: &of.ahead,
+            packet,
+            locals,
+        };
+        let (tracked, drawn) = of.tracker.take_seen(packet, at, drawn, Some(&glimpse));
         let said = |tracked: &Tracked<A>| Said::by_engine(tracked);
         if let Some(questions) = &mut self.questions {
             let misread = read.datagram.is_none();
@@ -347,6 +360,10 @@ impl Rest<'_> {
                 datagram,
                 at,
                 draw: drawn,
+                closes,
+                source: tracked
+                    .source_shown
+                    .map(|(address, port)| (number_address(A::FAMILY, address), Some(port))),
                 said: said(&tracked),
                 misread,
             });

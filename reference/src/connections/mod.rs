@@ -209,10 +209,31 @@ impl<'a> Tracker<'a> {
 
     /// A packet at a time since some beginning, for one number drawn.
     pub fn decide(&mut self, datagram: &Datagram, at: Duration, draw: u64) -> Tracked {
+        self.decide_seen(datagram, at, draw, None)
+    }
+
+    /// The same, where the source is known with which it left (as for [`Self::settle`]).
+    pub fn decide_seen(
+        &mut self,
+        datagram: &Datagram,
+        at: Duration,
+        draw: u64,
+        seen: Option<(IpAddr, Option<u16>)>,
+    ) -> Tracked {
         let asked = self.ask_for(datagram, at, Point::new(draw));
         let tracked = asked.tracked[0].clone();
-        let status = self.settle(&asked, 0, None);
+        let status = self.settle(&asked, 0, seen);
         Tracked { status, ..tracked }
+    }
+
+    /// A reply shows whose it is, but not which source nat has chosen: that of the connection with this original tuple is taken to be this one, if it is open.
+    pub fn pin(&mut self, original: &Tuple, source: (IpAddr, u16)) {
+        if let Some((id, Direction::Original)) = self.table.by_tuple(original, self.now)
+            && let Some(entry) = self.table.get(id)
+            && matches!(entry.client, Client::Open(_))
+        {
+            self.table.close(id, source);
+        }
     }
 
     /// Everything that can become of a packet. What did has to be settled before the next is asked about.

@@ -57,9 +57,8 @@ fn write_tcp(
     header.set_source(source);
     header.set_destination(destination);
     header.set_sequence(tag.sequence);
-    if whole {
-        header.set_acknowledgement(tag.acknowledgment.unwrap_or(tag.sequence));
-    }
+    let acknowledgment = tag.acknowledgment.or(whole.then_some(tag.sequence));
+    header.set_acknowledgement(acknowledgment.unwrap_or_default());
     header.set_data_offset(5);
     header.set_flags(packet.tcp_flags.unwrap_or(0));
     header.set_window(64_240);
