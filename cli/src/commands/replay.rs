@@ -12,7 +12,7 @@ use crate::render::replay;
 use crate::trouble::Trouble;
 use crate::{Ending, inputs, options};
 use indicatif::{ProgressBar, ProgressStyle};
-use kpclass_compiler::Config;
+use kpclass_compiler::{Config, Passes};
 use kpclass_engine::check::{self, Progress};
 use kpclass_engine::rules::Rules;
 use kpclass_engine::{Listeners, Report, Settings, Source};
@@ -36,6 +36,11 @@ pub(crate) fn run(typed: &Replay, output: &mut Output) -> Result<Ending, Trouble
     let read = inputs::rules::load(&typed.rules)?;
     let config = Config {
         mark: Some(settings.mark),
+        // What begins a connection is decided by the nodes.
+        passes: match options.tracking {
+            None => Passes::default(),
+            Some(_) => Passes::with_all_nodes(),
+        },
         ..Config::default()
     };
     let rules = Rules::new(read.v4.as_ref(), read.v6.as_ref(), &facts, &config);

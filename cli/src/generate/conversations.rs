@@ -49,6 +49,9 @@ struct Conversation {
 
 type End = (IpAddr, u16);
 
+/// Packets that open a connection: an answer comes at once.
+const OPENING: u32 = 3;
+
 /// Packets of a connection, at most, but for those that open and close it.
 const MOST_DATA: u64 = 24;
 
@@ -72,7 +75,7 @@ impl<'r> Conversations<'r> {
         }
     }
 
-    /// The next packet of some connection: how it is seen, once or twice.
+    /// The next packets of some connection: one, or all that open it. How each is seen, once or twice.
     pub(crate) fn next(
         &mut self,
         mut take: impl FnMut(&Packet, Origin, (u32, u32)) -> std::io::Result<()>,
@@ -80,13 +83,18 @@ impl<'r> Conversations<'r> {
         let at = self.numbers.index(self.live.len());
         let conversation = &mut self.live[at];
         let mut seen = 0;
-        let begun = conversation.sequence;
-        let numbers = (begun.wrapping_add(conversation.step), begun.wrapping_add(1));
-        for (packet, origin) in conversation.seen(self.vantage) {
-            take(&packet, origin, numbers)?;
-            seen += 1;
+        loop {
+            let begun = conversation.sequence;
+            let numbers = (begun.wrapping_add(conversation.step), begun.wrapping_add(1));
+            for (packet, origin) in conversation.seen(self.vantage) {
+                take(&packet, origin, numbers)?;
+                seen += 1;
+            }
+            conversation.step += 1;
+            if conversation.is_over() || conversation.step >= OPENING {
+                break;
+            }
         }
-        conversation.step += 1;
         if conversation.is_over() {
             *conversation = begin(
                 self.rules,

@@ -27,6 +27,9 @@ pub(crate) struct ReplayReport {
     pub services: Vec<ServiceTraffic>,
     /// Classified frames that no Service took.
     pub unmatched: u64,
+    /// Of connections, where they are followed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections: Option<Connections>,
     /// How much was checked, and what came of it.
     pub check: CheckResult,
     /// What may mislead.
@@ -64,6 +67,23 @@ pub(crate) struct Dispositions {
     pub drop: u64,
     pub reject: u64,
     pub unknown: u64,
+}
+
+/// Connections that were followed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Connections {
+    /// Those that began.
+    pub begun: u64,
+    /// Of them, those that were replied to.
+    pub replied: u64,
+    /// Those of which the captures show the endpoint: that was taken.
+    pub shown: u64,
+    /// Those of which they show an endpoint to which no rule leads.
+    pub elsewhere: u64,
+    /// Frames by what connection tracking made of them.
+    pub packets: BTreeMap<&'static str, u64>,
+    /// Those that are INVALID, by cause.
+    pub invalid: BTreeMap<&'static str, u64>,
 }
 
 /// The frames of one way to reach a Service.
@@ -166,6 +186,7 @@ pub(crate) fn text(report: &ReplayReport, palette: Palette) -> String {
     let mut text = summary(report, palette);
     text.extend(report.rules.iter().map(|line| format!("{line}\n")));
     text += &section("Services", &services(&report.services), palette);
+    text += &section("Connections", &connections(report), palette);
     text += &section("Verdicts", &dispositions(report), palette);
     text += &section("Dropped and rejected", &refusals(&report.refusals), palette);
     text += &section("Unknown", &unknowns(&report.unknowns), palette);
@@ -252,6 +273,32 @@ fn endpoint_cells(service: &ServiceTraffic) -> Vec<Vec<String>> {
         rows.push(vec![format!("{idle} others"), count(0)]);
     }
     rows
+}
+
+fn connections(report: &ReplayReport) -> Columns {
+    let mut table = Columns::new(&[("", Align::Left), ("", Align::Right), ("", Align::Right)]);
+    let Some(connections) = &report.connections else {
+        return table;
+    };
+    let share = |part: u64, of: u64| percent(part as f64 / of.max(1) as f64);
+    let begun = connections.begun;
+    table.row(["begun".to_owned(), count(begun), String::new()]);
+    let parts = [
+        ("replied to", connections.replied),
+        ("(endpoint shown by the capture)", connections.shown),
+        ("(sent to an endpoint of no rule)", connections.elsewhere),
+    ];
+    for (name, number) in parts.into_iter().filter(|(_, n)| *n > 0) {
+        table.row([name.to_owned(), count(number), share(number, begun)]);
+    }
+    for (name, packets) in &connections.packets {
+        let name = format!("frames {}", name.to_uppercase());
+        table.row([name, count(*packets), share(*packets, report.classified)]);
+    }
+    for (cause, packets) in &connections.invalid {
+        table.row([format!("INVALID: {cause}"), count(*packets), String::new()]);
+    }
+    table
 }
 
 fn dispositions(report: &ReplayReport) -> Columns {

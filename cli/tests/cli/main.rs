@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod bench;
+mod connections;
 mod flows;
 mod frames;
 mod generate;

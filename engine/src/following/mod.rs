@@ -385,8 +385,9 @@ impl Rest<'_> {
         let key = tracked.original_key(&packet.header);
         let class = program.class(&key);
         let counts = self.counts.family_mut(A::FAMILY);
-        counts.decision(class, &decision, arrived.original_len);
-        self.story.note(A::FAMILY, class, tracked, &decision);
+        let of_service = tracked.decision_for_service(&decision);
+        counts.decision(class, &of_service, arrived.original_len);
+        self.story.note(tracked);
         let verdict = PacketVerdict {
             family: A::FAMILY,
             header: packet.header,

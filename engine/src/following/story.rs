@@ -1,9 +1,7 @@
 //! What is told of connections beside what is counted of packets.
 
 use crate::connections::{Cause, Shown, Tracked};
-use kpclass_compiler::ClassId;
-use kpclass_ruleset::decision::{Decision, Nat};
-use kpclass_ruleset::value::{CtState, Family};
+use kpclass_ruleset::value::CtState;
 use std::collections::BTreeMap;
 
 /// Sums, as packets are followed.
@@ -27,19 +25,11 @@ pub struct ConnectionsReport {
     pub states: [u64; CtState::ALL.len()],
     /// INVALID packets by cause.
     pub causes: BTreeMap<Cause, u64>,
-    /// Connections to each endpoint, by the class of what they were asked for.
-    pub endpoints: BTreeMap<(Family, ClassId, Nat), u64>,
 }
 
 impl Story {
     /// Notes a packet.
-    pub(super) fn note<A>(
-        &mut self,
-        family: Family,
-        class: ClassId,
-        tracked: &Tracked<A>,
-        decision: &Decision,
-    ) {
+    pub(super) fn note<A>(&mut self, tracked: &Tracked<A>) {
         let report = &mut self.report;
         let mut states = CtState::ALL.iter().zip(&mut report.states);
         if let Some((_, packets)) = states.find(|(state, _)| **state == tracked.ctstate) {
@@ -53,9 +43,6 @@ impl Story {
         report.elsewhere += u64::from(tracked.shown == Shown::Elsewhere);
         if tracked.begins {
             report.begun += 1;
-            if let Some((nat, _)) = decision.dnat {
-                *report.endpoints.entry((family, class, nat)).or_default() += 1;
-            }
         }
     }
 

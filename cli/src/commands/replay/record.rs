@@ -7,14 +7,16 @@ use crate::options::replay::{Check, ReplayOptions};
 use crate::render::quantity::counted;
 use crate::render::reason;
 use crate::render::replay::{
-    CheckResult, Disagreement, Dispositions, EndpointTraffic, MissingFact, Refusal, ReplayReport,
-    ServiceTraffic, Timing,
+    CheckResult, Connections, Disagreement, Dispositions, EndpointTraffic, MissingFact, Refusal,
+    ReplayReport, ServiceTraffic, Timing,
 };
 use kpclass_engine::check;
+use kpclass_engine::connections::Cause;
+use kpclass_engine::following::ConnectionsReport;
 use kpclass_engine::report::{self, Report};
 use kpclass_engine::rules::{FamilyRules, Rules};
 use kpclass_reference::{Event, Traced};
-use kpclass_ruleset::value::Family;
+use kpclass_ruleset::value::{CtState, Family};
 use kpclass_ruleset::{Ruleset, TableId, spec};
 use std::collections::BTreeMap;
 
@@ -58,6 +60,7 @@ impl Names<'_> {
             masqueraded: from.masqueraded,
             services: from.services.iter().map(service).collect(),
             unmatched: from.unmatched,
+            connections: from.connections.as_ref().map(connections),
             check: CheckResult {
                 mode: match self.options.check {
                     Check::Full => "full".to_owned(),
@@ -198,6 +201,35 @@ impl Names<'_> {
             program: decision_text(&found.program, of),
             reproduce: reproduce(self.typed, asked),
         })
+    }
+}
+
+fn connections(from: &ConnectionsReport) -> Connections {
+    let states = CtState::ALL.iter().zip(from.states);
+    let states = states.filter(|(_, packets)| *packets > 0);
+    let cause = |cause: &Cause| match cause {
+        Cause::Malformed => "malformed",
+        Cause::NoConnection => "of no connection",
+        Cause::OutOfState => "not in its connection's state",
+        Cause::UnrelatedError => "error about no connection",
+    };
+    Connections {
+        begun: from.begun,
+        replied: from.replied,
+        shown: from.shown,
+        elsewhere: from.elsewhere,
+        packets: states.map(|(state, n)| (lower(*state), n)).collect(),
+        invalid: from.causes.iter().map(|(of, n)| (cause(of), *n)).collect(),
+    }
+}
+
+fn lower(state: CtState) -> &'static str {
+    match state {
+        CtState::Invalid => "invalid",
+        CtState::New => "new",
+        CtState::Related => "related",
+        CtState::Established => "established",
+        CtState::Untracked => "untracked",
     }
 }
 

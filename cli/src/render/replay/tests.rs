@@ -28,6 +28,7 @@ fn report() -> ReplayReport {
             endpoints: vec![endpoint("10.0.0.1:80", 490), endpoint("10.0.0.2:80", 510)],
         }],
         unmatched: 0,
+        connections: None,
         check: CheckResult {
             mode: "full".to_owned(),
             checked: 12,
