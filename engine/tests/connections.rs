@@ -4,9 +4,11 @@
 
 use kpclass_compiler::header::Header;
 use kpclass_compiler::{Config, Program};
+use kpclass_engine::capture::Capture;
 use kpclass_engine::connections::{Packet, Tracker, Width};
 use kpclass_engine::draw::number as number_drawn;
 use kpclass_engine::following::Said;
+use kpclass_engine::{FamilyRules, Listeners, Rules, Source, follow};
 use kpclass_reference::Walk;
 use kpclass_reference::connections as reference;
 use kpclass_ruleset::Ruleset;
@@ -14,6 +16,8 @@ use kpclass_ruleset::conntrack::{Datagram, Settings, Tuple};
 use kpclass_ruleset::decision::Disposition;
 use kpclass_ruleset::node::NodeFacts;
 use kpclass_ruleset::packet::Packet as Sent;
+use kpclass_ruleset::readers;
+use kpclass_ruleset::services::Services;
 use kpclass_ruleset::value::{CtState, Family, Interface, number_address, protocol};
 use kpclass_ruleset::{Hook, spec};
 use kpclass_workload::corpus::{Sequence, SequenceStep, read_sequences};
@@ -310,5 +314,74 @@ fn router(like: IpAddr) -> IpAddr {
     match like {
         IpAddr::V4(_) => IpAddr::from([198, 51, 100, 99]),
         IpAddr::V6(_) => IpAddr::from([0x2001, 0xdb8, 0x99, 0, 0, 0, 0, 1]),
+    }
+}
+
+/// Two rulesets that treat a connection's later packets differently.
+const BOTH_WAYS: [&str; 2] = [
+    "*filter\n-A FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT\nCOMMIT\n",
+    "*filter\n-A FORWARD -m conntrack --ctstate ESTABLISHED -j DROP\nCOMMIT\n",
+];
+
+/// A SYN and its answer, as a classic pcap of raw IPv4.
+fn handshake() -> Vec<u8> {
+    let frame = |from: u8, to: u8, ports: (u16, u16), flags: u8| {
+        let mut ip = vec![
+            0x45, 0, 0, 40, 0, 1, 0, 0, 64, 6, 0, 0, 10, 0, 0, from, 10, 0, 0, to,
+        ];
+        ip.extend(ports.0.to_be_bytes());
+        ip.extend(ports.1.to_be_bytes());
+        ip.extend([0, 0, 0, 1, 0, 0, 0, 2, 0x50, flags, 0, 0, 0, 0, 0, 0]);
+        ip
+    };
+    let frames = [frame(1, 2, (4000, 80), 0x02), frame(2, 1, (80, 4000), 0x12)];
+    let mut file = Vec::new();
+    for word in [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65_535, 101] {
+        file.extend(word.to_le_bytes());
+    }
+    for frame in frames {
+        for word in [1, 0, frame.len() as u32, frame.len() as u32] {
+            file.extend(word.to_le_bytes());
+        }
+        file.extend(frame);
+    }
+    file
+}
+
+#[test]
+fn a_replay_is_held_to_the_reference() {
+    let node = NodeFacts::default();
+    let rulesets = BOTH_WAYS.map(|text| {
+        let rules = readers::read(&[readers::Input::new("rules", text)]).expect("reads");
+        rules.v4.expect("rules of IPv4")
+    });
+    for (judge, disagreements) in [(0, 0), (1, 1)] {
+        let rules = Rules {
+            v4: Some(FamilyRules {
+                ruleset: &rulesets[0],
+                program: compiled(&rulesets[0], &node),
+                walk: Walk::new(&rulesets[judge], &node).expect("no loops"),
+                services: Services::new(&rulesets[0]),
+            }),
+            v6: None,
+            node: &node,
+        };
+        let file = std::io::Cursor::new(handshake());
+        let capture = Capture::from_reader("handshake", file).expect("a capture");
+        let listeners = Listeners {
+            progress: &|_| {},
+            verdicts: None,
+        };
+        let sources = vec![Source::Open(Box::new(capture))];
+        let (how, conntrack) = (kpclass_engine::Settings::default(), Settings::default());
+        let report = follow(sources, &rules, &how, &conntrack, listeners).expect("a replay");
+        assert_eq!(report.check.checked, 2);
+        assert_eq!(report.check.disagreements, disagreements);
+        let shown = report.check.followed.iter().map(|d| d.frame);
+        assert_eq!(shown.collect::<Vec<_>>(), vec![2; disagreements as usize]);
+        assert_eq!(
+            report.connections.map(|c| (c.begun, c.replied)),
+            Some((1, 1))
+        );
     }
 }
