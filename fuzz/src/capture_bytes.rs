@@ -1,10 +1,11 @@
 //! Bytes as a capture file: every frame is classified or skipped, however many workers replay it, in whatever pieces it arrives, and wherever it
-//! is cut. Which pieces and which cut, a sum of the bytes chooses.
+//! is cut. Which pieces and which cut, a sum of the bytes chooses. Connections are followed as the reference follows them.
 
 use kpclass_compiler::Config;
 use kpclass_engine::capture::{Capture, CaptureError};
 use kpclass_engine::verdicts::FrameVerdict;
-use kpclass_engine::{Listeners, Report, Rules, Settings, Source, replay};
+use kpclass_engine::{Listeners, Report, Rules, Settings, Source, follow, replay};
+use kpclass_ruleset::conntrack;
 use kpclass_ruleset::node::{LocalAddresses, NodeFacts};
 use kpclass_ruleset::readers::{self, Input};
 use std::io::{Cursor, Read};
@@ -79,6 +80,7 @@ pub fn check(bytes: &[u8]) {
         "one worker, then three; pieces of {piece} bytes"
     );
     assert_eq!(verdicts.len(), frames.len());
+    followed(bytes, frames.len());
     cut(&bytes[..sum / 2 % bytes.len().max(1)], &frames);
 }
 
@@ -148,6 +150,28 @@ fn report(bytes: &[u8], piece: usize, threads: usize, wanted: bool) -> (String, 
     report.timing = Default::default();
     account(&report);
     (format!("{report:#?}"), verdicts)
+}
+
+/// Where connections are followed, the reference's tracker says the same of each packet.
+fn followed(bytes: &[u8], frames: usize) {
+    let Ok(capture) = open(bytes, usize::MAX) else {
+        return;
+    };
+    let mut verdicts = 0;
+    let listeners = Listeners {
+        progress: &|_| {},
+        verdicts: Some(Box::new(|_| verdicts += 1)),
+    };
+    let sources = vec![Source::Open(Box::new(capture))];
+    let (settings, conntrack) = (Settings::default(), conntrack::Settings::default());
+    let Ok(report) = follow(sources, &RULES, &settings, &conntrack, listeners) else {
+        return;
+    };
+    let shown = &report.check.followed;
+    assert_eq!(report.check.disagreements, 0, "{shown:#?}");
+    assert_eq!(report.check.checked, report.classified);
+    assert_eq!(verdicts, frames);
+    account(&report);
 }
 
 fn account(report: &Report) {

@@ -29,7 +29,7 @@ use kpclass_ruleset::node::NodeFacts;
 use kpclass_ruleset::value::{CtState, Family};
 use kpclass_ruleset::{Policy, RuleId, TableId};
 use ops::{CHOSEN, Implied, UNCHANGED};
-use state::{Address, Leg, NONE, Progress, State};
+use state::{Address, Leg, NONE, NOTRACKED, Progress, State};
 
 /// Why the machine stopped.
 #[derive(Clone, Copy, Debug)]
@@ -178,9 +178,14 @@ impl<'a> Machine<'a> {
         self.graph.conntrack_on && matches!(state.ctstate, CtState::New | CtState::Related)
     }
 
-    /// The ctstate that a rule sees here.
-    pub(crate) fn seen_ctstate(&self, state: &State) -> CtState {
-        ask::seen_ctstate(state)
+    /// The ctstate at an end.
+    pub(crate) fn last_ctstate(&self, state: &State) -> CtState {
+        let is_unseen = state.progress == Progress::Unseen;
+        match is_unseen && state.rewritten & NOTRACKED == 0 {
+            // It was lost before conntrack looked at it.
+            true => CtState::Invalid,
+            false => ask::seen_ctstate(state),
+        }
     }
 
     /// On to the next table; after nat's first turn the state forgets what no later rule can tell.

@@ -175,7 +175,7 @@ impl Run<'_> {
 fn of_state(machine: &Machine<'_>, state: &State, first_mark: u32) -> Left {
     let (source, destination) = machine.addresses(state);
     Left {
-        ctstate: Some(machine.seen_ctstate(state)),
+        ctstate: Some(machine.last_ctstate(state)),
         progress: state.progress,
         connmark: state.connmark.of(first_mark),
         source,
