@@ -229,11 +229,10 @@ fn know_spare_addresses(subject: &mut Subject) {
     }
 }
 
-/// Whether raw keeps packets from conntrack, which then misses what windows hang on.
+/// Whether conntrack misses what windows hang on: raw keeps packets from it, or a connection that it takes for closed by a `tcp-reset` goes on.
 fn is_half_blind(rules: &str) -> bool {
     let raw = rules.split("*raw").nth(1).unwrap_or_default();
     let raw = raw.split("COMMIT").next().unwrap_or_default();
-    ["notrack", "NOTRACK", "DROP"]
-        .iter()
-        .any(|word| raw.contains(word))
+    let hides = ["notrack", "NOTRACK", "DROP"];
+    hides.iter().any(|word| raw.contains(word)) || rules.contains("tcp-reset")
 }
