@@ -80,8 +80,23 @@ impl fmt::Display for Said {
             None => {}
         }
         write!(f, " [{}] {:?}", self.status, self.decision.disposition)?;
-        if let Some(rule) = self.decision.decided_by {
-            write!(f, " by {rule:?}")?;
+        let Decision {
+            decided_by,
+            dnat,
+            snat,
+            marked_by,
+            ..
+        } = self.decision;
+        let rules = [
+            ("by", decided_by),
+            ("dnat by", dnat.map(|d| d.1)),
+            ("snat by", snat.map(|s| s.1)),
+            ("marked by", marked_by),
+        ];
+        for (word, rule) in rules {
+            if let Some(rule) = rule {
+                write!(f, " {word} {rule:?}")?;
+            }
         }
         write!(
             f,

@@ -37,6 +37,9 @@ pub use story::{ConnectionsReport, Story};
 /// Frames that are read before the first of them is asked about.
 const BLOCK: usize = 2048;
 
+/// The last time that is told from those before it, in nanoseconds since 1970: in the year 2262. Deadlines behind it can still be counted.
+const LAST_TIME: u64 = i64::MAX as u64;
+
 /// Replays the captures one after another, following connections from the first to the last.
 ///
 /// # Errors
@@ -318,7 +321,7 @@ impl Rest<'_> {
         arrived: &Arrived,
         read: &Read,
     ) -> Result<(), SkipReason> {
-        let at = Duration::from_nanos(arrived.timestamp_ns);
+        let at = Duration::from_nanos(arrived.timestamp_ns.min(LAST_TIME));
         let program = &of.of.program;
         let is_local = |address| program.is_local(address);
         if read.leaves && !is_local(read.packet.header.source) {
