@@ -72,7 +72,7 @@ impl<'p, A: Address> Alone<'p, A> {
         let found = questions.chunks(BATCH).map(|batch| {
             let buckets = self.buckets(batch);
             let places = batch.iter().zip(buckets).map(|(q, at)| self.place(q, at));
-            places.flatten().count()
+            places.filter(|place| self.lookup.is_here(*place)).count()
         });
         found.sum()
     }
@@ -81,7 +81,7 @@ impl<'p, A: Address> Alone<'p, A> {
     pub fn decide(&self, questions: &[Question<A>]) -> Sum {
         let mut sum = Sum::default();
         for batch in questions.chunks(BATCH) {
-            let mut drawn = [Drawn::NOTHING; BATCH];
+            let mut drawn = [Drawn::default(); BATCH];
             let buckets = self.buckets(batch);
             for ((drawn, bucket), question) in drawn.iter_mut().zip(buckets).zip(batch) {
                 *drawn = self.draw(self.place(question, bucket), question);
@@ -117,11 +117,9 @@ impl<'p, A: Address> Alone<'p, A> {
     }
 
     #[inline(always)]
-    fn draw(&self, place: Option<Place>, question: &Question<A>) -> Drawn {
+    fn draw(&self, place: Place, question: &Question<A>) -> Drawn {
         let (source, is_sent) = (question.tuple.source, question.is_sent);
-        place.map_or(Drawn::NOTHING, |place| {
-            self.lookup.draw(place, question.draw, source, is_sent)
-        })
+        self.lookup.draw(place, question.draw, source, is_sent)
     }
 
     /// The member that a packet draws, and where it ends; `None`: the nodes tell.
@@ -146,7 +144,7 @@ impl<'p, A: Address> Alone<'p, A> {
     }
 
     #[inline(always)]
-    fn place(&self, question: &Question<A>, bucket: usize) -> Option<Place> {
+    fn place(&self, question: &Question<A>, bucket: usize) -> Place {
         self.lookup.place(question.tuple.key, bucket)
     }
 

@@ -1,6 +1,6 @@
 //! From a packet's destination key to its class: one probe for the exact key, one for protocol and port.
 
-use super::lookup::{Address, Port, Table, Tuple, port_key};
+use super::lookup::{Address, Port, Table, Tuple, Value, port_key};
 use crate::header::{Header, known};
 use crate::machine::state::Class;
 use kpclass_ruleset::value::Family;
@@ -8,6 +8,10 @@ use kpclass_ruleset::value::Family;
 /// A class, by position in the program's classes. The last stands for every key that rules do not single out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ClassId(pub u32);
+
+impl Value for ClassId {
+    const NONE: Self = Self(u32::MAX);
+}
 
 /// The keys of a program's classes.
 #[derive(Clone, Debug)]

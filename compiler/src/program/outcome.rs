@@ -177,7 +177,7 @@ impl<A: Address> Lookup<A> {
     ) -> Option<Outcome> {
         let tuple = Tuple::<A>::of_flat(program, header, context)?;
         let is_sent = context.hook == Hook::Output;
-        let place = self.place(tuple.key, self.bucket(tuple.key))?;
+        let place = self.place(tuple.key, self.bucket(tuple.key));
         let drawn = self.draw(place, draw, tuple.source, is_sent);
         let ask_more = || self.ask_more(program, drawn, &tuple, || *context, || draw);
         let (member, answers) = drawn.settled().or_else(ask_more)?;

@@ -27,7 +27,7 @@ impl<A: Address> Batch<A> {
             buckets: [0; BLOCK],
             frames: [0; BLOCK],
             is_sent: [false; BLOCK],
-            drawn: [Drawn::NOTHING; BLOCK],
+            drawn: [Drawn::default(); BLOCK],
         }
     }
 

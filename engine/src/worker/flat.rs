@@ -5,7 +5,7 @@
 use super::batch::Batch;
 use super::{Scene, Seen};
 use crate::counts::{FamilyCounts, Tally};
-use kpclass_compiler::program::lookup::{Address, Drawn, Lookup, Member, Taker, Tuple};
+use kpclass_compiler::program::lookup::{Address, Lookup, Member, Taker, Tuple};
 use kpclass_compiler::{ClassId, Program};
 use std::hint::black_box;
 
@@ -89,10 +89,8 @@ impl<'r, A: Address> Flat<'r, A> {
         let Self { lookup, batch, .. } = self;
         for at in 0..batch.len() {
             let Tuple { key, source, .. } = *batch.tuple(at);
-            let drawn = match lookup.place(key, batch.bucket(at)) {
-                Some(place) => lookup.draw(place, batch.number(at), source, batch.is_sent(at)),
-                None => Drawn::NOTHING,
-            };
+            let place = lookup.place(key, batch.bucket(at));
+            let drawn = lookup.draw(place, batch.number(at), source, batch.is_sent(at));
             batch.set_drawn(at, drawn);
         }
         let mut read = 0;

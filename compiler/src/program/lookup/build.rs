@@ -10,7 +10,7 @@ use super::super::addresses::{self, Kind};
 use super::super::node::{EndId, Node, NodeId, RouteTo, TestId};
 use super::super::outcome::Noted;
 use super::super::test::Test;
-use super::{Address, Ask, Drawn, Leaf, MAX_ASKS, Member, NOWHERE, Place, Plan, Set, Taker};
+use super::{Address, Ask, Leaf, MAX_ASKS, Member, NOWHERE, Place, Plan, Set, Taker};
 use crate::machine::state::Class;
 use crate::program::{ClassId, Program};
 use gather::Gathered;
@@ -20,8 +20,8 @@ use lists::Lists;
 
 /// What is made of the nodes of some classes: [`Merged`] makes a [`super::Lookup`] of it.
 pub(crate) struct Built<A> {
-    /// Where each class is.
-    places: Vec<Place>,
+    /// Where each class is, if it is here.
+    places: Vec<Option<Place>>,
     /// For each class whether whatever comes this way ends here.
     served: Vec<bool>,
     lists: Shared<A>,
@@ -45,7 +45,7 @@ impl<A: Address> Built<A> {
 struct Shared<A> {
     asks: Lists<Ask<A>, Question>,
     choices: Lists<Set, Set>,
-    bounds: Lists<u64, u64>,
+    thresholds: Lists<u64, u64>,
     leaves: Lists<Leaf, Leaf>,
     plans: Lists<Plan<A>, Plan<A>>,
 }
@@ -55,7 +55,7 @@ impl<A: Address> Shared<A> {
         Self {
             asks: Lists::new(),
             choices: Lists::new(),
-            bounds: Lists::new(),
+            thresholds: Lists::new(),
             leaves: Lists::new(),
             plans: Lists::new(),
         }
@@ -134,10 +134,7 @@ impl<'p, A: Address> Builder<'p, A> {
             self.serves = false;
             let place = self.class(ClassId(at));
             served.push(place.is_ok() && self.serves);
-            places.push(place.unwrap_or(Place {
-                first: u32::MAX,
-                plan: NOWHERE,
-            }));
+            places.push(place.ok());
         }
         Built {
             places,
@@ -173,7 +170,7 @@ impl<'p, A: Address> Builder<'p, A> {
                 self.takers.push(taker);
             }
         }
-        Ok(Place { first, plan })
+        Ok(Place::new(first, plan))
     }
 
     /// Whether every ordinary packet of a class has an answer to what is asked, and no others are usual. To the class of all other keys belong those without ports, and
@@ -224,11 +221,6 @@ impl<'p, A: Address> Builder<'p, A> {
             mask,
             value,
             asks: more.len() as u32,
-            more: if more.is_empty() && !chooses {
-                0
-            } else {
-                Drawn::MORE
-            },
             first_ask: self
                 .lists
                 .asks
@@ -243,14 +235,8 @@ impl<'p, A: Address> Builder<'p, A> {
     }
 
     fn set(&mut self, thresholds: &[u64], offset: u32) -> Set {
-        let mut bounds = vec![0];
-        bounds.extend(thresholds);
-        bounds.push(u64::MAX);
-        Set {
-            offset,
-            members: bounds.len() as u32 - 1,
-            first_bound: self.lists.bounds.first(&bounds, |bound| *bound),
-        }
+        let first = self.lists.thresholds.first(thresholds, |below| *below);
+        Set::new(thresholds, offset, first)
     }
 
     /// Whether a test is of one source.

@@ -22,7 +22,7 @@ pub use address::{Address, Port};
 pub use ask::{Ask, Tuple};
 pub(crate) use build::{Built, Merged, Renumber};
 use locals::Locals;
-pub use table::{Key, Table};
+pub use table::{Key, Table, Value};
 
 use super::node::{ActId, EndId};
 use super::{ClassId, Context, Program};
@@ -30,14 +30,31 @@ use super::{ClassId, Context, Program};
 /// Questions of one class, beside each member's own.
 pub const MAX_ASKS: usize = 7;
 
-/// A class: its first member, and its plan.
+/// A class: its first member, and above that its plan.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Place {
-    pub(super) first: u32,
-    pub(super) plan: u32,
+pub struct Place(u64);
+
+impl Value for Place {
+    const NONE: Self = Self(u64::MAX);
 }
 
-/// No place: the nodes tell.
+impl Place {
+    fn new(first: u32, plan: u32) -> Self {
+        Self(u64::from(plan) << 32 | u64::from(first))
+    }
+
+    #[inline(always)]
+    fn first(self) -> u32 {
+        self.0 as u32
+    }
+
+    #[inline(always)]
+    fn plan(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+}
+
+/// No position in a list.
 const NOWHERE: u32 = u32::MAX;
 
 /// What is asked of the packets of a class, and how a member is drawn.
@@ -47,14 +64,38 @@ struct Plan<A> {
     mask: A,
     /// … is this. Where there is none, it can not be.
     value: A,
-    /// The others, and [`Drawn::MORE`] if there are any.
+    /// The others.
     first_ask: u32,
     asks: u32,
-    more: u32,
     /// What a member is drawn from; where that depends on the answers, the first member alone.
     set: Set,
     /// The first of the sets for each combination of answers, or [`NOWHERE`].
     first_choice: u32,
+}
+
+/// What of a plan all packets need, in one half of a cache line (IPv4).
+#[derive(Clone, Copy, Debug)]
+#[repr(align(32))]
+struct Brief<A> {
+    mask: A,
+    value: A,
+    /// What [`Drawn`] says of the plan, if there is more to ask.
+    more: u32,
+    set: Set,
+}
+
+const _: () = assert!(size_of::<Brief<u32>>() == 32);
+
+impl<A: Address> Brief<A> {
+    /// Of no class: the nodes tell.
+    fn nowhere(id: usize) -> Self {
+        Self {
+            mask: A::default(),
+            value: A::new(1),
+            more: Drawn::more(id),
+            set: Set::new(&[], 0, 0),
+        }
+    }
 }
 
 /// Members that one is drawn from.
@@ -63,29 +104,67 @@ struct Set {
     /// Behind the class's first member.
     offset: u32,
     members: u32,
-    /// The row of bounds: 0, the thresholds, the highest number.
-    first_bound: u32,
+    /// The row of thresholds.
+    first_threshold: u32,
+    /// What is left of a number behind the guess tells that the guess is right, if it is so far from either end.
+    margin: u32,
+    /// The numbers in between.
+    sure: u32,
 }
 
-/// What a number drew: the member, and answers as bits of a position among the leaves of its row.
-#[derive(Clone, Copy, Debug)]
+impl Set {
+    fn new(thresholds: &[u64], offset: u32, first_threshold: u32) -> Self {
+        let (margin, sure) = sure(thresholds);
+        Self {
+            offset,
+            members: thresholds.len() as u32 + 1,
+            first_threshold,
+            margin,
+            sure,
+        }
+    }
+}
+
+/// How far from either end the upper 32 bits of what is left tell that a guess is right, and how many such numbers there are.
+///
+/// Of `n` members a number `d` is guessed to draw the one at `g`, where `d * n = g * 2^64 + rest`. If each threshold `t` at `k` has
+/// `t * n` within `e` of `k * 2^64`, and `rest` is farther than that from 0 and 2^64, then all thresholds up to `g` are below `d`, and no others.
+fn sure(thresholds: &[u64]) -> (u32, u32) {
+    let members = thresholds.len() as u128 + 1;
+    let off = |(at, threshold): (u128, &u64)| (u128::from(*threshold) * members).abs_diff(at << 64);
+    match (1..).zip(thresholds).map(off).max() {
+        None => (0, u32::MAX),
+        Some(most) => {
+            let margin = (most >> 32) + 1;
+            let sure = (1u128 << 32).saturating_sub(2 * margin);
+            (margin.min(u32::MAX.into()) as u32, sure as u32)
+        }
+    }
+}
+
+/// What a number drew: the member, and answers as bits of a position among the leaves of its row. If there is more to ask
+/// ([`Lookup::ask_more`]), the plan stands above the answers.
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Drawn {
     /// The member.
     pub member: u32,
-    plan: u32,
     answers: u32,
 }
 
 impl Drawn {
-    /// There is more to ask ([`Lookup::ask_more`]).
     const MORE: u32 = 1 << 31;
+    /// Whose own source it is, whether it is sent, the first answer, the others.
+    const ANSWERS: u32 = 3 + MAX_ASKS as u32;
+    /// Plans are below.
+    const PLANS: usize = 1 << (31 - Self::ANSWERS);
 
-    /// Nothing: the nodes tell.
-    pub const NOTHING: Self = Self {
-        member: 0,
-        plan: NOWHERE,
-        answers: Self::MORE,
-    };
+    fn more(plan: usize) -> u32 {
+        Self::MORE | (plan as u32) << Self::ANSWERS
+    }
+
+    fn plan(self) -> usize {
+        ((self.answers & !Self::MORE) >> Self::ANSWERS) as usize
+    }
 
     /// The member and all answers, if there are no more to be asked for.
     #[inline(always)]
@@ -166,10 +245,11 @@ pub struct Lookup<A: Address> {
     ports: Table<u64, Place>,
     has_ports: bool,
     other: Place,
+    briefs: Vec<Brief<A>>,
     plans: Vec<Plan<A>>,
     asks: Vec<Ask<A>>,
     choices: Vec<Set>,
-    bounds: Vec<u64>,
+    thresholds: Vec<u64>,
     leaves: Vec<Leaf>,
     members: Vec<Member<A>>,
     takers: Vec<Taker>,
@@ -217,18 +297,22 @@ impl<A: Address> Lookup<A> {
     /// Lets a bucket come nearer.
     #[inline(always)]
     pub fn touch(&self, bucket: usize) -> u32 {
-        self.exact.touch(bucket).plan
+        self.exact.touch(bucket).first()
     }
 
-    /// The class of a key; `None`: the nodes tell.
+    /// The class of a key.
     #[inline(always)]
-    pub fn place(&self, key: A::Key, bucket: usize) -> Option<Place> {
-        let place = match self.exact.find(key, bucket) {
+    pub fn place(&self, key: A::Key, bucket: usize) -> Place {
+        match self.exact.find(key, bucket) {
             Some(place) => place,
             None if self.has_ports => self.place_of_port(key),
             None => self.other,
-        };
-        (place.plan != NOWHERE).then_some(place)
+        }
+    }
+
+    /// Whether the class of a place is here; else the nodes tell.
+    pub fn is_here(&self, place: Place) -> bool {
+        (place.plan() as usize) < self.plans.len()
     }
 
     #[inline(never)]
@@ -242,22 +326,20 @@ impl<A: Address> Lookup<A> {
     /// The member that a number draws, and the answers that cost nothing.
     #[inline(always)]
     pub fn draw(&self, place: Place, draw: u64, source: A, is_sent: bool) -> Drawn {
-        let plan = &self.plans[place.plan as usize];
-        let is_in = source.is_in(plan.mask, plan.value);
+        let brief = &self.briefs[place.plan() as usize];
+        let is_in = source.is_in(brief.mask, brief.value);
         Drawn {
-            member: place.first + self.drawn(&plan.set, draw),
-            plan: place.plan,
-            answers: u32::from(is_sent) << 1 | u32::from(is_in) << 2 | plan.more,
+            member: place.first().wrapping_add(self.drawn(&brief.set, draw)),
+            answers: u32::from(is_sent) << 1 | u32::from(is_in) << 2 | brief.more,
         }
     }
 
-    /// kube-proxy's thresholds stand at nearly equal distances, so the first guess is nearly always the member.
+    /// kube-proxy's thresholds stand at nearly equal distances, so the first guess is nearly always the member, and surely so.
     #[inline(always)]
     fn drawn(&self, set: &Set, draw: u64) -> u32 {
-        let guess = ((u128::from(draw) * u128::from(set.members)) >> 64) as u32;
-        let at = (set.first_bound + guess) as usize;
-        let (low, high) = (self.bounds[at], self.bounds[at + 1]);
-        if (low <= draw) & (draw < high) {
+        let product = u128::from(draw) * u128::from(set.members);
+        let (guess, rest) = ((product >> 64) as u32, (product >> 32) as u32);
+        if rest.wrapping_sub(set.margin) < set.sure {
             return guess;
         }
         self.drawn_slowly(set, draw)
@@ -265,7 +347,8 @@ impl<A: Address> Lookup<A> {
 
     #[cold]
     fn drawn_slowly(&self, set: &Set, draw: u64) -> u32 {
-        let thresholds = &self.bounds[set.first_bound as usize + 1..][..set.members as usize - 1];
+        let thresholds = &self.thresholds[set.first_threshold as usize..];
+        let thresholds = &thresholds[..set.members as usize - 1];
         thresholds.partition_point(|below| *below <= draw) as u32
     }
 
@@ -280,9 +363,9 @@ impl<A: Address> Lookup<A> {
         context: impl Fn() -> Context,
         draw: impl Fn() -> u64,
     ) -> Option<(u32, u32)> {
-        let plan = self.plans.get(drawn.plan as usize)?;
+        let plan = self.plans.get(drawn.plan())?;
         let asks = &self.asks[plan.first_ask as usize..][..plan.asks as usize];
-        let mut bits = drawn.answers & !Drawn::MORE;
+        let mut bits = drawn.answers & ((1 << Drawn::ANSWERS) - 1);
         for (at, ask) in asks.iter().enumerate() {
             bits |= u32::from(ask.answer(self, program, tuple, &context)?) << (at + 3);
         }
@@ -313,7 +396,7 @@ impl<A: Address> Lookup<A> {
     #[inline(always)]
     pub fn is_other(&self, member: u32) -> bool {
         // That class comes last, and so do its members.
-        member >= self.other.first
+        member >= self.other.first()
     }
 
     /// All members.
@@ -340,10 +423,11 @@ impl<A: Address> Lookup<A> {
         }
         self.exact.bytes()
             + self.ports.bytes()
+            + of(&self.briefs)
             + of(&self.plans)
             + of(&self.asks)
             + of(&self.choices)
-            + of(&self.bounds)
+            + of(&self.thresholds)
             + of(&self.leaves)
             + of(&self.members)
             + of(&self.takers)

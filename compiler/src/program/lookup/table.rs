@@ -1,5 +1,7 @@
 //! Keys in buckets of one cache line (IPv4): a probe touches one line, and a second only where a bucket has overflowed.
 
+use std::hint::select_unpredictable;
+
 /// What destination keys are packed into.
 pub trait Key: Copy + Eq + Send + Sync + std::fmt::Debug {
     /// No packet's.
@@ -40,6 +42,12 @@ impl Key for [u64; 3] {
     }
 }
 
+/// What keys lead to.
+pub trait Value: Copy + Default + Eq {
+    /// What no key leads to.
+    const NONE: Self;
+}
+
 const WAYS: usize = 4;
 
 /// Four keys with what each leads to. The used ones come first.
@@ -60,7 +68,7 @@ pub struct Table<K, V> {
     seed: u64,
 }
 
-impl<K: Key, V: Copy + Default> Table<K, V> {
+impl<K: Key, V: Value> Table<K, V> {
     pub(in crate::program) fn new(entries: &[(K, V)]) -> Self {
         let empty = Bucket {
             keys: [K::EMPTY; WAYS],
@@ -113,15 +121,16 @@ impl<K: Key, V: Copy + Default> Table<K, V> {
     /// What a key leads to; `bucket` is its own.
     #[inline(always)]
     pub fn find(&self, key: K, bucket: usize) -> Option<V> {
-        let in_bucket = &self.buckets[bucket];
-        let mut met = 0u32;
-        for (way, found) in in_bucket.keys.iter().enumerate() {
-            met |= u32::from(*found == key) << way;
+        let Bucket { keys, values } = &self.buckets[bucket];
+        // In which of the ways a key stands can not be predicted.
+        let mut found = V::NONE;
+        for (other, value) in keys.iter().zip(values) {
+            found = select_unpredictable(*other == key, *value, found);
         }
-        if met != 0 {
-            return Some(in_bucket.values[met.trailing_zeros() as usize % WAYS]);
+        if found != V::NONE {
+            return Some(found);
         }
-        if in_bucket.keys[WAYS - 1] == K::EMPTY {
+        if keys[WAYS - 1] == K::EMPTY {
             return None;
         }
         self.find_behind(key, bucket)
@@ -166,7 +175,7 @@ mod tests {
 
     #[test]
     fn what_was_put_in_is_found_and_nothing_else() {
-        let of = |plan| Place { first: 7, plan };
+        let of = |plan| Place::new(7, plan);
         let entries: Vec<(u64, Place)> = keys().zip((0..).map(of)).collect();
         let (inside, outside) = entries.split_at(10_000);
         let table = Table::new(inside);
@@ -184,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_table_may_be_full_of_keys_that_meet() {
-        let place = Place { first: 1, plan: 2 };
+        let place = Place::new(1, 2);
         let entries: Vec<([u64; 3], Place)> = (0..5).map(|i| ([i, 0, 0], place)).collect();
         let mut table = Table::new(&entries[..3]);
         table.buckets.truncate(1);

@@ -2,7 +2,8 @@
 
 use super::super::table::Table;
 use super::super::{
-    Address, Leaf, Locals, Lookup, Member, NOWHERE, Place, Plan, Port, Set, Taker, port_key,
+    Address, Brief, Drawn, Leaf, Locals, Lookup, Member, NOWHERE, Place, Plan, Port, Set, Taker,
+    port_key,
 };
 use super::lists::Lists;
 use super::{Built, Question, Shared, ask};
@@ -27,7 +28,7 @@ pub(crate) trait Renumber {
 
 /// The flat form of the parts so far.
 pub(crate) struct Merged<A> {
-    places: Vec<Place>,
+    places: Vec<Option<Place>>,
     lists: Shared<A>,
     members: Vec<Member<A>>,
     takers: Vec<Taker>,
@@ -61,14 +62,10 @@ impl<A: Address> Merged<A> {
                 Taker::End(class, end) => Taker::End(new.class(class), new.end(end)),
                 Taker::Nobody => Taker::Nobody,
             }));
+        let moved =
+            |place: Place| Place::new(first + place.first(), plans[place.plan() as usize]);
         self.places
-            .extend(part.places.into_iter().map(|place| match place.plan {
-                NOWHERE => place,
-                plan => Place {
-                    first: first + place.first,
-                    plan: plans[plan as usize],
-                },
-            }));
+            .extend(part.places.into_iter().map(|place| place.map(moved)));
     }
 
     /// For each plan of a part which it is of all.
@@ -76,15 +73,16 @@ impl<A: Address> Merged<A> {
         let Shared {
             asks,
             choices,
-            bounds,
+            thresholds,
             plans,
             ..
         } = &mut self.lists;
         let mut renumbered = Vec::with_capacity(part.plans.all.len());
         let mut set = |set: Set| {
-            let row = &part.bounds.all[set.first_bound as usize..][..set.members as usize + 1];
+            let row = &part.thresholds.all[set.first_threshold as usize..];
+            let row = &row[..set.members as usize - 1];
             Set {
-                first_bound: bounds.first(row, |bound| *bound),
+                first_threshold: thresholds.first(row, |below| *below),
                 ..set
             }
         };
@@ -121,36 +119,57 @@ impl<A: Address> Merged<A> {
 
     /// The whole, of all classes and the node's addresses.
     pub(crate) fn finish(self, classes: &[Class], locals: &[u128]) -> Lookup<A> {
-        let (mut exact, mut ports, mut other) = (Vec::new(), Vec::new(), Place::default());
-        for (class, place) in classes.iter().zip(&self.places) {
+        let (mut exact, mut ports) = (Vec::new(), Vec::new());
+        let mut plans = self.lists.plans.all;
+        plans.truncate(Drawn::PLANS - 1);
+        let nowhere = Place::new(0, plans.len() as u32);
+        let is_here = |place: &Place| (place.plan() as usize) < plans.len();
+        let places = || self.places.iter().map(|place| place.filter(is_here));
+        let mut other = nowhere;
+        for (class, place) in classes.iter().zip(places()) {
+            let place = place.unwrap_or(nowhere);
             match *class {
                 Class::Exact {
                     protocol,
                     destination,
                     port,
-                } => exact.push((A::new(destination).key(protocol, Port::new(port)), *place)),
-                Class::Port { protocol, port } => ports.push((port_key(protocol, port), *place)),
+                } => exact.push((A::new(destination).key(protocol, Port::new(port)), place)),
+                Class::Port { protocol, port } => ports.push((port_key(protocol, port), place)),
                 Class::Portless { .. } => {}
-                Class::Other => other = *place,
+                Class::Other => other = place,
             }
         }
-        let found = |place: &&Place| place.plan != NOWHERE;
         Lookup {
             exact: Table::new(&exact),
             has_ports: !ports.is_empty(),
             ports: Table::new(&ports),
             other,
-            plans: self.lists.plans.all,
+            briefs: briefs(&plans),
+            classes: places().flatten().count(),
+            plans,
             asks: self.lists.asks.all,
             choices: self.lists.choices.all,
-            bounds: self.lists.bounds.all,
+            thresholds: self.lists.thresholds.all,
             locals: Locals::new(&locals.iter().map(|a| A::new(*a)).collect::<Vec<A>>()),
             leaves: self.lists.leaves.all,
             members: self.members,
             takers: self.takers,
-            classes: self.places.iter().filter(found).count(),
         }
     }
+}
+
+/// What of all plans, and of none, all packets need.
+fn briefs<A: Address>(plans: &[Plan<A>]) -> Vec<Brief<A>> {
+    let briefs = plans.iter().enumerate().map(|(id, plan)| Brief {
+        mask: plan.mask,
+        value: plan.value,
+        more: match (plan.asks, plan.first_choice) {
+            (0, NOWHERE) => 0,
+            _ => Drawn::more(id),
+        },
+        set: plan.set,
+    });
+    briefs.chain([Brief::nowhere(plans.len())]).collect()
 }
 
 impl Leaf {
