@@ -119,7 +119,7 @@ impl<'p, A: Address> Alone<'p, A> {
     #[inline(always)]
     fn draw(&self, place: Place, question: &Question<A>) -> Drawn {
         let (source, is_sent) = (question.tuple.source, question.is_sent);
-        self.lookup.draw(place, question.draw, source, is_sent)
+        self.lookup.at_hand().draw(place, question.draw, source, is_sent)
     }
 
     /// The member that a packet draws, and where it ends; `None`: the nodes tell.
@@ -127,7 +127,8 @@ impl<'p, A: Address> Alone<'p, A> {
     fn leaf(&self, drawn: Drawn, question: &Question<A>) -> Option<(u32, Leaf)> {
         let (member, answers) = drawn.settled().or_else(|| self.ask_more(drawn, question))?;
         let Member { own, row } = self.lookup.members()[member as usize];
-        let leaf = self.lookup.leaf(row, answers, own == question.tuple.source);
+        let is_own = own == question.tuple.source;
+        let leaf = self.lookup.at_hand().leaf(row, answers, is_own);
         (!leaf.is_slow()).then_some((member, leaf))
     }
 
@@ -145,7 +146,7 @@ impl<'p, A: Address> Alone<'p, A> {
 
     #[inline(always)]
     fn place(&self, question: &Question<A>, bucket: usize) -> Place {
-        self.lookup.place(question.tuple.key, bucket)
+        self.lookup.at_hand().place(question.tuple.key, bucket)
     }
 
     fn ask_more(&self, drawn: Drawn, question: &Question<A>) -> Option<(u32, u32)> {

@@ -27,7 +27,7 @@ mod source;
 pub use chunk::{Chunk, Frame, Frames};
 pub use error::{CaptureError, CutCause, CutOff};
 pub use interfaces::{InterfaceIndex, Interfaces};
-pub(crate) use ranges::{Confirmed, RANGE_LEN, Ranges};
+pub(crate) use ranges::{ABREAST, Abreast, Confirmed, RANGE_LEN, Ranges};
 
 use error::Kind;
 use scan::{Scanner, Stop};

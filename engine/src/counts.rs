@@ -169,13 +169,20 @@ impl FamilyCounts {
         self.kept(class, end).add(bytes, masqueraded);
     }
 
-    /// Adds what an act rewrote.
-    pub fn merge_act(&mut self, act: ActId, tally: &Tally) {
+    /// Counts a packet that an act rewrote, but for its end.
+    pub fn rewritten(&mut self, act: ActId, bytes: u32, masqueraded: bool) {
+        self.acts[act.0 as usize].add(bytes, masqueraded);
+    }
+
+    /// Adds what an act rewrote and what ended here.
+    pub fn merge_act(&mut self, act: ActId, end: EndId, tally: &Tally) {
+        self.ends[end.0 as usize] += tally.packets;
         self.acts[act.0 as usize].merge(tally);
     }
 
-    /// Adds packets of a class whose destination stayed.
+    /// Adds packets of a class whose destination stayed and which ended here.
     pub fn merge_kept(&mut self, class: ClassId, end: EndId, tally: &Tally) {
+        self.ends[end.0 as usize] += tally.packets;
         self.kept(class, end).merge(tally);
     }
 

@@ -250,7 +250,7 @@ fn in_ranges(
 
 fn take_ranges<const SWAPPED: bool>(ranges: &Ranges<'_>, worker: &mut Worker<'_, '_>) {
     while let Some(mut frames) = ranges.take::<SWAPPED>() {
-        worker.count_all(&mut frames);
+        worker.count_ranges(&mut frames);
         ranges.give_back(&frames);
     }
 }

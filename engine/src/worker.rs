@@ -4,7 +4,7 @@ mod batch;
 mod block;
 mod flat;
 
-use crate::capture::{Chunk, Frame, Frames, InterfaceIndex, Interfaces};
+use crate::capture::{ABREAST, Abreast, Chunk, Frame, Frames, InterfaceIndex, Interfaces};
 use crate::check::{Check, Pending};
 use crate::counts::{Counts, FamilyCounts};
 use crate::draw;
@@ -14,7 +14,7 @@ use crate::replay::{HookChoice, Settings};
 use crate::rules::{FamilyRules, Rules};
 use crate::skip::SkipReason;
 use crate::verdicts::{self, ChunkVerdicts, OwnedVerdict};
-use block::Block;
+use block::{BLOCK, Block, Origin};
 use flat::Flat;
 use kpclass_compiler::Context;
 use kpclass_compiler::header::{Header, known};
@@ -53,17 +53,7 @@ struct Scene<'r, 'a> {
 struct Seen<'f> {
     captured: &'f [u8],
     original_len: u32,
-    link: LinkType,
-    interface: InterfaceIndex,
-}
-
-impl Seen<'_> {
-    const NOTHING: Self = Self {
-        captured: &[],
-        original_len: 0,
-        link: LinkType(0),
-        interface: InterfaceIndex(0),
-    };
+    origin: Origin,
 }
 
 impl<'f> From<Frame<'f>> for Seen<'f> {
@@ -72,8 +62,10 @@ impl<'f> From<Frame<'f>> for Seen<'f> {
         Self {
             captured: frame.captured,
             original_len: frame.original_len,
-            link: frame.link,
-            interface: frame.interface,
+            origin: Origin {
+                link: frame.link,
+                interface: frame.interface,
+            },
         }
     }
 }
@@ -136,15 +128,40 @@ impl<'r, 'a> Worker<'r, 'a> {
     /// Counts frames by the loop of their format.
     pub(crate) fn count_run(&mut self, frames: &mut Frames<'_>) {
         match frames {
-            Frames::Pcap(frames) => self.count_all(frames),
-            Frames::Swapped(frames) => self.count_all(frames),
-            Frames::Pcapng(frames) => self.count_all(frames),
+            Frames::Pcap(frames) => self.count_all::<true>(frames),
+            Frames::Swapped(frames) => self.count_all::<true>(frames),
+            Frames::Pcapng(frames) => self.count_all::<false>(frames),
         }
     }
 
-    /// Counts frames, and remembers what is to be checked.
-    pub(crate) fn count_all<'f>(&mut self, frames: impl Iterator<Item = Frame<'f>>) {
-        let mut block = Block::new();
+    /// Counts the frames of ranges, and remembers what is to be checked.
+    pub(crate) fn count_ranges<const SWAPPED: bool>(&mut self, frames: &mut Abreast<'_, SWAPPED>) {
+        if self.scene.settings.check != Check::Off {
+            return self.count_all::<true>(frames);
+        }
+        let mut block = Block::<true>::new();
+        let origin = Origin {
+            link: frames.link(),
+            interface: frames.interface(),
+        };
+        loop {
+            let take = |captured, original_len| {
+                block.push(Seen {
+                    captured,
+                    original_len,
+                    origin,
+                });
+            };
+            if frames.rounds(BLOCK / ABREAST, take) == 0 {
+                return;
+            }
+            self.settle(&mut block);
+        }
+    }
+
+    /// Counts frames, and remembers what is to be checked. `ONE`: all are of one origin.
+    fn count_all<'f, const ONE: bool>(&mut self, frames: impl Iterator<Item = Frame<'f>>) {
+        let mut block = Block::<ONE>::new();
         if self.scene.settings.check == Check::Off {
             frames.for_each(|frame| self.take(frame, &mut block));
         } else {
@@ -157,7 +174,7 @@ impl<'r, 'a> Worker<'r, 'a> {
     }
 
     #[inline(always)]
-    fn take<'f>(&mut self, frame: Frame<'f>, block: &mut Block<'f>) {
+    fn take<'f, const ONE: bool>(&mut self, frame: Frame<'f>, block: &mut Block<'f, ONE>) {
         if !block.push(frame.into()) {
             self.settle(block);
         }
@@ -173,8 +190,7 @@ impl<'r, 'a> Worker<'r, 'a> {
 
     /// Counts the frames of a block.
     #[inline(never)]
-    fn settle(&mut self, block: &mut Block<'_>) {
-        let frames = block.frames();
+    fn settle<const ONE: bool>(&mut self, block: &mut Block<'_, ONE>) {
         let Self {
             scene,
             counts,
@@ -182,28 +198,32 @@ impl<'r, 'a> Worker<'r, 'a> {
             v6,
             ..
         } = self;
-        let mut bytes = 0;
-        for (at, frame) in frames.iter().enumerate() {
-            bytes += u64::from(frame.original_len);
-            if frame.link == LinkType::ETHERNET {
-                if let Some(tuple) = ordinary::v4(frame.captured) {
-                    scene.start(v4, tuple, at, frame, counts);
+        let one = scene.arrival(block.origin(0));
+        for (at, (captured, original_len)) in block.frames().enumerate() {
+            let (is_ethernet, is_lo) = match ONE {
+                true => one,
+                false => scene.arrival(block.origin(at)),
+            };
+            let frame = (at, original_len);
+            if is_ethernet {
+                if let Some(tuple) = ordinary::v4(captured) {
+                    scene.start(v4, tuple, frame, is_lo, block, counts);
                     continue;
                 }
-                if let Some(tuple) = ordinary::v6(frame.captured) {
-                    scene.start(v6, tuple, at, frame, counts);
+                if let Some(tuple) = ordinary::v6(captured) {
+                    scene.start(v6, tuple, frame, is_lo, block, counts);
                     continue;
                 }
             }
-            scene.start_any(v4, v6, at, frame, counts);
+            scene.start_any(v4, v6, frame, is_lo, block, counts);
         }
-        counts.frames += frames.len() as u64;
-        counts.bytes += bytes;
+        counts.frames += block.len() as u64;
+        counts.bytes += block.bytes();
         if let Some(flat) = v4 {
-            flat.settle(scene, frames, counts.family_mut(Family::V4));
+            flat.settle(scene, block, counts.family_mut(Family::V4));
         }
         if let Some(flat) = v6 {
-            flat.settle(scene, frames, counts.family_mut(Family::V6));
+            flat.settle(scene, block, counts.family_mut(Family::V6));
         }
         block.clear();
     }
@@ -212,12 +232,13 @@ impl<'r, 'a> Worker<'r, 'a> {
 impl<'r, 'a> Scene<'r, 'a> {
     /// Has a packet wait for the others, or counts it if it does not come the flat way.
     #[inline(always)]
-    fn start<A: Address>(
+    fn start<A: Address, const ONE: bool>(
         &self,
         flat: &mut Option<Flat<'r, A>>,
         tuple: Tuple<A>,
-        at: usize,
-        frame: &Seen<'_>,
+        frame: (usize, u32),
+        is_lo: bool,
+        block: &Block<'_, ONE>,
         counts: &mut Counts,
     ) {
         let Some(flat) = flat else {
@@ -227,56 +248,65 @@ impl<'r, 'a> Scene<'r, 'a> {
         let is_local = flat.is_local(tuple.source);
         let is_sent = (is_local & self.may_be_sent) | self.is_all_sent;
         // What is not so common that it is worth a way of its own.
-        let is_odd = !tuple.source.is_ordinary() | (!is_sent & (is_local | self.is_lo(frame)));
+        let is_odd = !tuple.source.is_ordinary() | (!is_sent & (is_local | is_lo));
         if is_odd {
-            self.slow(counts.family_mut(A::FAMILY), frame);
+            self.slow(counts.family_mut(A::FAMILY), &block.frame(frame.0));
         } else {
-            flat.push(tuple, at, is_sent);
+            flat.push(tuple, frame, is_sent);
         }
     }
 
     /// The same of a frame that is no ordinary one.
     #[inline(never)]
-    fn start_any(
+    fn start_any<const ONE: bool>(
         &self,
         v4: &mut Option<Flat<'r, u32>>,
         v6: &mut Option<Flat<'r, u128>>,
-        at: usize,
-        frame: &Seen<'_>,
+        frame: (usize, u32),
+        is_lo: bool,
+        block: &Block<'_, ONE>,
         counts: &mut Counts,
     ) {
-        match self.packet(frame) {
+        match self.packet(&block.frame(frame.0)) {
             Ok((_, header, _)) if header.known & known::V6 == 0 => {
-                self.start_header(v4, &header, at, frame, counts);
+                self.start_header(v4, &header, frame, is_lo, block, counts);
             }
-            Ok((_, header, _)) => self.start_header(v6, &header, at, frame, counts),
+            Ok((_, header, _)) => self.start_header(v6, &header, frame, is_lo, block, counts),
             Err(reason) => counts.skipped[reason.index()] += 1,
         }
     }
 
-    fn start_header<A: Address>(
+    fn start_header<A: Address, const ONE: bool>(
         &self,
         flat: &mut Option<Flat<'r, A>>,
         header: &Header,
-        at: usize,
-        frame: &Seen<'_>,
+        frame: (usize, u32),
+        is_lo: bool,
+        block: &Block<'_, ONE>,
         counts: &mut Counts,
     ) {
         match Tuple::of(header) {
-            Some(tuple) => self.start(flat, tuple, at, frame, counts),
-            None => self.slow(counts.family_mut(A::FAMILY), frame),
+            Some(tuple) => self.start(flat, tuple, frame, is_lo, block, counts),
+            None => self.slow(counts.family_mut(A::FAMILY), &block.frame(frame.0)),
         }
     }
 
-    /// Whether a frame is known to have come by `lo`.
+    /// Whether frames begin with Ethernet, and whether they are known to have come by `lo`.
     #[inline(always)]
-    fn is_lo(&self, frame: &Seen<'_>) -> bool {
+    fn arrival(&self, origin: Origin) -> (bool, bool) {
+        let is_ethernet = origin.link == LinkType::ETHERNET;
+        (is_ethernet, self.is_lo(origin.interface))
+    }
+
+    /// Whether what comes by an interface is known to come by `lo`.
+    #[inline(always)]
+    fn is_lo(&self, interface: InterfaceIndex) -> bool {
         let (asked, is_lo) = self.is_lo.get();
-        if asked == frame.interface {
+        if asked == interface {
             return is_lo;
         }
-        let is_lo = self.device(frame.interface) == Some(Interface::lo());
-        self.is_lo.set((frame.interface, is_lo));
+        let is_lo = self.device(interface) == Some(Interface::lo());
+        self.is_lo.set((interface, is_lo));
         is_lo
     }
 
@@ -314,7 +344,7 @@ impl<'r, 'a> Scene<'r, 'a> {
         frame: &Seen<'_>,
     ) -> Result<(&'r FamilyRules<'a>, Header, Context), SkipReason> {
         let header =
-            extract(frame.link, frame.captured, frame.original_len).map_err(SkipReason::Frame)?;
+            extract(frame.origin.link, frame.captured, frame.original_len).map_err(SkipReason::Frame)?;
         if header.known & known::FRAGMENT != 0 {
             return Err(SkipReason::LaterFragment);
         }
@@ -333,7 +363,7 @@ impl<'r, 'a> Scene<'r, 'a> {
         let (hook, in_interface) = if is_sent {
             (Hook::Output, None)
         } else {
-            (Hook::Prerouting, self.device(frame.interface))
+            (Hook::Prerouting, self.device(frame.origin.interface))
         };
         Context {
             hook,

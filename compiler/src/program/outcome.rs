@@ -177,12 +177,13 @@ impl<A: Address> Lookup<A> {
     ) -> Option<Outcome> {
         let tuple = Tuple::<A>::of_flat(program, header, context)?;
         let is_sent = context.hook == Hook::Output;
-        let place = self.place(tuple.key, self.bucket(tuple.key));
-        let drawn = self.draw(place, draw, tuple.source, is_sent);
+        let at_hand = self.at_hand();
+        let place = at_hand.place(tuple.key, self.bucket(tuple.key));
+        let drawn = at_hand.draw(place, draw, tuple.source, is_sent);
         let ask_more = || self.ask_more(program, drawn, &tuple, || *context, || draw);
         let (member, answers) = drawn.settled().or_else(ask_more)?;
         let Member { own, row } = self.members()[member as usize];
-        let leaf = self.leaf(row, answers, own == tuple.source);
+        let leaf = at_hand.leaf(row, answers, own == tuple.source);
         if leaf.is_slow() {
             return None;
         }

@@ -227,6 +227,9 @@ pub struct PcapFrames<'a, const SWAPPED: bool> {
 }
 
 impl<'a, const SWAPPED: bool> PcapFrames<'a, SWAPPED> {
+    /// Where all frames were captured.
+    pub(super) const INTERFACE: InterfaceIndex = InterfaceIndex(0);
+
     /// Of the records in `bytes` that begin in `range`; its beginning is a record's.
     pub(super) fn new(
         bytes: &'a [u8],
@@ -255,6 +258,35 @@ impl<'a, const SWAPPED: bool> PcapFrames<'a, SWAPPED> {
         self.number
     }
 
+    /// What all frames begin with.
+    pub(super) fn link(&self) -> LinkType {
+        self.layout.link
+    }
+
+    /// The next frame's captured bytes, and how many there were.
+    #[inline(always)]
+    pub(super) fn step(&mut self) -> Option<(&'a [u8], u32)> {
+        let (record, captured) = self.record()?;
+        Some((captured, record.original_len))
+    }
+
+    /// The next record, and what it captured.
+    #[inline(always)]
+    fn record(&mut self) -> Option<(Record, &'a [u8])> {
+        if self.at >= self.target {
+            return None;
+        }
+        let rest = self.bytes.get(self.at..)?;
+        let record = self.layout.record::<SWAPPED>(rest)?;
+        if record.captured_len as usize > MAX_RECORD {
+            return None;
+        }
+        let captured = rest.get(self.layout.record_header..record.len)?;
+        self.at += record.len;
+        self.number += 1;
+        Some((record, captured))
+    }
+
     /// Why there is no further frame.
     #[cold]
     pub(super) fn stop(&self) -> Stop {
@@ -278,23 +310,13 @@ impl<'a, const SWAPPED: bool> Iterator for PcapFrames<'a, SWAPPED> {
 
     #[inline(always)]
     fn next(&mut self) -> Option<Frame<'a>> {
-        if self.at >= self.target {
-            return None;
-        }
-        let rest = self.bytes.get(self.at..)?;
-        let record = self.layout.record::<SWAPPED>(rest)?;
-        if record.captured_len as usize > MAX_RECORD {
-            return None;
-        }
-        let captured = rest.get(self.layout.record_header..record.len)?;
-        let fraction = u64::from(record.fraction) * u64::from(self.layout.fraction_ns);
         let number = self.number;
-        self.at += record.len;
-        self.number += 1;
+        let (record, captured) = self.record()?;
+        let fraction = u64::from(record.fraction) * u64::from(self.layout.fraction_ns);
         Some(Frame {
             number,
             link: self.layout.link,
-            interface: InterfaceIndex(0),
+            interface: Self::INTERFACE,
             timestamp_ns: u64::from(record.seconds) * 1_000_000_000 + fraction,
             captured,
             original_len: record.original_len,

@@ -18,7 +18,9 @@
 mod guess;
 
 use super::chunk::Frame;
+use super::interfaces::InterfaceIndex;
 use super::pcap::{Layout, PcapFrames};
+use crate::link::LinkType;
 use guess::Guess;
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -260,7 +262,32 @@ impl<'c, const SWAPPED: bool> Iterator for Abreast<'c, SWAPPED> {
     }
 }
 
-impl<const SWAPPED: bool> Abreast<'_, SWAPPED> {
+impl<'c, const SWAPPED: bool> Abreast<'c, SWAPPED> {
+    /// What all frames begin with.
+    pub(crate) fn link(&self) -> LinkType {
+        self.walks[0].link()
+    }
+
+    /// Where all frames were captured.
+    pub(crate) fn interface(&self) -> InterfaceIndex {
+        PcapFrames::<SWAPPED>::INTERFACE
+    }
+
+    /// Takes what was captured of the next frames of all walks and how long they were, so many from each, if it has as many; how many these were.
+    #[inline(always)]
+    pub(crate) fn rounds(&mut self, rounds: usize, mut take: impl FnMut(&'c [u8], u32)) -> usize {
+        let mut taken = 0;
+        for _ in 0..rounds {
+            for walk in &mut self.walks {
+                if let Some((captured, original_len)) = walk.step() {
+                    take(captured, original_len);
+                    taken += 1;
+                }
+            }
+        }
+        taken
+    }
+
     /// The walk whose turn it is has ended; `None`: and was the last.
     #[cold]
     fn drop_out(&mut self) -> Option<()> {

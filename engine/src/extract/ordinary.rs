@@ -5,13 +5,13 @@
 //! asks of several fields. Offsets are those of `wire`, behind an Ethernet header.
 
 use crate::wire::{Ethernet, Ipv4, Ipv6, Tcp, ethertype};
-use kpclass_compiler::program::lookup::{Address, Port, Tuple};
+use kpclass_compiler::program::lookup::{Address, Port, Tuple, v4_key};
 use kpclass_ruleset::value::protocol;
 
 const UDP_LEN: usize = 8;
 
-/// EtherType, then the version and 5 words of header, in the word from the EtherType on.
-const PLAIN_IPV4: u64 = 0x45 << 16 | ethertype::IPV4.swap_bytes() as u64;
+/// EtherType, then the version and 5 words of header, in the half from the EtherType on.
+const PLAIN_IPV4: u32 = 0x45 << 16 | ethertype::IPV4.swap_bytes() as u32;
 
 /// EtherType, then the version.
 const IPV6: u32 = 0x60 << 16 | ethertype::IPV6.swap_bytes() as u32;
@@ -45,23 +45,19 @@ const fn whole(protocol: u8) -> u32 {
 pub fn v4(captured: &[u8]) -> Option<Tuple<u32>> {
     const LEAST: usize = Ethernet::LEN + Ipv4::LEN + Tcp::LEN;
     let frame: &[u8; LEAST] = captured.first_chunk()?;
-    // EtherType, version and header length, type of service, total length, identification.
-    let first = word(frame, 12);
-    let total_len = usize::from(((first >> 32) as u16).swap_bytes());
+    // EtherType, version and header length, type of service.
+    let first = half(frame, 12);
+    let total_len = usize::from(u16::from_be_bytes([frame[16], frame[17]]));
     let kind = half(frame, 20) & PROTOCOL_AND_OFFSET;
     let (tcp, udp) = (kind == whole(protocol::TCP), kind == whole(protocol::UDP));
-    let least = if tcp {
-        Ipv4::LEN + Tcp::LEN
-    } else {
-        Ipv4::LEN + UDP_LEN
-    };
+    let least = Ipv4::LEN + UDP_LEN + usize::from(tcp) * (Tcp::LEN - UDP_LEN);
+    let most = captured.len() - Ethernet::LEN;
     // One condition, not six: what each of them would mispredict is paid for once.
     let is_plain = (first & 0xff_ffff == PLAIN_IPV4)
         & (tcp | udp)
-        & (total_len >= least)
-        & (total_len <= captured.len() - Ethernet::LEN);
+        & (total_len.wrapping_sub(least) <= most - least);
     is_plain.then(|| Tuple {
-        key: half(frame, 30).key((kind >> 24) as u8, port(frame, 36)),
+        key: v4_key(word(frame, 30), (kind >> 24) as u8),
         source: half(frame, 26),
         source_port: port(frame, 34),
     })

@@ -1,7 +1,7 @@
 //! The packets of one batch, field by field: each loop over a batch reads what it needs and no more.
 
 use super::block::BLOCK;
-use kpclass_compiler::program::lookup::{Address, Drawn, Lookup, Tuple};
+use kpclass_compiler::program::lookup::{Address, Lookup, Tuple};
 use std::hint::black_box;
 
 /// Packets of a block that wait for their verdicts. A position is below [`Self::len`].
@@ -9,11 +9,10 @@ use std::hint::black_box;
 pub(super) struct Batch<A: Address> {
     len: usize,
     tuples: [Tuple<A>; BLOCK],
-    numbers: [u64; BLOCK],
     buckets: [u32; BLOCK],
+    original_lens: [u32; BLOCK],
     frames: [u8; BLOCK],
     is_sent: [bool; BLOCK],
-    drawn: [Drawn; BLOCK],
 }
 
 const _: () = assert!(BLOCK <= 1 << u8::BITS);
@@ -23,28 +22,26 @@ impl<A: Address> Batch<A> {
         Self {
             len: 0,
             tuples: [Tuple::default(); BLOCK],
-            numbers: [0; BLOCK],
             buckets: [0; BLOCK],
+            original_lens: [0; BLOCK],
             frames: [0; BLOCK],
             is_sent: [false; BLOCK],
-            drawn: [Drawn::default(); BLOCK],
         }
     }
 
-    /// Takes in the packet of the block's frame at `frame`, with the bucket of its key and the number that it draws with.
+    /// Takes in the packet of the block's frame at `frame`, with the bucket of its key.
     #[inline(always)]
     pub(super) fn push(
         &mut self,
         tuple: Tuple<A>,
-        frame: usize,
+        (frame, original_len): (usize, u32),
         is_sent: bool,
         bucket: usize,
-        number: u64,
     ) {
         let at = self.len % BLOCK;
         self.tuples[at] = tuple;
-        self.numbers[at] = number;
         self.buckets[at] = bucket as u32;
+        self.original_lens[at] = original_len;
         self.frames[at] = frame as u8;
         self.is_sent[at] = is_sent;
         self.len = at + 1;
@@ -64,10 +61,10 @@ impl<A: Address> Batch<A> {
         &self.tuples[at]
     }
 
-    /// The number that it draws with.
+    /// Bytes of its frame on the wire.
     #[inline(always)]
-    pub(super) fn number(&self, at: usize) -> u64 {
-        self.numbers[at]
+    pub(super) fn original_len(&self, at: usize) -> u32 {
+        self.original_lens[at]
     }
 
     /// Its frame's position in the block.
@@ -85,16 +82,6 @@ impl<A: Address> Batch<A> {
     #[inline(always)]
     pub(super) fn bucket(&self, at: usize) -> usize {
         self.buckets[at] as usize
-    }
-
-    #[inline(always)]
-    pub(super) fn drawn(&self, at: usize) -> Drawn {
-        self.drawn[at]
-    }
-
-    #[inline(always)]
-    pub(super) fn set_drawn(&mut self, at: usize, drawn: Drawn) {
-        self.drawn[at] = drawn;
     }
 
     /// Has all buckets come nearer.

@@ -1,30 +1,54 @@
 //! Frames that are taken together.
 
 use super::Seen;
+use crate::capture::InterfaceIndex;
+use crate::link::LinkType;
 
 /// Frames of a block.
 pub(super) const BLOCK: usize = 128;
 
-/// Frames that wait to be looked at.
-#[derive(Debug)]
-pub(super) struct Block<'f> {
-    len: usize,
-    frames: [Seen<'f>; BLOCK],
+/// What frames begin with, and where they were captured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Origin {
+    pub(super) link: LinkType,
+    pub(super) interface: InterfaceIndex,
 }
 
-impl<'f> Block<'f> {
+impl Origin {
+    const NONE: Self = Self {
+        link: LinkType(0),
+        interface: InterfaceIndex(0),
+    };
+}
+
+/// Frames that wait to be looked at. Those of one link (`ONE`: of a classic pcap) have one origin.
+#[derive(Debug)]
+pub(super) struct Block<'f, const ONE: bool> {
+    len: usize,
+    captured: [&'f [u8]; BLOCK],
+    original_lens: [u32; BLOCK],
+    /// With `ONE` the first alone counts.
+    origins: [Origin; BLOCK],
+}
+
+impl<'f, const ONE: bool> Block<'f, ONE> {
     pub(super) fn new() -> Self {
         Self {
             len: 0,
-            frames: [Seen::NOTHING; BLOCK],
+            captured: [&[]; BLOCK],
+            original_lens: [0; BLOCK],
+            origins: [Origin::NONE; BLOCK],
         }
     }
 
     /// Takes a frame in; whether there is room for another one.
     #[inline(always)]
     pub(super) fn push(&mut self, frame: Seen<'f>) -> bool {
-        self.frames[self.len % BLOCK] = frame;
-        self.len = self.len % BLOCK + 1;
+        let at = self.len % BLOCK;
+        self.captured[at] = frame.captured;
+        self.original_lens[at] = frame.original_len;
+        self.origins[if ONE { 0 } else { at }] = frame.origin;
+        self.len = at + 1;
         self.len < BLOCK
     }
 
@@ -33,7 +57,34 @@ impl<'f> Block<'f> {
     }
 
     #[inline(always)]
-    pub(super) fn frames(&self) -> &[Seen<'f>] {
-        &self.frames[..self.len.min(BLOCK)]
+    pub(super) fn len(&self) -> usize {
+        self.len.min(BLOCK)
+    }
+
+    /// What was captured of each frame, and how long it was.
+    #[inline(always)]
+    pub(super) fn frames(&self) -> impl Iterator<Item = (&'f [u8], u32)> {
+        let lens = self.original_lens[..self.len()].iter().copied();
+        self.captured.iter().copied().zip(lens)
+    }
+
+    /// Bytes that were on the wire.
+    pub(super) fn bytes(&self) -> u64 {
+        let lens = &self.original_lens[..self.len()];
+        lens.iter().map(|len| u64::from(*len)).sum()
+    }
+
+    #[inline(always)]
+    pub(super) fn origin(&self, at: usize) -> Origin {
+        self.origins[if ONE { 0 } else { at }]
+    }
+
+    /// The frame at a position.
+    pub(super) fn frame(&self, at: usize) -> Seen<'f> {
+        Seen {
+            captured: self.captured[at],
+            original_len: self.original_lens[at],
+            origin: self.origin(at),
+        }
     }
 }

@@ -3,9 +3,12 @@
 //! such a loop, so that as many of them are under way as the core can have; without it, four were.)
 
 use super::batch::Batch;
+use super::block::{BLOCK, Block};
 use super::{Scene, Seen};
 use crate::counts::{FamilyCounts, Tally};
-use kpclass_compiler::program::lookup::{Address, Lookup, Member, Taker, Tuple};
+use kpclass_compiler::program::lookup::{
+    Address, AtHand, Drawn, Leaf, Lookup, Member, Taker, Tuple,
+};
 use kpclass_compiler::{ClassId, Program};
 use std::hint::black_box;
 
@@ -59,44 +62,58 @@ impl<'r, A: Address> Flat<'r, A> {
 
     /// Has the packet of a block's frame wait.
     #[inline(always)]
-    pub(super) fn push(&mut self, tuple: Tuple<A>, frame: usize, is_sent: bool) {
+    pub(super) fn push(&mut self, tuple: Tuple<A>, frame: (usize, u32), is_sent: bool) {
         let bucket = self.lookup.bucket(tuple.key);
-        let number = A::draw(&tuple, self.seed);
-        self.batch.push(tuple, frame, is_sent, bucket, number);
+        self.batch.push(tuple, frame, is_sent, bucket);
     }
 
-    /// Counts the packets of these frames that wait.
+    /// Counts the packets of this block that wait.
     #[inline(never)]
-    pub(super) fn settle(
+    pub(super) fn settle<const ONE: bool>(
         &mut self,
         scene: &Scene<'_, '_>,
-        frames: &[Seen<'_>],
+        block: &Block<'_, ONE>,
         counts: &mut FamilyCounts,
     ) {
         self.batch.touch_buckets(self.lookup);
-        self.draw_members();
+        let drawn = self.draw();
+        self.touch_records(&drawn);
+        let at_hand = self.lookup.at_hand();
         for at in 0..self.batch.len() {
-            let frame = &frames[self.batch.frame(at)];
-            if self.count(at, scene, frame, counts).is_none() {
-                scene.slow(counts, frame);
+            let frame = || block.frame(self.batch.frame(at));
+            let settled = match drawn[at].settled() {
+                Some(settled) => Some(settled),
+                None => self.ask_more(at, drawn[at], scene, frame),
+            };
+            let counted = settled.and_then(|drawn| self.count(at, drawn, &at_hand, counts));
+            if counted.is_none() {
+                scene.slow(counts, &block.frame(self.batch.frame(at)));
             }
         }
         self.batch.clear();
     }
 
+    /// What each packet draws.
     #[inline(always)]
-    fn draw_members(&mut self) {
-        let Self { lookup, batch, .. } = self;
-        for at in 0..batch.len() {
-            let Tuple { key, source, .. } = *batch.tuple(at);
-            let place = lookup.place(key, batch.bucket(at));
-            let drawn = lookup.draw(place, batch.number(at), source, batch.is_sent(at));
-            batch.set_drawn(at, drawn);
+    fn draw(&self) -> [Drawn; BLOCK] {
+        let (batch, at_hand) = (&self.batch, self.lookup.at_hand());
+        let mut drawn = [Drawn::default(); BLOCK];
+        for (at, drawn) in drawn[..batch.len()].iter_mut().enumerate() {
+            let tuple = batch.tuple(at);
+            let number = A::draw(tuple, self.seed);
+            let place = at_hand.place(tuple.key, batch.bucket(at));
+            *drawn = at_hand.draw(place, number, tuple.source, batch.is_sent(at));
         }
+        drawn
+    }
+
+    /// Has the records of what was drawn come nearer.
+    #[inline(always)]
+    fn touch_records(&self, drawn: &[Drawn; BLOCK]) {
         let mut read = 0;
-        for at in 0..batch.len() {
-            let member = batch.drawn(at).member as usize;
-            read ^= self.records.get(member).map_or(0, |record| record.row);
+        for drawn in &drawn[..self.batch.len()] {
+            let record = self.records.get(drawn.member as usize);
+            read ^= record.map_or(0, |record| record.row);
         }
         black_box(read);
     }
@@ -105,36 +122,55 @@ impl<'r, A: Address> Flat<'r, A> {
     fn count(
         &mut self,
         at: usize,
-        scene: &Scene<'_, '_>,
-        frame: &Seen<'_>,
+        (member, answers): (u32, u32),
+        at_hand: &AtHand<'_, A>,
         counts: &mut FamilyCounts,
     ) -> Option<()> {
-        let (member, answers) = match self.batch.drawn(at).settled() {
-            Some(settled) => settled,
-            None => self.ask_more(at, scene, frame)?,
-        };
-        let (tuple, bytes) = (self.batch.tuple(at), frame.original_len);
+        let (tuple, bytes) = (self.batch.tuple(at), self.batch.original_len(at));
         let record = &mut self.records[member as usize];
         let is_own = record.own == tuple.source;
-        let leaf = self.lookup.leaf(record.row, answers, is_own);
+        let leaf = at_hand.leaf(record.row, answers, is_own);
+        if leaf.is_taken() {
+            record.tally.add(bytes, leaf.is_masqueraded());
+            return Some(());
+        }
+        self.count_apart(at, member, leaf, counts)
+    }
+
+    /// Counts what the member did not take, or not to its own end.
+    fn count_apart(
+        &self,
+        at: usize,
+        member: u32,
+        leaf: Leaf,
+        counts: &mut FamilyCounts,
+    ) -> Option<()> {
         if leaf.is_slow() {
             return None;
         }
-        let (end, masqueraded) = (leaf.end(), leaf.is_masqueraded());
+        let (end, bytes) = (leaf.end(), self.batch.original_len(at));
         counts.end(end);
-        if leaf.is_taken() {
-            record.tally.add(bytes, masqueraded);
-        } else {
-            counts.keep(self.class(member, tuple), end, bytes, masqueraded);
+        match self.lookup.dnat(member, leaf) {
+            Some(act) => counts.rewritten(act, bytes, leaf.is_masqueraded()),
+            None => {
+                let class = self.class(member, self.batch.tuple(at));
+                counts.keep(class, end, bytes, leaf.is_masqueraded());
+            }
         }
         Some(())
     }
 
     #[inline(never)]
-    fn ask_more(&self, at: usize, scene: &Scene<'_, '_>, frame: &Seen<'_>) -> Option<(u32, u32)> {
-        let (drawn, tuple) = (self.batch.drawn(at), self.batch.tuple(at));
-        let context = || scene.context(frame, self.batch.is_sent(at));
-        let number = || self.batch.number(at);
+    fn ask_more<'f>(
+        &self,
+        at: usize,
+        drawn: Drawn,
+        scene: &Scene<'_, '_>,
+        frame: impl Fn() -> Seen<'f>,
+    ) -> Option<(u32, u32)> {
+        let tuple = self.batch.tuple(at);
+        let context = || scene.context(&frame(), self.batch.is_sent(at));
+        let number = || A::draw(tuple, self.seed);
         self.lookup
             .ask_more(self.program, drawn, tuple, context, number)
     }
@@ -155,7 +191,7 @@ impl<'r, A: Address> Flat<'r, A> {
                 continue;
             }
             match *taker {
-                Taker::Dnat(act) => counts.merge_act(act, &record.tally),
+                Taker::Dnat(act, end) => counts.merge_act(act, end, &record.tally),
                 Taker::End(class, end) => counts.merge_kept(class, end, &record.tally),
                 Taker::Nobody => {}
             }

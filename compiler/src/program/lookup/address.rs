@@ -42,6 +42,23 @@ pub trait Address:
     fn draw(tuple: &Tuple<Self>, seed: u64) -> u64;
 }
 
+/// Whether IPv4 addresses that begin with a byte are ordinary.
+static ORDINARY: [bool; 256] = {
+    let mut ordinary = [false; 256];
+    let mut first = 1;
+    while first < 224 {
+        ordinary[first] = first != 127;
+        first += 1;
+    }
+    ordinary
+};
+
+/// The key of IPv4 that a packet has: `word` begins with the destination address and the source port, and ends with the destination port.
+#[inline(always)]
+pub fn v4_key(word: u64, protocol: u8) -> u64 {
+    word & !(0xffff << 32) | u64::from(protocol) << 32
+}
+
 impl Address for u32 {
     const FAMILY: Family = Family::V4;
 
@@ -68,8 +85,7 @@ impl Address for u32 {
 
     #[inline(always)]
     fn is_ordinary(self) -> bool {
-        let first = self & 0xff;
-        (first.wrapping_sub(1) < 223) & (first != 127)
+        ORDINARY[(self & 0xff) as usize]
     }
 
     /// Address, protocol, 0, port: as in a packet, but for the source port.

@@ -18,7 +18,7 @@ mod build;
 mod locals;
 mod table;
 
-pub use address::{Address, Port};
+pub use address::{Address, Port, v4_key};
 pub use ask::{Ask, Tuple};
 pub(crate) use build::{Built, Merged, Renumber};
 use locals::Locals;
@@ -185,8 +185,8 @@ pub struct Member<A> {
 /// What a member stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taker {
-    /// The packets that this act rewrites.
-    Dnat(ActId),
+    /// The packets that this act rewrites, if they end here.
+    Dnat(ActId, EndId),
     /// Those of its class that keep their destination and end here.
     End(ClassId, EndId),
     /// None.
@@ -199,18 +199,25 @@ pub struct Leaf(u32);
 
 impl Leaf {
     /// Only the nodes tell.
-    pub const SLOW: Self = Self(1 << 31);
-    const MASQUERADED: u32 = 1 << 30;
-    /// What the member stands for took it.
+    pub const SLOW: Self = Self(1 << 30);
+    const MASQUERADED: u32 = 1 << 31;
+    /// What the member stands for took it, and it ended where the member's do.
     const TAKEN: u32 = 1 << 29;
+    /// The member rewrote its destination.
+    const REWRITTEN: u32 = 1 << 28;
     const END: u32 = (1 << 24) - 1;
 
-    fn new(end: EndId, masqueraded: bool, taken: bool) -> Self {
+    fn new(end: EndId, masqueraded: bool, rewritten: bool, taken: bool) -> Self {
         if end.0 > Self::END {
             return Self::SLOW;
         }
         let flag = |set: bool, flag: u32| if set { flag } else { 0 };
-        Self(end.0 | flag(masqueraded, Self::MASQUERADED) | flag(taken, Self::TAKEN))
+        Self(
+            end.0
+                | flag(masqueraded, Self::MASQUERADED)
+                | flag(rewritten, Self::REWRITTEN)
+                | flag(taken, Self::TAKEN),
+        )
     }
 
     /// Whether only the nodes tell.
@@ -231,10 +238,16 @@ impl Leaf {
         self.0 & Self::MASQUERADED != 0
     }
 
-    /// Whether it counts under the member; else under its class and end.
+    /// Whether it counts under the member, whose end is its own.
     #[inline(always)]
     pub fn is_taken(self) -> bool {
         self.0 & Self::TAKEN != 0
+    }
+
+    /// Whether its destination is rewritten, as the member says.
+    #[inline(always)]
+    pub fn is_rewritten(self) -> bool {
+        self.0 & Self::REWRITTEN != 0
     }
 }
 
@@ -300,13 +313,14 @@ impl<A: Address> Lookup<A> {
         self.exact.touch(bucket).first()
     }
 
-    /// The class of a key.
+    /// What a loop over packets reads.
     #[inline(always)]
-    pub fn place(&self, key: A::Key, bucket: usize) -> Place {
-        match self.exact.find(key, bucket) {
-            Some(place) => place,
-            None if self.has_ports => self.place_of_port(key),
-            None => self.other,
+    pub fn at_hand(&self) -> AtHand<'_, A> {
+        AtHand {
+            lookup: self,
+            exact: self.exact.at_hand(),
+            briefs: &self.briefs,
+            leaves: &self.leaves,
         }
     }
 
@@ -321,17 +335,6 @@ impl<A: Address> Lookup<A> {
         self.ports
             .get(port_key(protocol, port.number()))
             .unwrap_or(self.other)
-    }
-
-    /// The member that a number draws, and the answers that cost nothing.
-    #[inline(always)]
-    pub fn draw(&self, place: Place, draw: u64, source: A, is_sent: bool) -> Drawn {
-        let brief = &self.briefs[place.plan() as usize];
-        let is_in = source.is_in(brief.mask, brief.value);
-        Drawn {
-            member: place.first().wrapping_add(self.drawn(&brief.set, draw)),
-            answers: u32::from(is_sent) << 1 | u32::from(is_in) << 2 | brief.more,
-        }
     }
 
     /// kube-proxy's thresholds stand at nearly equal distances, so the first guess is nearly always the member, and surely so.
@@ -386,12 +389,6 @@ impl<A: Address> Lookup<A> {
         may_be
     }
 
-    /// The leaf of a row for answers.
-    #[inline(always)]
-    pub fn leaf(&self, row: u32, answers: u32, is_own: bool) -> Leaf {
-        self.leaves[(row + (answers | u32::from(is_own))) as usize]
-    }
-
     /// Whether a member is of the class of all other keys.
     #[inline(always)]
     pub fn is_other(&self, member: u32) -> bool {
@@ -412,7 +409,7 @@ impl<A: Address> Lookup<A> {
     /// What rewrites the destination of a packet that drew a member and ended in one of its leaves.
     pub fn dnat(&self, member: u32, leaf: Leaf) -> Option<ActId> {
         match self.takers[member as usize] {
-            Taker::Dnat(act) if leaf.is_taken() => Some(act),
+            Taker::Dnat(act, _) if leaf.is_rewritten() => Some(act),
             _ => None,
         }
     }
@@ -431,6 +428,44 @@ impl<A: Address> Lookup<A> {
             + of(&self.leaves)
             + of(&self.members)
             + of(&self.takers)
+    }
+}
+
+/// What of a lookup a loop over packets reads, so that it need not be asked for again.
+#[derive(Clone, Copy, Debug)]
+pub struct AtHand<'l, A: Address> {
+    lookup: &'l Lookup<A>,
+    exact: table::AtHand<'l, A::Key, Place>,
+    briefs: &'l [Brief<A>],
+    leaves: &'l [Leaf],
+}
+
+impl<A: Address> AtHand<'_, A> {
+    /// The class of a key.
+    #[inline(always)]
+    pub fn place(&self, key: A::Key, bucket: usize) -> Place {
+        match self.exact.find(key, bucket) {
+            Some(place) => place,
+            None if self.lookup.has_ports => self.lookup.place_of_port(key),
+            None => self.lookup.other,
+        }
+    }
+
+    /// The member that a number draws, and the answers that cost nothing.
+    #[inline(always)]
+    pub fn draw(&self, place: Place, draw: u64, source: A, is_sent: bool) -> Drawn {
+        let brief = &self.briefs[place.plan() as usize];
+        let is_in = source.is_in(brief.mask, brief.value);
+        Drawn {
+            member: place.first().wrapping_add(self.lookup.drawn(&brief.set, draw)),
+            answers: u32::from(is_sent) << 1 | u32::from(is_in) << 2 | brief.more,
+        }
+    }
+
+    /// The leaf of a row for answers.
+    #[inline(always)]
+    pub fn leaf(&self, row: u32, answers: u32, is_own: bool) -> Leaf {
+        self.leaves[(row + (answers | u32::from(is_own))) as usize]
     }
 }
 

@@ -118,22 +118,19 @@ impl<K: Key, V: Value> Table<K, V> {
         self.buckets[bucket].values[0]
     }
 
+    /// What a loop over keys reads.
+    #[inline(always)]
+    pub(super) fn at_hand(&self) -> AtHand<'_, K, V> {
+        AtHand {
+            table: self,
+            buckets: &self.buckets,
+        }
+    }
+
     /// What a key leads to; `bucket` is its own.
     #[inline(always)]
     pub fn find(&self, key: K, bucket: usize) -> Option<V> {
-        let Bucket { keys, values } = &self.buckets[bucket];
-        // In which of the ways a key stands can not be predicted.
-        let mut found = V::NONE;
-        for (other, value) in keys.iter().zip(values) {
-            found = select_unpredictable(*other == key, *value, found);
-        }
-        if found != V::NONE {
-            return Some(found);
-        }
-        if keys[WAYS - 1] == K::EMPTY {
-            return None;
-        }
-        self.find_behind(key, bucket)
+        self.at_hand().find(key, bucket)
     }
 
     #[cold]
@@ -160,6 +157,32 @@ impl<K: Key, V: Value> Table<K, V> {
 
     pub(in crate::program) fn bytes(&self) -> usize {
         std::mem::size_of_val(&*self.buckets)
+    }
+}
+
+/// What of a table a loop over keys reads.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AtHand<'t, K, V> {
+    table: &'t Table<K, V>,
+    buckets: &'t [Bucket<K, V>],
+}
+
+impl<K: Key, V: Value> AtHand<'_, K, V> {
+    #[inline(always)]
+    pub(super) fn find(&self, key: K, bucket: usize) -> Option<V> {
+        let Bucket { keys, values } = &self.buckets[bucket];
+        // In which of the ways a key stands can not be predicted.
+        let mut found = V::NONE;
+        for (other, value) in keys.iter().zip(values) {
+            found = select_unpredictable(*other == key, *value, found);
+        }
+        if found != V::NONE {
+            return Some(found);
+        }
+        if keys[WAYS - 1] == K::EMPTY {
+            return None;
+        }
+        self.table.find_behind(key, bucket)
     }
 }
 
