@@ -14,7 +14,7 @@ use crate::replay::{HookChoice, Settings};
 use crate::rules::{FamilyRules, Rules};
 use crate::skip::SkipReason;
 use crate::verdicts::{self, ChunkVerdicts, OwnedVerdict};
-use block::{BLOCK, Block, Origin};
+use block::{BLOCK, Block, Origin, Positions};
 use flat::Flat;
 use kpclass_compiler::Context;
 use kpclass_compiler::header::{Header, known};
@@ -198,24 +198,17 @@ impl<'r, 'a> Worker<'r, 'a> {
             v6,
             ..
         } = self;
-        let one = scene.arrival(block.origin(0));
-        for (at, (captured, original_len)) in block.frames().enumerate() {
-            let (is_ethernet, is_lo) = match ONE {
-                true => one,
-                false => scene.arrival(block.origin(at)),
-            };
-            let frame = (at, original_len);
-            if is_ethernet {
-                if let Some(tuple) = ordinary::v4(captured) {
-                    scene.start(v4, tuple, frame, is_lo, block, counts);
-                    continue;
-                }
-                if let Some(tuple) = ordinary::v6(captured) {
-                    scene.start(v6, tuple, frame, is_lo, block, counts);
-                    continue;
-                }
-            }
-            scene.start_any(v4, v6, frame, is_lo, block, counts);
+        let mut left = Positions::first(block.len());
+        if let Some(flat) = v4 {
+            left = flat.take(scene, (block, &left), ordinary::v4, counts);
+        }
+        if let Some(flat) = v6
+            && !left.is_empty()
+        {
+            left = flat.take(scene, (block, &left), ordinary::v6, counts);
+        }
+        for at in left.iter() {
+            scene.start_any(v4, v6, &block.frame(at), at, counts);
         }
         counts.frames += block.len() as u64;
         counts.bytes += block.bytes();
@@ -230,65 +223,49 @@ impl<'r, 'a> Worker<'r, 'a> {
 }
 
 impl<'r, 'a> Scene<'r, 'a> {
-    /// Has a packet wait for the others, or counts it if it does not come the flat way.
+    /// Whether this node sends a packet; `None`: it is so odd that it is not worth a way of its own.
     #[inline(always)]
-    fn start<A: Address, const ONE: bool>(
-        &self,
-        flat: &mut Option<Flat<'r, A>>,
-        tuple: Tuple<A>,
-        frame: (usize, u32),
-        is_lo: bool,
-        block: &Block<'_, ONE>,
-        counts: &mut Counts,
-    ) {
-        let Some(flat) = flat else {
-            counts.skipped[SkipReason::NoRules(A::FAMILY).index()] += 1;
-            return;
-        };
-        let is_local = flat.is_local(tuple.source);
+    fn is_sent<A: Address>(&self, source: A, is_local: bool, is_lo: bool) -> Option<bool> {
         let is_sent = (is_local & self.may_be_sent) | self.is_all_sent;
-        // What is not so common that it is worth a way of its own.
-        let is_odd = !tuple.source.is_ordinary() | (!is_sent & (is_local | is_lo));
-        if is_odd {
-            self.slow(counts.family_mut(A::FAMILY), &block.frame(frame.0));
-        } else {
-            flat.push(tuple, frame, is_sent);
-        }
+        let is_odd = !source.is_ordinary() | (!is_sent & (is_local | is_lo));
+        (!is_odd).then_some(is_sent)
     }
 
-    /// The same of a frame that is no ordinary one.
+    /// Has the packet of a frame that is no ordinary one wait for the others, or counts it if it does not come the flat way.
     #[inline(never)]
-    fn start_any<const ONE: bool>(
+    fn start_any(
         &self,
         v4: &mut Option<Flat<'r, u32>>,
         v6: &mut Option<Flat<'r, u128>>,
-        frame: (usize, u32),
-        is_lo: bool,
-        block: &Block<'_, ONE>,
+        frame: &Seen<'_>,
+        at: usize,
         counts: &mut Counts,
     ) {
-        match self.packet(&block.frame(frame.0)) {
+        match self.packet(frame) {
             Ok((_, header, _)) if header.known & known::V6 == 0 => {
-                self.start_header(v4, &header, frame, is_lo, block, counts);
+                self.start(v4, &header, frame, at, counts);
             }
-            Ok((_, header, _)) => self.start_header(v6, &header, frame, is_lo, block, counts),
+            Ok((_, header, _)) => self.start(v6, &header, frame, at, counts),
             Err(reason) => counts.skipped[reason.index()] += 1,
         }
     }
 
-    fn start_header<A: Address, const ONE: bool>(
+    fn start<A: Address>(
         &self,
         flat: &mut Option<Flat<'r, A>>,
         header: &Header,
-        frame: (usize, u32),
-        is_lo: bool,
-        block: &Block<'_, ONE>,
+        frame: &Seen<'_>,
+        at: usize,
         counts: &mut Counts,
     ) {
-        match Tuple::of(header) {
-            Some(tuple) => self.start(flat, tuple, frame, is_lo, block, counts),
-            None => self.slow(counts.family_mut(A::FAMILY), &block.frame(frame.0)),
+        let is_lo = self.is_lo(frame.origin.interface);
+        if let Some(flat) = flat
+            && let Some(tuple) = Tuple::of(header)
+            && let Some(is_sent) = self.is_sent(tuple.source, flat.is_local(tuple.source), is_lo)
+        {
+            return flat.push(tuple, (at, frame.original_len), is_sent);
         }
+        self.slow(counts.family_mut(A::FAMILY), frame);
     }
 
     /// Whether frames begin with Ethernet, and whether they are known to have come by `lo`.

@@ -145,6 +145,34 @@ impl Layout {
         Ok(layout)
     }
 
+    /// What a frame begins with.
+    pub(super) fn link(self) -> LinkType {
+        self.link
+    }
+
+    /// The same if records are as nearly all captures have them, in words that a loop over them need not ask again.
+    #[inline(always)]
+    pub(super) fn as_usual(self) -> Option<Self> {
+        let is_usual = self.record_header == RECORD_HEADER && self.lengths == Lengths::Usual;
+        is_usual.then_some(Self {
+            record_header: RECORD_HEADER,
+            lengths: Lengths::Usual,
+            ..self
+        })
+    }
+
+    /// The record at a place, if it is a whole one, and what it captured.
+    #[inline(always)]
+    fn whole<const SWAPPED: bool>(self, bytes: &[u8], at: usize) -> Option<(Record, &[u8])> {
+        let rest = bytes.get(at..)?;
+        let record = self.record::<SWAPPED>(rest)?;
+        if record.captured_len as usize > MAX_RECORD {
+            return None;
+        }
+        let captured = rest.get(self.record_header..record.len)?;
+        Some((record, captured))
+    }
+
     /// Whether numbers are in the other byte order than this machine's.
     pub(super) fn is_swapped(&self) -> bool {
         self.swapped
@@ -258,33 +286,9 @@ impl<'a, const SWAPPED: bool> PcapFrames<'a, SWAPPED> {
         self.number
     }
 
-    /// What all frames begin with.
-    pub(super) fn link(&self) -> LinkType {
-        self.layout.link
-    }
-
-    /// The next frame's captured bytes, and how many there were.
-    #[inline(always)]
-    pub(super) fn step(&mut self) -> Option<(&'a [u8], u32)> {
-        let (record, captured) = self.record()?;
-        Some((captured, record.original_len))
-    }
-
-    /// The next record, and what it captured.
-    #[inline(always)]
-    fn record(&mut self) -> Option<(Record, &'a [u8])> {
-        if self.at >= self.target {
-            return None;
-        }
-        let rest = self.bytes.get(self.at..)?;
-        let record = self.layout.record::<SWAPPED>(rest)?;
-        if record.captured_len as usize > MAX_RECORD {
-            return None;
-        }
-        let captured = rest.get(self.layout.record_header..record.len)?;
-        self.at += record.len;
-        self.number += 1;
-        Some((record, captured))
+    /// What the file header says.
+    pub(super) fn layout(&self) -> Layout {
+        self.layout
     }
 
     /// Why there is no further frame.
@@ -311,7 +315,12 @@ impl<'a, const SWAPPED: bool> Iterator for PcapFrames<'a, SWAPPED> {
     #[inline(always)]
     fn next(&mut self) -> Option<Frame<'a>> {
         let number = self.number;
-        let (record, captured) = self.record()?;
+        if self.at >= self.target {
+            return None;
+        }
+        let (record, captured) = self.layout.whole::<SWAPPED>(self.bytes, self.at)?;
+        self.at += record.len;
+        self.number += 1;
         let fraction = u64::from(record.fraction) * u64::from(self.layout.fraction_ns);
         Some(Frame {
             number,
@@ -322,4 +331,37 @@ impl<'a, const SWAPPED: bool> Iterator for PcapFrames<'a, SWAPPED> {
             original_len: record.original_len,
         })
     }
+}
+
+/// Takes what was captured of the next frames of some walks of one capture and how long they were, in turn, so many from each, if it has as many;
+/// how many these were. The walks' layout is `layout`.
+#[inline(always)]
+pub(super) fn step_all<'a, const N: usize, const SWAPPED: bool>(
+    walks: &mut [PcapFrames<'a, SWAPPED>; N],
+    layout: Layout,
+    rounds: usize,
+    mut take: impl FnMut(&'a [u8], u32),
+) -> usize {
+    let bytes = walks[0].bytes;
+    let mut at = walks.each_ref().map(|walk| walk.at);
+    let mut left = [rounds; N];
+    for _ in 0..rounds {
+        for (walk, (at, left)) in walks.iter().zip(at.iter_mut().zip(&mut left)) {
+            if *at >= walk.target {
+                continue;
+            }
+            if let Some((record, captured)) = layout.whole::<SWAPPED>(bytes, *at) {
+                *at += record.len;
+                *left -= 1;
+                take(captured, record.original_len);
+            }
+        }
+    }
+    let mut taken = 0;
+    for (walk, (at, left)) in walks.iter_mut().zip(at.into_iter().zip(left)) {
+        walk.at = at;
+        walk.number += (rounds - left) as u64;
+        taken += rounds - left;
+    }
+    taken
 }

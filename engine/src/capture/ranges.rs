@@ -19,7 +19,7 @@ mod guess;
 
 use super::chunk::Frame;
 use super::interfaces::InterfaceIndex;
-use super::pcap::{Layout, PcapFrames};
+use super::pcap::{Layout, PcapFrames, step_all};
 use crate::link::LinkType;
 use guess::Guess;
 use std::collections::BTreeMap;
@@ -265,7 +265,7 @@ impl<'c, const SWAPPED: bool> Iterator for Abreast<'c, SWAPPED> {
 impl<'c, const SWAPPED: bool> Abreast<'c, SWAPPED> {
     /// What all frames begin with.
     pub(crate) fn link(&self) -> LinkType {
-        self.walks[0].link()
+        self.walks[0].layout().link()
     }
 
     /// Where all frames were captured.
@@ -275,17 +275,12 @@ impl<'c, const SWAPPED: bool> Abreast<'c, SWAPPED> {
 
     /// Takes what was captured of the next frames of all walks and how long they were, so many from each, if it has as many; how many these were.
     #[inline(always)]
-    pub(crate) fn rounds(&mut self, rounds: usize, mut take: impl FnMut(&'c [u8], u32)) -> usize {
-        let mut taken = 0;
-        for _ in 0..rounds {
-            for walk in &mut self.walks {
-                if let Some((captured, original_len)) = walk.step() {
-                    take(captured, original_len);
-                    taken += 1;
-                }
-            }
+    pub(crate) fn rounds(&mut self, rounds: usize, take: impl FnMut(&'c [u8], u32)) -> usize {
+        let layout = self.walks[0].layout();
+        match layout.as_usual() {
+            Some(usual) => step_all(&mut self.walks, usual, rounds, take),
+            None => step_all(&mut self.walks, layout, rounds, take),
         }
-        taken
     }
 
     /// The walk whose turn it is has ended; `None`: and was the last.

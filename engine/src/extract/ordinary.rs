@@ -16,20 +16,26 @@ const PLAIN_IPV4: u32 = 0x45 << 16 | ethertype::IPV4.swap_bytes() as u32;
 /// EtherType, then the version.
 const IPV6: u32 = 0x60 << 16 | ethertype::IPV6.swap_bytes() as u32;
 
+/// A frame's bytes from `at` on, where they are, loaded as one.
+#[inline(always)]
+fn bytes<const M: usize, const N: usize>(frame: &[u8; N], at: usize) -> [u8; M] {
+    frame[at..].first_chunk().copied().unwrap_or([0; M])
+}
+
 /// The little-endian word of a frame's bytes from `at` on.
 #[inline(always)]
 fn word<const N: usize>(frame: &[u8; N], at: usize) -> u64 {
-    u64::from_le_bytes(std::array::from_fn(|i| frame[at + i]))
+    u64::from_le_bytes(bytes(frame, at))
 }
 
 #[inline(always)]
 fn half<const N: usize>(frame: &[u8; N], at: usize) -> u32 {
-    u32::from_le_bytes(std::array::from_fn(|i| frame[at + i]))
+    u32::from_le_bytes(bytes(frame, at))
 }
 
 #[inline(always)]
 fn port<const N: usize>(frame: &[u8; N], at: usize) -> Port {
-    Port::of_bytes([frame[at], frame[at + 1]])
+    Port::of_bytes(bytes(frame, at))
 }
 
 /// Protocol and the bits of the fragment field that make a later fragment, in the word from the fragment field on.
@@ -47,7 +53,7 @@ pub fn v4(captured: &[u8]) -> Option<Tuple<u32>> {
     let frame: &[u8; LEAST] = captured.first_chunk()?;
     // EtherType, version and header length, type of service.
     let first = half(frame, 12);
-    let total_len = usize::from(u16::from_be_bytes([frame[16], frame[17]]));
+    let total_len = usize::from(u16::from_be_bytes(bytes(frame, 16)));
     let kind = half(frame, 20) & PROTOCOL_AND_OFFSET;
     let (tcp, udp) = (kind == whole(protocol::TCP), kind == whole(protocol::UDP));
     let least = Ipv4::LEN + UDP_LEN + usize::from(tcp) * (Tcp::LEN - UDP_LEN);
@@ -71,7 +77,7 @@ pub fn v6(captured: &[u8]) -> Option<Tuple<u128>> {
     let address = |at| u128::from(word(frame, at + 8)) << 64 | u128::from(word(frame, at));
     // EtherType and version.
     let first = half(frame, 12) & 0x00f0_ffff;
-    let payload_len = usize::from(u16::from_be_bytes([frame[18], frame[19]]));
+    let payload_len = usize::from(u16::from_be_bytes(bytes(frame, 18)));
     let number = frame[20];
     let (tcp, udp) = (number == protocol::TCP, number == protocol::UDP);
     let least = if tcp { Tcp::LEN } else { UDP_LEN };

@@ -29,26 +29,26 @@ impl<A: Address> Batch<A> {
         }
     }
 
-    /// Takes in the packet of the block's frame at `frame`, with the bucket of its key.
+    /// Puts the packet of the block's frame at `frame` at a position, with the bucket of its key.
     #[inline(always)]
-    pub(super) fn push(
+    pub(super) fn put(
         &mut self,
+        at: usize,
         tuple: Tuple<A>,
         (frame, original_len): (usize, u32),
         is_sent: bool,
         bucket: usize,
     ) {
-        let at = self.len % BLOCK;
+        let at = at % BLOCK;
         self.tuples[at] = tuple;
         self.buckets[at] = bucket as u32;
         self.original_lens[at] = original_len;
         self.frames[at] = frame as u8;
         self.is_sent[at] = is_sent;
-        self.len = at + 1;
     }
 
-    pub(super) fn clear(&mut self) {
-        self.len = 0;
+    pub(super) fn set_len(&mut self, len: usize) {
+        self.len = len;
     }
 
     #[inline(always)]

@@ -61,11 +61,16 @@ impl<'f, const ONE: bool> Block<'f, ONE> {
         self.len.min(BLOCK)
     }
 
-    /// What was captured of each frame, and how long it was.
+    /// What was captured of a frame.
     #[inline(always)]
-    pub(super) fn frames(&self) -> impl Iterator<Item = (&'f [u8], u32)> {
-        let lens = self.original_lens[..self.len()].iter().copied();
-        self.captured.iter().copied().zip(lens)
+    pub(super) fn captured(&self, at: usize) -> &'f [u8] {
+        self.captured[at]
+    }
+
+    /// Bytes of a frame on the wire.
+    #[inline(always)]
+    pub(super) fn original_len(&self, at: usize) -> u32 {
+        self.original_lens[at]
     }
 
     /// Bytes that were on the wire.
@@ -86,5 +91,45 @@ impl<'f, const ONE: bool> Block<'f, ONE> {
             original_len: self.original_lens[at],
             origin: self.origin(at),
         }
+    }
+}
+
+/// Some of a block's frames.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Positions {
+    len: usize,
+    at: [u8; BLOCK],
+}
+
+const _: () = assert!(BLOCK <= 1 << 7);
+
+impl Positions {
+    pub(super) const NONE: Self = Self {
+        len: 0,
+        at: [0; BLOCK],
+    };
+
+    /// The first ones.
+    pub(super) fn first(len: usize) -> Self {
+        Self {
+            len,
+            at: std::array::from_fn(|at| at as u8),
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn push(&mut self, at: usize) {
+        self.at[self.len % BLOCK] = at as u8;
+        self.len += 1;
+    }
+
+    #[inline(always)]
+    pub(super) fn iter(&self) -> impl Iterator<Item = usize> {
+        let at = &self.at[..self.len.min(BLOCK)];
+        at.iter().map(|at| usize::from(*at) % BLOCK)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len == 0
     }
 }

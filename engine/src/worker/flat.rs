@@ -3,11 +3,11 @@
 //! such a loop, so that as many of them are under way as the core can have; without it, four were.)
 
 use super::batch::Batch;
-use super::block::{BLOCK, Block};
+use super::block::{BLOCK, Block, Positions};
 use super::{Scene, Seen};
-use crate::counts::{FamilyCounts, Tally};
+use crate::counts::{Counts, FamilyCounts, Tally};
 use kpclass_compiler::program::lookup::{
-    Address, AtHand, Drawn, Leaf, Lookup, Member, Taker, Tuple,
+    Address, AtHand, Drawn, Lookup, Member, Taker, Tuple,
 };
 use kpclass_compiler::{ClassId, Program};
 use std::hint::black_box;
@@ -20,10 +20,38 @@ struct Record<A> {
     own: A,
     /// Its leaves.
     row: u32,
-    tally: Tally,
+    bytes: u64,
+    /// Packets whose source stays, and those that are masqueraded.
+    packets: [u64; 2],
 }
 
 const _: () = assert!(size_of::<Record<u32>>() == 32);
+
+impl<A: Address> Record<A> {
+    fn new(member: &Member<A>) -> Self {
+        Self {
+            own: member.own,
+            row: member.row,
+            bytes: 0,
+            packets: [0; 2],
+        }
+    }
+
+    #[inline(always)]
+    fn add(&mut self, bytes: u32, masqueraded: bool) {
+        self.bytes += u64::from(bytes);
+        self.packets[usize::from(masqueraded)] += 1;
+    }
+
+    fn tally(&self) -> Tally {
+        let [stayed, masqueraded] = self.packets;
+        Tally {
+            packets: stayed + masqueraded,
+            bytes: self.bytes,
+            masqueraded,
+        }
+    }
+}
 
 /// One family's flat way.
 #[derive(Debug)]
@@ -39,32 +67,63 @@ pub(super) struct Flat<'r, A: Address> {
 
 impl<'r, A: Address> Flat<'r, A> {
     pub(super) fn new(program: &'r Program, lookup: &'r Lookup<A>, seed: u64) -> Self {
-        let record = |member: &Member<A>| Record {
-            own: member.own,
-            row: member.row,
-            tally: Tally::default(),
-        };
         Self {
             program,
             lookup,
             batch: Batch::new(),
-            records: lookup.members().iter().map(record).collect(),
+            records: lookup.members().iter().map(Record::new).collect(),
             other: program.other(),
             seed,
         }
     }
 
+    /// Has those of a block's frames wait that `read` gives a tuple of; the others are left.
+    #[inline(never)]
+    pub(super) fn take<const ONE: bool>(
+        &mut self,
+        scene: &Scene<'_, '_>,
+        (block, at): (&Block<'_, ONE>, &Positions),
+        read: impl Fn(&[u8]) -> Option<Tuple<A>>,
+        counts: &mut Counts,
+    ) -> Positions {
+        let sorter = self.lookup.sorter();
+        let mut left = Positions::NONE;
+        let mut waiting = self.batch.len();
+        let one = scene.arrival(block.origin(0));
+        for at in at.iter() {
+            let (is_ethernet, is_lo) = match ONE {
+                true => one,
+                false => scene.arrival(block.origin(at)),
+            };
+            let tuple = if is_ethernet { read(block.captured(at)) } else { None };
+            let Some(tuple) = tuple else {
+                left.push(at);
+                continue;
+            };
+            let is_local = sorter.is_local(self.program, tuple.source);
+            let Some(is_sent) = scene.is_sent(tuple.source, is_local, is_lo) else {
+                scene.slow(counts.family_mut(A::FAMILY), &block.frame(at));
+                continue;
+            };
+            let bucket = sorter.bucket(tuple.key);
+            let frame = (at, block.original_len(at));
+            self.batch.put(waiting, tuple, frame, is_sent, bucket);
+            waiting += 1;
+        }
+        self.batch.set_len(waiting);
+        left
+    }
+
     /// Whether an ordinary address is the node's.
-    #[inline(always)]
     pub(super) fn is_local(&self, address: A) -> bool {
-        self.lookup.is_local(self.program, address)
+        self.lookup.sorter().is_local(self.program, address)
     }
 
     /// Has the packet of a block's frame wait.
-    #[inline(always)]
     pub(super) fn push(&mut self, tuple: Tuple<A>, frame: (usize, u32), is_sent: bool) {
-        let bucket = self.lookup.bucket(tuple.key);
-        self.batch.push(tuple, frame, is_sent, bucket);
+        let (waiting, bucket) = (self.batch.len(), self.lookup.bucket(tuple.key));
+        self.batch.put(waiting, tuple, frame, is_sent, bucket);
+        self.batch.set_len(waiting + 1);
     }
 
     /// Counts the packets of this block that wait.
@@ -75,36 +134,29 @@ impl<'r, A: Address> Flat<'r, A> {
         block: &Block<'_, ONE>,
         counts: &mut FamilyCounts,
     ) {
+        let mut drawn = [Drawn::default(); BLOCK];
         self.batch.touch_buckets(self.lookup);
-        let drawn = self.draw();
+        self.draw(&mut drawn);
         self.touch_records(&drawn);
         let at_hand = self.lookup.at_hand();
         for at in 0..self.batch.len() {
-            let frame = || block.frame(self.batch.frame(at));
-            let settled = match drawn[at].settled() {
-                Some(settled) => Some(settled),
-                None => self.ask_more(at, drawn[at], scene, frame),
-            };
-            let counted = settled.and_then(|drawn| self.count(at, drawn, &at_hand, counts));
-            if counted.is_none() {
-                scene.slow(counts, &block.frame(self.batch.frame(at)));
+            if !self.count_taken(at, drawn[at], &at_hand) {
+                self.count_other(at, drawn[at], scene, block, counts);
             }
         }
-        self.batch.clear();
+        self.batch.set_len(0);
     }
 
     /// What each packet draws.
     #[inline(always)]
-    fn draw(&self) -> [Drawn; BLOCK] {
-        let (batch, at_hand) = (&self.batch, self.lookup.at_hand());
-        let mut drawn = [Drawn::default(); BLOCK];
+    fn draw(&self, drawn: &mut [Drawn; BLOCK]) {
+        let (batch, at_hand, seed) = (&self.batch, self.lookup.at_hand(), self.seed);
         for (at, drawn) in drawn[..batch.len()].iter_mut().enumerate() {
             let tuple = batch.tuple(at);
-            let number = A::draw(tuple, self.seed);
+            let number = A::draw(tuple, seed);
             let place = at_hand.place(tuple.key, batch.bucket(at));
             *drawn = at_hand.draw(place, number, tuple.source, batch.is_sent(at));
         }
-        drawn
     }
 
     /// Has the records of what was drawn come nearer.
@@ -118,61 +170,72 @@ impl<'r, A: Address> Flat<'r, A> {
         black_box(read);
     }
 
+    /// Counts a packet if nothing more is to be asked and its member took it; whether that is so.
     #[inline(always)]
-    fn count(
-        &mut self,
-        at: usize,
-        (member, answers): (u32, u32),
-        at_hand: &AtHand<'_, A>,
-        counts: &mut FamilyCounts,
-    ) -> Option<()> {
-        let (tuple, bytes) = (self.batch.tuple(at), self.batch.original_len(at));
+    fn count_taken(&mut self, at: usize, drawn: Drawn, at_hand: &AtHand<'_, A>) -> bool {
+        let Some((member, answers)) = drawn.settled() else {
+            return false;
+        };
         let record = &mut self.records[member as usize];
-        let is_own = record.own == tuple.source;
+        let is_own = record.own == self.batch.tuple(at).source;
         let leaf = at_hand.leaf(record.row, answers, is_own);
         if leaf.is_taken() {
-            record.tally.add(bytes, leaf.is_masqueraded());
-            return Some(());
+            record.add(self.batch.original_len(at), leaf.is_masqueraded());
         }
-        self.count_apart(at, member, leaf, counts)
+        leaf.is_taken()
     }
 
-    /// Counts what the member did not take, or not to its own end.
-    fn count_apart(
-        &self,
-        at: usize,
-        member: u32,
-        leaf: Leaf,
-        counts: &mut FamilyCounts,
-    ) -> Option<()> {
-        if leaf.is_slow() {
-            return None;
-        }
-        let (end, bytes) = (leaf.end(), self.batch.original_len(at));
-        counts.end(end);
-        match self.lookup.dnat(member, leaf) {
-            Some(act) => counts.rewritten(act, bytes, leaf.is_masqueraded()),
-            None => {
-                let class = self.class(member, self.batch.tuple(at));
-                counts.keep(class, end, bytes, leaf.is_masqueraded());
-            }
-        }
-        Some(())
-    }
-
+    /// Counts any other.
     #[inline(never)]
-    fn ask_more<'f>(
-        &self,
+    fn count_other<const ONE: bool>(
+        &mut self,
         at: usize,
         drawn: Drawn,
         scene: &Scene<'_, '_>,
-        frame: impl Fn() -> Seen<'f>,
-    ) -> Option<(u32, u32)> {
+        block: &Block<'_, ONE>,
+        counts: &mut FamilyCounts,
+    ) {
+        let frame = block.frame(self.batch.frame(at));
+        if self.count_asked(at, drawn, scene, &frame, counts).is_none() {
+            scene.slow(counts, &frame);
+        }
+    }
+
+    /// Asks what is to be asked of a packet, and counts it; `None`: the nodes tell.
+    #[inline(always)]
+    fn count_asked(
+        &mut self,
+        at: usize,
+        drawn: Drawn,
+        scene: &Scene<'_, '_>,
+        frame: &Seen<'_>,
+        counts: &mut FamilyCounts,
+    ) -> Option<()> {
         let tuple = self.batch.tuple(at);
-        let context = || scene.context(&frame(), self.batch.is_sent(at));
+        let context = || scene.context(frame, self.batch.is_sent(at));
         let number = || A::draw(tuple, self.seed);
-        self.lookup
-            .ask_more(self.program, drawn, tuple, context, number)
+        let ask_more = || {
+            self.lookup
+                .ask_more(self.program, drawn, tuple, context, number)
+        };
+        let (member, answers) = drawn.settled().or_else(ask_more)?;
+        let record = &mut self.records[member as usize];
+        let is_own = record.own == tuple.source;
+        let leaf = self.lookup.at_hand().leaf(record.row, answers, is_own);
+        if leaf.is_slow() {
+            return None;
+        }
+        let (end, bytes, masqueraded) = (leaf.end(), frame.original_len, leaf.is_masqueraded());
+        if leaf.is_taken() {
+            record.add(bytes, masqueraded);
+            return Some(());
+        }
+        counts.end(end);
+        match self.lookup.dnat(member, leaf) {
+            Some(act) => counts.rewritten(act, bytes, masqueraded),
+            None => counts.keep(self.class(member, tuple), end, bytes, masqueraded),
+        }
+        Some(())
     }
 
     #[inline(always)]
@@ -187,12 +250,13 @@ impl<'r, A: Address> Flat<'r, A> {
     /// Adds what the members counted.
     pub(super) fn finish(self, counts: &mut FamilyCounts) {
         for (record, taker) in self.records.iter().zip(self.lookup.takers()) {
-            if record.tally.packets == 0 {
+            let tally = record.tally();
+            if tally.packets == 0 {
                 continue;
             }
             match *taker {
-                Taker::Dnat(act, end) => counts.merge_act(act, end, &record.tally),
-                Taker::End(class, end) => counts.merge_kept(class, end, &record.tally),
+                Taker::Dnat(act, end) => counts.merge_act(act, end, &tally),
+                Taker::End(class, end) => counts.merge_kept(class, end, &tally),
                 Taker::Nobody => {}
             }
         }

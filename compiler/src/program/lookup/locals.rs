@@ -14,22 +14,57 @@ const TRIES: u64 = 16;
 #[derive(Clone, Debug)]
 pub(super) struct Locals<A> {
     slots: Vec<A>,
+    slotting: Slotting,
+}
+
+/// Where an address stands.
+#[derive(Clone, Copy, Debug)]
+struct Slotting {
     multiplier: u64,
     shift: u32,
     /// Too many addresses for this: any address may be one.
     is_crowded: bool,
 }
 
+impl Slotting {
+    #[inline(always)]
+    fn slot<A: Address>(self, address: A) -> usize {
+        (address.folded().wrapping_mul(self.multiplier) >> self.shift) as usize
+    }
+}
+
+/// A set of addresses, for whoever asks of many.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Slots<'l, A> {
+    slots: &'l [A],
+    slotting: Slotting,
+}
+
+impl<A: Address> Slots<'_, A> {
+    /// Whether an ordinary address is one of these, unless they are crowded.
+    #[inline(always)]
+    pub(super) fn hold(&self, address: A) -> bool {
+        self.slots[self.slotting.slot(address)] == address
+    }
+
+    /// Whether [`Self::hold`] does not tell.
+    #[inline(always)]
+    pub(super) fn is_crowded(&self) -> bool {
+        self.slotting.is_crowded
+    }
+}
+
 impl<A: Address> Locals<A> {
     pub(super) fn new(addresses: &[A]) -> Self {
         for bits in 4..=MOST_BITS {
             for multiplier in (0..TRIES).map(|i| SPREAD.wrapping_add(i << 1)) {
-                let mut locals = Self {
-                    slots: vec![A::default(); 1 << bits],
+                let slotting = Slotting {
                     multiplier,
                     shift: u64::BITS - bits,
                     is_crowded: false,
                 };
+                let slots = vec![A::default(); 1 << bits];
+                let mut locals = Self { slots, slotting };
                 if addresses.iter().all(|address| locals.put(*address)) {
                     return locals;
                 }
@@ -37,35 +72,34 @@ impl<A: Address> Locals<A> {
         }
         Self {
             slots: vec![A::default()],
-            multiplier: 0,
-            shift: 0,
-            is_crowded: true,
+            slotting: Slotting {
+                multiplier: 0,
+                shift: 0,
+                is_crowded: true,
+            },
         }
     }
 
     /// Puts an address in its slot, if that is free.
     fn put(&mut self, address: A) -> bool {
-        let at = self.slot(address);
+        let at = self.slotting.slot(address);
         let is_free = self.slots[at] == A::default() || self.slots[at] == address;
         self.slots[at] = address;
         is_free
     }
 
     #[inline(always)]
-    fn slot(&self, address: A) -> usize {
-        (address.folded().wrapping_mul(self.multiplier) >> self.shift) as usize
+    pub(super) fn slots(&self) -> Slots<'_, A> {
+        Slots {
+            slots: &self.slots,
+            slotting: self.slotting,
+        }
     }
 
     /// Whether an ordinary address is one of these; where they are crowded, not for sure.
     #[inline(always)]
     pub(super) fn may_hold(&self, address: A) -> bool {
-        (self.slots[self.slot(address)] == address) | self.is_crowded
-    }
-
-    /// Whether [`Self::may_hold`] is not for sure.
-    #[inline(always)]
-    pub(super) fn is_crowded(&self) -> bool {
-        self.is_crowded
+        self.slotting.is_crowded || self.slots().hold(address)
     }
 }
 

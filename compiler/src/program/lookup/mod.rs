@@ -21,7 +21,8 @@ mod table;
 pub use address::{Address, Port, v4_key};
 pub use ask::{Ask, Tuple};
 pub(crate) use build::{Built, Merged, Renumber};
-use locals::Locals;
+use locals::{Locals, Slots};
+use table::{Bucket, Hashing};
 pub use table::{Key, Table, Value};
 
 use super::node::{ActId, EndId};
@@ -318,7 +319,7 @@ impl<A: Address> Lookup<A> {
     pub fn at_hand(&self) -> AtHand<'_, A> {
         AtHand {
             lookup: self,
-            exact: self.exact.at_hand(),
+            buckets: self.exact.buckets(),
             briefs: &self.briefs,
             leaves: &self.leaves,
         }
@@ -329,7 +330,16 @@ impl<A: Address> Lookup<A> {
         (place.plan() as usize) < self.plans.len()
     }
 
+    /// The class of a key that is not in its bucket.
     #[inline(never)]
+    fn place_elsewhere(&self, key: A::Key, bucket: usize) -> Place {
+        match self.exact.find_behind(key, bucket) {
+            Some(place) => place,
+            None if self.has_ports => self.place_of_port(key),
+            None => self.other,
+        }
+    }
+
     fn place_of_port(&self, key: A::Key) -> Place {
         let (_, protocol, port) = A::of_key(key);
         self.ports
@@ -379,14 +389,13 @@ impl<A: Address> Lookup<A> {
         Some((drawn.member + set.offset + self.drawn(set, draw()), bits))
     }
 
-    /// Whether an ordinary address is the node's.
+    /// What sorting packets reads.
     #[inline(always)]
-    pub fn is_local(&self, program: &Program, address: A) -> bool {
-        let may_be = self.locals.may_hold(address);
-        if self.locals.is_crowded() {
-            return program.is_local(address.number());
+    pub fn sorter(&self) -> Sorter<'_, A> {
+        Sorter {
+            locals: self.locals.slots(),
+            exact: self.exact.hashing(),
         }
-        may_be
     }
 
     /// Whether a member is of the class of all other keys.
@@ -435,7 +444,7 @@ impl<A: Address> Lookup<A> {
 #[derive(Clone, Copy, Debug)]
 pub struct AtHand<'l, A: Address> {
     lookup: &'l Lookup<A>,
-    exact: table::AtHand<'l, A::Key, Place>,
+    buckets: &'l [Bucket<A::Key, Place>],
     briefs: &'l [Brief<A>],
     leaves: &'l [Leaf],
 }
@@ -444,11 +453,11 @@ impl<A: Address> AtHand<'_, A> {
     /// The class of a key.
     #[inline(always)]
     pub fn place(&self, key: A::Key, bucket: usize) -> Place {
-        match self.exact.find(key, bucket) {
-            Some(place) => place,
-            None if self.lookup.has_ports => self.lookup.place_of_port(key),
-            None => self.lookup.other,
+        let place = self.buckets[bucket].find(key);
+        if place == Place::NONE {
+            return self.lookup.place_elsewhere(key, bucket);
         }
+        place
     }
 
     /// The member that a number draws, and the answers that cost nothing.
@@ -466,6 +475,30 @@ impl<A: Address> AtHand<'_, A> {
     #[inline(always)]
     pub fn leaf(&self, row: u32, answers: u32, is_own: bool) -> Leaf {
         self.leaves[(row + (answers | u32::from(is_own))) as usize]
+    }
+}
+
+/// What of a lookup is asked of a packet before its batch is looked up.
+#[derive(Clone, Copy, Debug)]
+pub struct Sorter<'l, A> {
+    locals: Slots<'l, A>,
+    exact: Hashing,
+}
+
+impl<A: Address> Sorter<'_, A> {
+    /// Whether an ordinary address is the node's.
+    #[inline(always)]
+    pub fn is_local(&self, program: &Program, address: A) -> bool {
+        if self.locals.is_crowded() {
+            return program.is_local(address.number());
+        }
+        self.locals.hold(address)
+    }
+
+    /// The bucket of a packet's key; [`Lookup::touch`] it, and come back later.
+    #[inline(always)]
+    pub fn bucket(&self, key: A::Key) -> usize {
+        self.exact.bucket(key)
     }
 }
 

@@ -53,9 +53,26 @@ const WAYS: usize = 4;
 /// Four keys with what each leads to. The used ones come first.
 #[derive(Clone, Debug)]
 #[repr(align(64))]
-struct Bucket<K, V> {
+pub(super) struct Bucket<K, V> {
     keys: [K; WAYS],
     values: [V; WAYS],
+}
+
+impl<K: Key, V: Value> Bucket<K, V> {
+    /// What a key in this bucket leads to, else [`Value::NONE`].
+    #[inline(always)]
+    pub(super) fn find(&self, key: K) -> V {
+        // In which of the ways it stands can not be predicted.
+        let mut found = V::NONE;
+        for (other, value) in self.keys.iter().zip(&self.values) {
+            found = select_unpredictable(*other == key, *value, found);
+        }
+        found
+    }
+
+    fn is_full(&self) -> bool {
+        self.keys[WAYS - 1] != K::EMPTY
+    }
 }
 
 const _: () = assert!(size_of::<Bucket<u64, super::Place>>() == 64);
@@ -64,8 +81,22 @@ const _: () = assert!(size_of::<Bucket<u64, super::Place>>() == 64);
 #[derive(Clone, Debug)]
 pub struct Table<K, V> {
     buckets: Vec<Bucket<K, V>>,
+    hashing: Hashing,
+}
+
+/// Which bucket a key belongs into.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Hashing {
     /// Random, so that no dump can be written whose keys meet in one bucket.
     seed: u64,
+    buckets: u64,
+}
+
+impl Hashing {
+    #[inline(always)]
+    pub(super) fn bucket<K: Key>(self, key: K) -> usize {
+        ((u128::from(key.mixed(self.seed)) * u128::from(self.buckets)) >> 64) as usize
+    }
 }
 
 impl<K: Key, V: Value> Table<K, V> {
@@ -74,9 +105,13 @@ impl<K: Key, V: Value> Table<K, V> {
             keys: [K::EMPTY; WAYS],
             values: [V::default(); WAYS],
         };
+        let buckets = entries.len().div_ceil(WAYS / 2).max(1);
         let mut table = Self {
-            buckets: vec![empty; entries.len().div_ceil(WAYS / 2).max(1)],
-            seed: ahash::RandomState::new().hash_one(0u64),
+            buckets: vec![empty; buckets],
+            hashing: Hashing {
+                seed: ahash::RandomState::new().hash_one(0u64),
+                buckets: buckets as u64,
+            },
         };
         for (key, value) in entries {
             table.insert(*key, *value);
@@ -108,8 +143,12 @@ impl<K: Key, V: Value> Table<K, V> {
     /// The bucket that a key belongs into.
     #[inline(always)]
     pub fn bucket(&self, key: K) -> usize {
-        let hash = key.mixed(self.seed);
-        ((u128::from(hash) * self.buckets.len() as u128) >> 64) as usize
+        self.hashing.bucket(key)
+    }
+
+    #[inline(always)]
+    pub(super) fn hashing(&self) -> Hashing {
+        self.hashing
     }
 
     /// Some value of a bucket, only to have it come nearer.
@@ -118,30 +157,35 @@ impl<K: Key, V: Value> Table<K, V> {
         self.buckets[bucket].values[0]
     }
 
-    /// What a loop over keys reads.
+    /// Its buckets, for whoever looks for many keys.
     #[inline(always)]
-    pub(super) fn at_hand(&self) -> AtHand<'_, K, V> {
-        AtHand {
-            table: self,
-            buckets: &self.buckets,
-        }
+    pub(super) fn buckets(&self) -> &[Bucket<K, V>] {
+        &self.buckets
     }
 
     /// What a key leads to; `bucket` is its own.
     #[inline(always)]
     pub fn find(&self, key: K, bucket: usize) -> Option<V> {
-        self.at_hand().find(key, bucket)
+        let found = self.buckets[bucket].find(key);
+        if found == V::NONE {
+            return self.find_behind(key, bucket);
+        }
+        Some(found)
     }
 
-    #[cold]
-    fn find_behind(&self, key: K, bucket: usize) -> Option<V> {
+    /// What a key leads to that is not in its own bucket.
+    #[inline(never)]
+    pub(super) fn find_behind(&self, key: K, bucket: usize) -> Option<V> {
+        if !self.buckets[bucket].is_full() {
+            return None;
+        }
         let mut at = self.after(bucket);
         while at != bucket {
             let bucket = &self.buckets[at];
             if let Some(way) = bucket.keys.iter().position(|found| *found == key) {
                 return Some(bucket.values[way]);
             }
-            if bucket.keys[WAYS - 1] == K::EMPTY {
+            if !bucket.is_full() {
                 return None;
             }
             at = self.after(at);
@@ -157,32 +201,6 @@ impl<K: Key, V: Value> Table<K, V> {
 
     pub(in crate::program) fn bytes(&self) -> usize {
         std::mem::size_of_val(&*self.buckets)
-    }
-}
-
-/// What of a table a loop over keys reads.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct AtHand<'t, K, V> {
-    table: &'t Table<K, V>,
-    buckets: &'t [Bucket<K, V>],
-}
-
-impl<K: Key, V: Value> AtHand<'_, K, V> {
-    #[inline(always)]
-    pub(super) fn find(&self, key: K, bucket: usize) -> Option<V> {
-        let Bucket { keys, values } = &self.buckets[bucket];
-        // In which of the ways a key stands can not be predicted.
-        let mut found = V::NONE;
-        for (other, value) in keys.iter().zip(values) {
-            found = select_unpredictable(*other == key, *value, found);
-        }
-        if found != V::NONE {
-            return Some(found);
-        }
-        if keys[WAYS - 1] == K::EMPTY {
-            return None;
-        }
-        self.table.find_behind(key, bucket)
     }
 }
 
@@ -220,6 +238,7 @@ mod tests {
         let entries: Vec<([u64; 3], Place)> = (0..5).map(|i| ([i, 0, 0], place)).collect();
         let mut table = Table::new(&entries[..3]);
         table.buckets.truncate(1);
+        table.hashing.buckets = 1;
         for (key, _) in &entries[3..4] {
             table.insert(*key, place);
         }
