@@ -150,17 +150,16 @@ impl FamilyCounts {
             dnat,
             masqueraded,
         } = *outcome;
-        self.end(end);
+        self.end(end, 1);
         match dnat {
             Some(act) => self.acts[act.0 as usize].add(bytes, masqueraded),
             None => self.keep(class, end, bytes, masqueraded),
         }
     }
 
-    /// Counts a packet under its end alone.
-    #[inline(always)]
-    pub fn end(&mut self, end: EndId) {
-        self.ends[end.0 as usize] += 1;
+    /// Counts packets under their end alone.
+    pub fn end(&mut self, end: EndId, packets: u64) {
+        self.ends[end.0 as usize] += packets;
     }
 
     /// Counts a packet whose destination stays under its class.
@@ -169,20 +168,13 @@ impl FamilyCounts {
         self.kept(class, end).add(bytes, masqueraded);
     }
 
-    /// Counts a packet that an act rewrote, but for its end.
-    pub fn rewritten(&mut self, act: ActId, bytes: u32, masqueraded: bool) {
-        self.acts[act.0 as usize].add(bytes, masqueraded);
-    }
-
-    /// Adds what an act rewrote and what ended here.
-    pub fn merge_act(&mut self, act: ActId, end: EndId, tally: &Tally) {
-        self.ends[end.0 as usize] += tally.packets;
+    /// Adds what an act rewrote.
+    pub fn merge_act(&mut self, act: ActId, tally: &Tally) {
         self.acts[act.0 as usize].merge(tally);
     }
 
-    /// Adds packets of a class whose destination stayed and which ended here.
+    /// Adds packets of a class whose destination stayed.
     pub fn merge_kept(&mut self, class: ClassId, end: EndId, tally: &Tally) {
-        self.ends[end.0 as usize] += tally.packets;
         self.kept(class, end).merge(tally);
     }
 

@@ -140,21 +140,21 @@ impl<'r, 'a> Worker<'r, 'a> {
             return self.count_all::<true>(frames);
         }
         let mut block = Block::<true>::new();
-        let origin = Origin {
+        block.set_origin(Origin {
             link: frames.link(),
             interface: frames.interface(),
-        };
+        });
         loop {
+            let mut taken = 0;
             let take = |captured, original_len| {
-                block.push(Seen {
-                    captured,
-                    original_len,
-                    origin,
-                });
+                block.put(taken, captured, original_len);
+                taken += 1;
             };
-            if frames.rounds(BLOCK / ABREAST, take) == 0 {
+            frames.rounds(BLOCK / ABREAST, take);
+            if taken == 0 {
                 return;
             }
+            block.set_len(taken);
             self.settle(&mut block);
         }
     }
@@ -218,7 +218,7 @@ impl<'r, 'a> Worker<'r, 'a> {
         if let Some(flat) = v6 {
             flat.settle(scene, block, counts.family_mut(Family::V6));
         }
-        block.clear();
+        block.set_len(0);
     }
 }
 
@@ -356,6 +356,16 @@ impl<'r, 'a> Scene<'r, 'a> {
         self.settings
             .in_interface
             .or_else(|| self.interfaces.name(index))
+    }
+
+    #[cold]
+    fn slow_at<const ONE: bool>(
+        &self,
+        at: usize,
+        block: &Block<'_, ONE>,
+        counts: &mut FamilyCounts,
+    ) {
+        self.slow(counts, &block.frame(at));
     }
 
     /// Counts a packet that the nodes, or the rules, tell of.

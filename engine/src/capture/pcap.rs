@@ -333,15 +333,15 @@ impl<'a, const SWAPPED: bool> Iterator for PcapFrames<'a, SWAPPED> {
     }
 }
 
-/// Takes what was captured of the next frames of some walks of one capture and how long they were, in turn, so many from each, if it has as many;
-/// how many these were. The walks' layout is `layout`.
+/// Takes what was captured of the next frames of some walks of one capture and how long they were, in turn, so many from each, if it has as many.
+/// The walks' layout is `layout`.
 #[inline(always)]
 pub(super) fn step_all<'a, const N: usize, const SWAPPED: bool>(
     walks: &mut [PcapFrames<'a, SWAPPED>; N],
     layout: Layout,
     rounds: usize,
     mut take: impl FnMut(&'a [u8], u32),
-) -> usize {
+) {
     let bytes = walks[0].bytes;
     let mut at = walks.each_ref().map(|walk| walk.at);
     let mut left = [rounds; N];
@@ -357,11 +357,8 @@ pub(super) fn step_all<'a, const N: usize, const SWAPPED: bool>(
             }
         }
     }
-    let mut taken = 0;
     for (walk, (at, left)) in walks.iter_mut().zip(at.into_iter().zip(left)) {
         walk.at = at;
         walk.number += (rounds - left) as u64;
-        taken += rounds - left;
     }
-    taken
 }

@@ -273,9 +273,9 @@ impl<'c, const SWAPPED: bool> Abreast<'c, SWAPPED> {
         PcapFrames::<SWAPPED>::INTERFACE
     }
 
-    /// Takes what was captured of the next frames of all walks and how long they were, so many from each, if it has as many; how many these were.
+    /// Takes what was captured of the next frames of all walks and how long they were, so many from each, if it has as many.
     #[inline(always)]
-    pub(crate) fn rounds(&mut self, rounds: usize, take: impl FnMut(&'c [u8], u32)) -> usize {
+    pub(crate) fn rounds(&mut self, rounds: usize, take: impl FnMut(&'c [u8], u32)) {
         let layout = self.walks[0].layout();
         match layout.as_usual() {
             Some(usual) => step_all(&mut self.walks, usual, rounds, take),

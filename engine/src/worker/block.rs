@@ -45,15 +45,25 @@ impl<'f, const ONE: bool> Block<'f, ONE> {
     #[inline(always)]
     pub(super) fn push(&mut self, frame: Seen<'f>) -> bool {
         let at = self.len % BLOCK;
-        self.captured[at] = frame.captured;
-        self.original_lens[at] = frame.original_len;
+        self.put(at, frame.captured, frame.original_len);
         self.origins[if ONE { 0 } else { at }] = frame.origin;
         self.len = at + 1;
         self.len < BLOCK
     }
 
-    pub(super) fn clear(&mut self) {
-        self.len = 0;
+    /// Puts a frame at a position.
+    #[inline(always)]
+    pub(super) fn put(&mut self, at: usize, captured: &'f [u8], original_len: u32) {
+        self.captured[at % BLOCK] = captured;
+        self.original_lens[at % BLOCK] = original_len;
+    }
+
+    pub(super) fn set_len(&mut self, len: usize) {
+        self.len = len;
+    }
+
+    pub(super) fn set_origin(&mut self, origin: Origin) {
+        self.origins[0] = origin;
     }
 
     #[inline(always)]

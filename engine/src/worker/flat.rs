@@ -7,7 +7,7 @@ use super::block::{BLOCK, Block, Positions};
 use super::{Scene, Seen};
 use crate::counts::{Counts, FamilyCounts, Tally};
 use kpclass_compiler::program::lookup::{
-    Address, AtHand, Drawn, Lookup, Member, Taker, Tuple,
+    Address, Drawn, Leaf, Lookup, Member, Taker, Tuple, leaf_at,
 };
 use kpclass_compiler::{ClassId, Program};
 use std::hint::black_box;
@@ -53,6 +53,13 @@ impl<A: Address> Record<A> {
     }
 }
 
+/// A leaf of the program with the packets that this worker saw there.
+#[derive(Clone, Copy, Debug)]
+struct Reached {
+    leaf: Leaf,
+    packets: u64,
+}
+
 /// One family's flat way.
 #[derive(Debug)]
 pub(super) struct Flat<'r, A: Address> {
@@ -60,6 +67,7 @@ pub(super) struct Flat<'r, A: Address> {
     lookup: &'r Lookup<A>,
     batch: Batch<A>,
     records: Vec<Record<A>>,
+    reached: Vec<Reached>,
     /// The class of every other key.
     other: ClassId,
     seed: u64,
@@ -67,11 +75,16 @@ pub(super) struct Flat<'r, A: Address> {
 
 impl<'r, A: Address> Flat<'r, A> {
     pub(super) fn new(program: &'r Program, lookup: &'r Lookup<A>, seed: u64) -> Self {
+        let reached = |leaf: &Leaf| Reached {
+            leaf: *leaf,
+            packets: 0,
+        };
         Self {
             program,
             lookup,
             batch: Batch::new(),
             records: lookup.members().iter().map(Record::new).collect(),
+            reached: lookup.leaves().iter().map(reached).collect(),
             other: program.other(),
             seed,
         }
@@ -102,7 +115,7 @@ impl<'r, A: Address> Flat<'r, A> {
             };
             let is_local = sorter.is_local(self.program, tuple.source);
             let Some(is_sent) = scene.is_sent(tuple.source, is_local, is_lo) else {
-                scene.slow(counts.family_mut(A::FAMILY), &block.frame(at));
+                scene.slow_at(at, block, counts.family_mut(A::FAMILY));
                 continue;
             };
             let bucket = sorter.bucket(tuple.key);
@@ -138,9 +151,8 @@ impl<'r, A: Address> Flat<'r, A> {
         self.batch.touch_buckets(self.lookup);
         self.draw(&mut drawn);
         self.touch_records(&drawn);
-        let at_hand = self.lookup.at_hand();
         for at in 0..self.batch.len() {
-            if !self.count_taken(at, drawn[at], &at_hand) {
+            if !self.count_taken(at, drawn[at]) {
                 self.count_other(at, drawn[at], scene, block, counts);
             }
         }
@@ -172,17 +184,19 @@ impl<'r, A: Address> Flat<'r, A> {
 
     /// Counts a packet if nothing more is to be asked and its member took it; whether that is so.
     #[inline(always)]
-    fn count_taken(&mut self, at: usize, drawn: Drawn, at_hand: &AtHand<'_, A>) -> bool {
+    fn count_taken(&mut self, at: usize, drawn: Drawn) -> bool {
         let Some((member, answers)) = drawn.settled() else {
             return false;
         };
         let record = &mut self.records[member as usize];
         let is_own = record.own == self.batch.tuple(at).source;
-        let leaf = at_hand.leaf(record.row, answers, is_own);
-        if leaf.is_taken() {
-            record.add(self.batch.original_len(at), leaf.is_masqueraded());
+        let reached = &mut self.reached[leaf_at(record.row, answers, is_own)];
+        let is_taken = reached.leaf.is_taken();
+        if is_taken {
+            reached.packets += 1;
+            record.add(self.batch.original_len(at), reached.leaf.is_masqueraded());
         }
-        leaf.is_taken()
+        is_taken
     }
 
     /// Counts any other.
@@ -221,19 +235,18 @@ impl<'r, A: Address> Flat<'r, A> {
         let (member, answers) = drawn.settled().or_else(ask_more)?;
         let record = &mut self.records[member as usize];
         let is_own = record.own == tuple.source;
-        let leaf = self.lookup.at_hand().leaf(record.row, answers, is_own);
+        let reached = &mut self.reached[leaf_at(record.row, answers, is_own)];
+        let leaf = reached.leaf;
         if leaf.is_slow() {
             return None;
         }
-        let (end, bytes, masqueraded) = (leaf.end(), frame.original_len, leaf.is_masqueraded());
+        let (bytes, masqueraded) = (frame.original_len, leaf.is_masqueraded());
+        reached.packets += 1;
         if leaf.is_taken() {
             record.add(bytes, masqueraded);
-            return Some(());
-        }
-        counts.end(end);
-        match self.lookup.dnat(member, leaf) {
-            Some(act) => counts.rewritten(act, bytes, masqueraded),
-            None => counts.keep(self.class(member, tuple), end, bytes, masqueraded),
+        } else {
+            let class = self.class(member, tuple);
+            counts.keep(class, leaf.end(), bytes, masqueraded);
         }
         Some(())
     }
@@ -247,15 +260,18 @@ impl<'r, A: Address> Flat<'r, A> {
         }
     }
 
-    /// Adds what the members counted.
+    /// Adds what the members and leaves counted.
     pub(super) fn finish(self, counts: &mut FamilyCounts) {
+        for reached in self.reached.iter().filter(|reached| reached.packets > 0) {
+            counts.end(reached.leaf.end(), reached.packets);
+        }
         for (record, taker) in self.records.iter().zip(self.lookup.takers()) {
             let tally = record.tally();
             if tally.packets == 0 {
                 continue;
             }
             match *taker {
-                Taker::Dnat(act, end) => counts.merge_act(act, end, &tally),
+                Taker::Dnat(act) => counts.merge_act(act, &tally),
                 Taker::End(class, end) => counts.merge_kept(class, end, &tally),
                 Taker::Nobody => {}
             }

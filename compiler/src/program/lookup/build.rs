@@ -478,9 +478,8 @@ fn ask<A: Address>(tests: &[Test], question: Question) -> Ask<A> {
 
 /// What all that ends here has in common: a rewrite of the destination; else the first end.
 fn taker(ends: &[(Stop, Noted)], class: ClassId) -> Taker {
-    let rewritten = |(stop, noted): &(Stop, Noted)| Some(Taker::Dnat(noted.dnat?, stop.end()?));
-    if let Some(taker) = ends.iter().find_map(rewritten) {
-        return taker;
+    if let Some(dnat) = ends.iter().find_map(|(_, noted)| noted.dnat) {
+        return Taker::Dnat(dnat);
     }
     let first = ends.iter().find_map(|(stop, _)| stop.end());
     first.map_or(Taker::Nobody, |end| Taker::End(class, end))
@@ -491,10 +490,10 @@ fn leaf((stop, noted): (Stop, Noted), taker: Taker) -> Leaf {
         return Leaf::SLOW;
     };
     let is_taken = match (noted.dnat, taker) {
-        (Some(act), Taker::Dnat(taker, at)) if act == taker => end == at,
+        (Some(act), Taker::Dnat(taker)) if act == taker => true,
         (Some(_), _) => return Leaf::SLOW,
         (None, Taker::End(_, taker)) => end == taker,
         (None, _) => false,
     };
-    Leaf::new(end, noted.masqueraded, noted.dnat.is_some(), is_taken)
+    Leaf::new(end, noted.masqueraded, is_taken)
 }

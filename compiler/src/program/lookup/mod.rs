@@ -186,8 +186,8 @@ pub struct Member<A> {
 /// What a member stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Taker {
-    /// The packets that this act rewrites, if they end here.
-    Dnat(ActId, EndId),
+    /// The packets that this act rewrites.
+    Dnat(ActId),
     /// Those of its class that keep their destination and end here.
     End(ClassId, EndId),
     /// None.
@@ -202,23 +202,16 @@ impl Leaf {
     /// Only the nodes tell.
     pub const SLOW: Self = Self(1 << 30);
     const MASQUERADED: u32 = 1 << 31;
-    /// What the member stands for took it, and it ended where the member's do.
+    /// What the member stands for took it.
     const TAKEN: u32 = 1 << 29;
-    /// The member rewrote its destination.
-    const REWRITTEN: u32 = 1 << 28;
     const END: u32 = (1 << 24) - 1;
 
-    fn new(end: EndId, masqueraded: bool, rewritten: bool, taken: bool) -> Self {
+    fn new(end: EndId, masqueraded: bool, taken: bool) -> Self {
         if end.0 > Self::END {
             return Self::SLOW;
         }
         let flag = |set: bool, flag: u32| if set { flag } else { 0 };
-        Self(
-            end.0
-                | flag(masqueraded, Self::MASQUERADED)
-                | flag(rewritten, Self::REWRITTEN)
-                | flag(taken, Self::TAKEN),
-        )
+        Self(end.0 | flag(masqueraded, Self::MASQUERADED) | flag(taken, Self::TAKEN))
     }
 
     /// Whether only the nodes tell.
@@ -239,17 +232,12 @@ impl Leaf {
         self.0 & Self::MASQUERADED != 0
     }
 
-    /// Whether it counts under the member, whose end is its own.
+    /// Whether it counts under the member; else under its class and end.
     #[inline(always)]
     pub fn is_taken(self) -> bool {
         self.0 & Self::TAKEN != 0
     }
 
-    /// Whether its destination is rewritten, as the member says.
-    #[inline(always)]
-    pub fn is_rewritten(self) -> bool {
-        self.0 & Self::REWRITTEN != 0
-    }
 }
 
 /// One family's flat form.
@@ -405,6 +393,11 @@ impl<A: Address> Lookup<A> {
         member >= self.other.first()
     }
 
+    /// All leaves.
+    pub fn leaves(&self) -> &[Leaf] {
+        &self.leaves
+    }
+
     /// All members.
     pub fn members(&self) -> &[Member<A>] {
         &self.members
@@ -418,7 +411,7 @@ impl<A: Address> Lookup<A> {
     /// What rewrites the destination of a packet that drew a member and ended in one of its leaves.
     pub fn dnat(&self, member: u32, leaf: Leaf) -> Option<ActId> {
         match self.takers[member as usize] {
-            Taker::Dnat(act, _) if leaf.is_rewritten() => Some(act),
+            Taker::Dnat(act) if leaf.is_taken() => Some(act),
             _ => None,
         }
     }
@@ -474,8 +467,14 @@ impl<A: Address> AtHand<'_, A> {
     /// The leaf of a row for answers.
     #[inline(always)]
     pub fn leaf(&self, row: u32, answers: u32, is_own: bool) -> Leaf {
-        self.leaves[(row + (answers | u32::from(is_own))) as usize]
+        self.leaves[leaf_at(row, answers, is_own)]
     }
+}
+
+/// Where among all leaves that of a row for answers is.
+#[inline(always)]
+pub fn leaf_at(row: u32, answers: u32, is_own: bool) -> usize {
+    (row + (answers | u32::from(is_own))) as usize
 }
 
 /// What of a lookup is asked of a packet before its batch is looked up.
@@ -490,7 +489,7 @@ impl<A: Address> Sorter<'_, A> {
     #[inline(always)]
     pub fn is_local(&self, program: &Program, address: A) -> bool {
         if self.locals.is_crowded() {
-            return program.is_local(address.number());
+            return is_local(program, address);
         }
         self.locals.hold(address)
     }
@@ -500,6 +499,11 @@ impl<A: Address> Sorter<'_, A> {
     pub fn bucket(&self, key: A::Key) -> usize {
         self.exact.bucket(key)
     }
+}
+
+#[cold]
+fn is_local<A: Address>(program: &Program, address: A) -> bool {
+    program.is_local(address.number())
 }
 
 /// Protocol and port, packed.

@@ -58,7 +58,7 @@ impl<A: Address> Merged<A> {
         }
         self.takers
             .extend(part.takers.into_iter().map(|taker| match taker {
-                Taker::Dnat(act, end) => Taker::Dnat(new.act(act), new.end(end)),
+                Taker::Dnat(act) => Taker::Dnat(new.act(act)),
                 Taker::End(class, end) => Taker::End(new.class(class), new.end(end)),
                 Taker::Nobody => Taker::Nobody,
             }));
@@ -177,13 +177,7 @@ impl Leaf {
         if self.is_slow() {
             return self;
         }
-        let end = new.end(self.end());
-        Self::new(
-            end,
-            self.is_masqueraded(),
-            self.is_rewritten(),
-            self.is_taken(),
-        )
+        Self::new(new.end(self.end()), self.is_masqueraded(), self.is_taken())
     }
 }
 
