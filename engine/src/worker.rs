@@ -3,6 +3,7 @@
 mod batch;
 mod block;
 mod flat;
+mod near;
 
 use crate::capture::{ABREAST, Abreast, Chunk, Frame, Frames, InterfaceIndex, Interfaces};
 use crate::check::{Check, Pending};
@@ -145,16 +146,11 @@ impl<'r, 'a> Worker<'r, 'a> {
             interface: frames.interface(),
         });
         loop {
-            let mut taken = 0;
-            let take = |captured, original_len| {
-                block.put(taken, captured, original_len);
-                taken += 1;
-            };
+            let take = |captured, original_len| block.put(captured, original_len);
             frames.rounds(BLOCK / ABREAST, take);
-            if taken == 0 {
+            if block.len() == 0 {
                 return;
             }
-            block.set_len(taken);
             self.settle(&mut block);
         }
     }

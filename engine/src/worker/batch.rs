@@ -1,8 +1,7 @@
 //! The packets of one batch, field by field: each loop over a batch reads what it needs and no more.
 
 use super::block::BLOCK;
-use kpclass_compiler::program::lookup::{Address, Lookup, Tuple};
-use std::hint::black_box;
+use kpclass_compiler::program::lookup::{Address, Tuple};
 
 /// Packets of a block that wait for their verdicts. A position is below [`Self::len`].
 #[derive(Debug)]
@@ -82,15 +81,5 @@ impl<A: Address> Batch<A> {
     #[inline(always)]
     pub(super) fn bucket(&self, at: usize) -> usize {
         self.buckets[at] as usize
-    }
-
-    /// Has all buckets come nearer.
-    #[inline(always)]
-    pub(super) fn touch_buckets(&self, lookup: &Lookup<A>) {
-        let mut read = 0;
-        for bucket in &self.buckets[..self.len()] {
-            read ^= lookup.touch(*bucket as usize);
-        }
-        black_box(read);
     }
 }

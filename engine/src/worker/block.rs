@@ -44,18 +44,18 @@ impl<'f, const ONE: bool> Block<'f, ONE> {
     /// Takes a frame in; whether there is room for another one.
     #[inline(always)]
     pub(super) fn push(&mut self, frame: Seen<'f>) -> bool {
-        let at = self.len % BLOCK;
-        self.put(at, frame.captured, frame.original_len);
-        self.origins[if ONE { 0 } else { at }] = frame.origin;
-        self.len = at + 1;
+        self.origins[if ONE { 0 } else { self.len % BLOCK }] = frame.origin;
+        self.put(frame.captured, frame.original_len);
         self.len < BLOCK
     }
 
-    /// Puts a frame at a position.
+    /// The same of a frame whose origin is known.
     #[inline(always)]
-    pub(super) fn put(&mut self, at: usize, captured: &'f [u8], original_len: u32) {
-        self.captured[at % BLOCK] = captured;
-        self.original_lens[at % BLOCK] = original_len;
+    pub(super) fn put(&mut self, captured: &'f [u8], original_len: u32) {
+        let at = self.len % BLOCK;
+        self.captured[at] = captured;
+        self.original_lens[at] = original_len;
+        self.len = at + 1;
     }
 
     pub(super) fn set_len(&mut self, len: usize) {

@@ -4,13 +4,12 @@
 
 use super::batch::Batch;
 use super::block::{BLOCK, Block, Positions};
-use super::{Scene, Seen};
+use super::{Scene, Seen, near};
 use crate::counts::{Counts, FamilyCounts, Tally};
 use kpclass_compiler::program::lookup::{
     Address, Drawn, Leaf, Lookup, Member, Taker, Tuple, leaf_at,
 };
 use kpclass_compiler::{ClassId, Program};
-use std::hint::black_box;
 
 /// A member of the program with what this worker counted of it, in one half of a cache line (IPv4).
 #[derive(Clone, Copy, Debug)]
@@ -118,7 +117,10 @@ impl<'r, A: Address> Flat<'r, A> {
                 scene.slow_at(at, block, counts.family_mut(A::FAMILY));
                 continue;
             };
-            let bucket = sorter.bucket(tuple.key);
+            let (bucket, line) = sorter.bucket(tuple.key);
+            if let Some(line) = line {
+                near::ask_for(line);
+            }
             let frame = (at, block.original_len(at));
             self.batch.put(waiting, tuple, frame, is_sent, bucket);
             waiting += 1;
@@ -148,9 +150,7 @@ impl<'r, A: Address> Flat<'r, A> {
         counts: &mut FamilyCounts,
     ) {
         let mut drawn = [Drawn::default(); BLOCK];
-        self.batch.touch_buckets(self.lookup);
         self.draw(&mut drawn);
-        self.touch_records(&drawn);
         for at in 0..self.batch.len() {
             if !self.count_taken(at, drawn[at]) {
                 self.count_other(at, drawn[at], scene, block, counts);
@@ -159,7 +159,7 @@ impl<'r, A: Address> Flat<'r, A> {
         self.batch.set_len(0);
     }
 
-    /// What each packet draws.
+    /// What each packet draws, whose record comes nearer.
     #[inline(always)]
     fn draw(&self, drawn: &mut [Drawn; BLOCK]) {
         let (batch, at_hand, seed) = (&self.batch, self.lookup.at_hand(), self.seed);
@@ -168,18 +168,10 @@ impl<'r, A: Address> Flat<'r, A> {
             let number = A::draw(tuple, seed);
             let place = at_hand.place(tuple.key, batch.bucket(at));
             *drawn = at_hand.draw(place, number, tuple.source, batch.is_sent(at));
+            if let Some(record) = self.records.get(drawn.member as usize) {
+                near::ask_for(record);
+            }
         }
-    }
-
-    /// Has the records of what was drawn come nearer.
-    #[inline(always)]
-    fn touch_records(&self, drawn: &[Drawn; BLOCK]) {
-        let mut read = 0;
-        for drawn in &drawn[..self.batch.len()] {
-            let record = self.records.get(drawn.member as usize);
-            read ^= record.map_or(0, |record| record.row);
-        }
-        black_box(read);
     }
 
     /// Counts a packet if nothing more is to be asked and its member took it; whether that is so.

@@ -22,8 +22,8 @@ pub use address::{Address, Port, v4_key};
 pub use ask::{Ask, Tuple};
 pub(crate) use build::{Built, Merged, Renumber};
 use locals::{Locals, Slots};
-use table::{Bucket, Hashing};
-pub use table::{Key, Table, Value};
+use table::Hashing;
+pub use table::{Bucket, Key, Table, Value};
 
 use super::node::{ActId, EndId};
 use super::{ClassId, Context, Program};
@@ -383,6 +383,7 @@ impl<A: Address> Lookup<A> {
         Sorter {
             locals: self.locals.slots(),
             exact: self.exact.hashing(),
+            buckets: self.exact.buckets(),
         }
     }
 
@@ -479,9 +480,10 @@ pub fn leaf_at(row: u32, answers: u32, is_own: bool) -> usize {
 
 /// What of a lookup is asked of a packet before its batch is looked up.
 #[derive(Clone, Copy, Debug)]
-pub struct Sorter<'l, A> {
+pub struct Sorter<'l, A: Address> {
     locals: Slots<'l, A>,
     exact: Hashing,
+    buckets: &'l [Bucket<A::Key, Place>],
 }
 
 impl<A: Address> Sorter<'_, A> {
@@ -494,10 +496,11 @@ impl<A: Address> Sorter<'_, A> {
         self.locals.hold(address)
     }
 
-    /// The bucket of a packet's key; [`Lookup::touch`] it, and come back later.
+    /// Which bucket a packet's key belongs into, and the bucket.
     #[inline(always)]
-    pub fn bucket(&self, key: A::Key) -> usize {
-        self.exact.bucket(key)
+    pub fn bucket(&self, key: A::Key) -> (usize, Option<&Bucket<A::Key, Place>>) {
+        let bucket = self.exact.bucket(key);
+        (bucket, self.buckets.get(bucket))
     }
 }
 

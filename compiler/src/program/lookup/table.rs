@@ -53,7 +53,7 @@ const WAYS: usize = 4;
 /// Four keys with what each leads to. The used ones come first.
 #[derive(Clone, Debug)]
 #[repr(align(64))]
-pub(super) struct Bucket<K, V> {
+pub struct Bucket<K, V> {
     keys: [K; WAYS],
     values: [V; WAYS],
 }
