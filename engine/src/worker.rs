@@ -41,12 +41,41 @@ struct Scene<'r, 'a> {
     settings: &'r Settings,
     capture: u32,
     interfaces: &'r Interfaces,
-    /// A packet from an address of this node is sent by it.
-    may_be_sent: bool,
-    /// This node sends all packets.
-    is_all_sent: bool,
+    senders: Senders,
     /// The last interface asked for, and whether it is `lo`.
     is_lo: Cell<(InterfaceIndex, bool)>,
+}
+
+/// Which packets this node sends.
+#[derive(Clone, Copy, Debug)]
+struct Senders {
+    /// By whether the source is this node's.
+    is_sent: [bool; 2],
+    /// Whether a packet is so odd that it is not worth a way of its own; by whether it came by `lo`, then as above.
+    is_odd: [[bool; 2]; 2],
+}
+
+impl Senders {
+    fn new(hook: HookChoice) -> Self {
+        let is_sent = match hook {
+            HookChoice::Auto => [false, true],
+            HookChoice::Prerouting => [false; 2],
+            HookChoice::Output => [true; 2],
+        };
+        let [elsewhere, here] = is_sent;
+        Self {
+            is_sent,
+            is_odd: [[false, !here], [!elsewhere, !here]],
+        }
+    }
+
+    /// Whether this node sends a packet; `None`: it is an odd one.
+    #[inline(always)]
+    fn is_sent<A: Address>(&self, source: A, is_local: bool, is_lo: bool) -> Option<bool> {
+        let is_odd = self.is_odd[usize::from(is_lo)][usize::from(is_local)];
+        let is_sent = self.is_sent[usize::from(is_local)];
+        (!is_odd & source.is_ordinary()).then_some(is_sent)
+    }
 }
 
 /// What of a frame its verdict depends on.
@@ -94,8 +123,7 @@ impl<'r, 'a> Worker<'r, 'a> {
                 settings,
                 capture,
                 interfaces,
-                may_be_sent: settings.hook == HookChoice::Auto,
-                is_all_sent: settings.hook == HookChoice::Output,
+                senders: Senders::new(settings.hook),
                 is_lo: Cell::new((InterfaceIndex(u32::MAX), false)),
             },
             counts: Counts::new(rules),
@@ -194,14 +222,15 @@ impl<'r, 'a> Worker<'r, 'a> {
             v6,
             ..
         } = self;
-        let mut left = Positions::first(block.len());
-        if let Some(flat) = v4 {
-            left = flat.take(scene, (block, &left), ordinary::v4, counts);
-        }
+        let all = 0..block.len();
+        let mut left = match v4 {
+            Some(flat) => flat.take(scene, (block, all), ordinary::v4, counts),
+            None => Positions::of(all),
+        };
         if let Some(flat) = v6
             && !left.is_empty()
         {
-            left = flat.take(scene, (block, &left), ordinary::v6, counts);
+            left = flat.take(scene, (block, left.iter()), ordinary::v6, counts);
         }
         for at in left.iter() {
             scene.start_any(v4, v6, &block.frame(at), at, counts);
@@ -219,14 +248,6 @@ impl<'r, 'a> Worker<'r, 'a> {
 }
 
 impl<'r, 'a> Scene<'r, 'a> {
-    /// Whether this node sends a packet; `None`: it is so odd that it is not worth a way of its own.
-    #[inline(always)]
-    fn is_sent<A: Address>(&self, source: A, is_local: bool, is_lo: bool) -> Option<bool> {
-        let is_sent = (is_local & self.may_be_sent) | self.is_all_sent;
-        let is_odd = !source.is_ordinary() | (!is_sent & (is_local | is_lo));
-        (!is_odd).then_some(is_sent)
-    }
-
     /// Has the packet of a frame that is no ordinary one wait for the others, or counts it if it does not come the flat way.
     #[inline(never)]
     fn start_any(
@@ -257,7 +278,10 @@ impl<'r, 'a> Scene<'r, 'a> {
         let is_lo = self.is_lo(frame.origin.interface);
         if let Some(flat) = flat
             && let Some(tuple) = Tuple::of(header)
-            && let Some(is_sent) = self.is_sent(tuple.source, flat.is_local(tuple.source), is_lo)
+            && let Some(is_sent) = {
+                let is_local = flat.is_local(tuple.source);
+                self.senders.is_sent(tuple.source, is_local, is_lo)
+            }
         {
             return flat.push(tuple, (at, frame.original_len), is_sent);
         }
@@ -316,8 +340,8 @@ impl<'r, 'a> Scene<'r, 'a> {
         &self,
         frame: &Seen<'_>,
     ) -> Result<(&'r FamilyRules<'a>, Header, Context), SkipReason> {
-        let header =
-            extract(frame.origin.link, frame.captured, frame.original_len).map_err(SkipReason::Frame)?;
+        let header = extract(frame.origin.link, frame.captured, frame.original_len)
+            .map_err(SkipReason::Frame)?;
         if header.known & known::FRAGMENT != 0 {
             return Err(SkipReason::LaterFragment);
         }

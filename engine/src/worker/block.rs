@@ -3,6 +3,7 @@
 use super::Seen;
 use crate::capture::InterfaceIndex;
 use crate::link::LinkType;
+use std::ops::Range;
 
 /// Frames of a block.
 pub(super) const BLOCK: usize = 128;
@@ -119,12 +120,10 @@ impl Positions {
         at: [0; BLOCK],
     };
 
-    /// The first ones.
-    pub(super) fn first(len: usize) -> Self {
-        Self {
-            len,
-            at: std::array::from_fn(|at| at as u8),
-        }
+    pub(super) fn of(frames: Range<usize>) -> Self {
+        let mut positions = Self::NONE;
+        frames.for_each(|at| positions.push(at));
+        positions
     }
 
     #[inline(always)]

@@ -94,26 +94,31 @@ impl<'r, A: Address> Flat<'r, A> {
     pub(super) fn take<const ONE: bool>(
         &mut self,
         scene: &Scene<'_, '_>,
-        (block, at): (&Block<'_, ONE>, &Positions),
+        (block, frames): (&Block<'_, ONE>, impl Iterator<Item = usize>),
         read: impl Fn(&[u8]) -> Option<Tuple<A>>,
         counts: &mut Counts,
     ) -> Positions {
         let sorter = self.lookup.sorter();
+        let senders = scene.senders;
         let mut left = Positions::NONE;
         let mut waiting = self.batch.len();
         let one = scene.arrival(block.origin(0));
-        for at in at.iter() {
+        for at in frames {
             let (is_ethernet, is_lo) = match ONE {
                 true => one,
                 false => scene.arrival(block.origin(at)),
             };
-            let tuple = if is_ethernet { read(block.captured(at)) } else { None };
+            let tuple = if is_ethernet {
+                read(block.captured(at))
+            } else {
+                None
+            };
             let Some(tuple) = tuple else {
                 left.push(at);
                 continue;
             };
             let is_local = sorter.is_local(self.program, tuple.source);
-            let Some(is_sent) = scene.is_sent(tuple.source, is_local, is_lo) else {
+            let Some(is_sent) = senders.is_sent(tuple.source, is_local, is_lo) else {
                 scene.slow_at(at, block, counts.family_mut(A::FAMILY));
                 continue;
             };

@@ -3,7 +3,7 @@
 use super::super::addresses::Route;
 use super::super::node::TestId;
 use super::super::test::{Limit, Test};
-use super::{Address, Context, Lookup, Port, Program};
+use super::{Address, Context, Port, Program};
 use crate::header::{Header, known};
 use kpclass_ruleset::value::Family;
 
@@ -91,18 +91,15 @@ impl<A: Address> Ask<A> {
     #[inline(always)]
     pub(super) fn answer(
         &self,
-        lookup: &Lookup<A>,
         program: &Program,
         tuple: &Tuple<A>,
+        (to, is_elsewhere): (A, bool),
         context: impl Fn() -> Context,
     ) -> Option<bool> {
-        let to = tuple.destination();
-        // An ordinary address that is not the node's.
-        let is_elsewhere = || to.is_ordinary() && !lookup.locals.may_hold(to);
         match *self {
             Self::Source { mask, value } => Some(tuple.source.is_in(mask, value)),
             Self::Destination { mask, value } => Some(to.is_in(mask, value)),
-            Self::IsRoutedHere | Self::ComesBack(_) if is_elsewhere() => Some(false),
+            Self::IsRoutedHere | Self::ComesBack(_) if is_elsewhere => Some(false),
             Self::IsRoutedHere => is_routed_here(program, tuple, &context()),
             Self::ComesBack(test) | Self::Test(test) => answer(program, test, tuple, &context()),
         }

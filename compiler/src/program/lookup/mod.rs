@@ -237,7 +237,6 @@ impl Leaf {
     pub fn is_taken(self) -> bool {
         self.0 & Self::TAKEN != 0
     }
-
 }
 
 /// One family's flat form.
@@ -366,9 +365,13 @@ impl<A: Address> Lookup<A> {
     ) -> Option<(u32, u32)> {
         let plan = self.plans.get(drawn.plan())?;
         let asks = &self.asks[plan.first_ask as usize..][..plan.asks as usize];
+        let to = tuple.destination();
+        // An ordinary address that is not the node's.
+        let is_elsewhere = to.is_ordinary() && !self.locals.may_hold(to);
         let mut bits = drawn.answers & ((1 << Drawn::ANSWERS) - 1);
         for (at, ask) in asks.iter().enumerate() {
-            bits |= u32::from(ask.answer(self, program, tuple, &context)?) << (at + 3);
+            let answer = ask.answer(program, tuple, (to, is_elsewhere), &context)?;
+            bits |= u32::from(answer) << (at + 3);
         }
         if plan.first_choice == NOWHERE {
             return Some((drawn.member, bits));
@@ -460,7 +463,9 @@ impl<A: Address> AtHand<'_, A> {
         let brief = &self.briefs[place.plan() as usize];
         let is_in = source.is_in(brief.mask, brief.value);
         Drawn {
-            member: place.first().wrapping_add(self.lookup.drawn(&brief.set, draw)),
+            member: place
+                .first()
+                .wrapping_add(self.lookup.drawn(&brief.set, draw)),
             answers: u32::from(is_sent) << 1 | u32::from(is_in) << 2 | brief.more,
         }
     }

@@ -62,8 +62,7 @@ impl<A: Address> Merged<A> {
                 Taker::End(class, end) => Taker::End(new.class(class), new.end(end)),
                 Taker::Nobody => Taker::Nobody,
             }));
-        let moved =
-            |place: Place| Place::new(first + place.first(), plans[place.plan() as usize]);
+        let moved = |place: Place| Place::new(first + place.first(), plans[place.plan() as usize]);
         self.places
             .extend(part.places.into_iter().map(|place| place.map(moved)));
     }
