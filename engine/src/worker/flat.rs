@@ -36,6 +36,12 @@ impl<A: Address> Record<A> {
         }
     }
 
+    /// Where among all leaves this packet ends.
+    #[inline(always)]
+    fn leaf_at(&self, answers: u32, tuple: &Tuple<A>) -> usize {
+        leaf_at(self.row, answers, self.own == tuple.source)
+    }
+
     #[inline(always)]
     fn add(&mut self, bytes: u32, masqueraded: bool) {
         self.bytes += u64::from(bytes);
@@ -186,8 +192,7 @@ impl<'r, A: Address> Flat<'r, A> {
             return false;
         };
         let record = &mut self.records[member as usize];
-        let is_own = record.own == self.batch.tuple(at).source;
-        let reached = &mut self.reached[leaf_at(record.row, answers, is_own)];
+        let reached = &mut self.reached[record.leaf_at(answers, self.batch.tuple(at))];
         let is_taken = reached.leaf.is_taken();
         if is_taken {
             reached.packets += 1;
@@ -231,8 +236,7 @@ impl<'r, A: Address> Flat<'r, A> {
         };
         let (member, answers) = drawn.settled().or_else(ask_more)?;
         let record = &mut self.records[member as usize];
-        let is_own = record.own == tuple.source;
-        let reached = &mut self.reached[leaf_at(record.row, answers, is_own)];
+        let reached = &mut self.reached[record.leaf_at(answers, tuple)];
         let leaf = reached.leaf;
         if leaf.is_slow() {
             return None;

@@ -14,15 +14,18 @@
 
 mod address;
 mod ask;
+mod at_hand;
 mod build;
 mod locals;
+mod set;
 mod table;
 
 pub use address::{Address, Port, v4_key};
 pub use ask::{Ask, Tuple};
+pub use at_hand::{AtHand, Sorter, leaf_at};
 pub(crate) use build::{Built, Merged, Renumber};
-use locals::{Locals, Slots};
-use table::Hashing;
+use locals::Locals;
+use set::Set;
 pub use table::{Bucket, Key, Table, Value};
 
 use super::node::{ActId, EndId};
@@ -95,50 +98,6 @@ impl<A: Address> Brief<A> {
             value: A::new(1),
             more: Drawn::more(id),
             set: Set::new(&[], 0, 0),
-        }
-    }
-}
-
-/// Members that one is drawn from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Set {
-    /// Behind the class's first member.
-    offset: u32,
-    members: u32,
-    /// The row of thresholds.
-    first_threshold: u32,
-    /// What is left of a number behind the guess tells that the guess is right, if it is so far from either end.
-    margin: u32,
-    /// The numbers in between.
-    sure: u32,
-}
-
-impl Set {
-    fn new(thresholds: &[u64], offset: u32, first_threshold: u32) -> Self {
-        let (margin, sure) = sure(thresholds);
-        Self {
-            offset,
-            members: thresholds.len() as u32 + 1,
-            first_threshold,
-            margin,
-            sure,
-        }
-    }
-}
-
-/// How far from either end the upper 32 bits of what is left tell that a guess is right, and how many such numbers there are.
-///
-/// Of `n` members a number `d` is guessed to draw the one at `g`, where `d * n = g * 2^64 + rest`. If each threshold `t` at `k` has
-/// `t * n` within `e` of `k * 2^64`, and `rest` is farther than that from 0 and 2^64, then all thresholds up to `g` are below `d`, and no others.
-fn sure(thresholds: &[u64]) -> (u32, u32) {
-    let members = thresholds.len() as u128 + 1;
-    let off = |(at, threshold): (u128, &u64)| (u128::from(*threshold) * members).abs_diff(at << 64);
-    match (1..).zip(thresholds).map(off).max() {
-        None => (0, u32::MAX),
-        Some(most) => {
-            let margin = (most >> 32) + 1;
-            let sure = (1u128 << 32).saturating_sub(2 * margin);
-            (margin.min(u32::MAX.into()) as u32, sure as u32)
         }
     }
 }
@@ -301,17 +260,6 @@ impl<A: Address> Lookup<A> {
         self.exact.touch(bucket).first()
     }
 
-    /// What a loop over packets reads.
-    #[inline(always)]
-    pub fn at_hand(&self) -> AtHand<'_, A> {
-        AtHand {
-            lookup: self,
-            buckets: self.exact.buckets(),
-            briefs: &self.briefs,
-            leaves: &self.leaves,
-        }
-    }
-
     /// Whether the class of a place is here; else the nodes tell.
     pub fn is_here(&self, place: Place) -> bool {
         (place.plan() as usize) < self.plans.len()
@@ -337,10 +285,8 @@ impl<A: Address> Lookup<A> {
     /// kube-proxy's thresholds stand at nearly equal distances, so the first guess is nearly always the member, and surely so.
     #[inline(always)]
     fn drawn(&self, set: &Set, draw: u64) -> u32 {
-        let product = u128::from(draw) * u128::from(set.members);
-        let (guess, rest) = ((product >> 64) as u32, (product >> 32) as u32);
-        if rest.wrapping_sub(set.margin) < set.sure {
-            return guess;
+        if let Some(member) = set.guess(draw) {
+            return member;
         }
         self.drawn_slowly(set, draw)
     }
@@ -378,16 +324,6 @@ impl<A: Address> Lookup<A> {
         }
         let set = &self.choices[(plan.first_choice + (bits >> 1)) as usize];
         Some((drawn.member + set.offset + self.drawn(set, draw()), bits))
-    }
-
-    /// What sorting packets reads.
-    #[inline(always)]
-    pub fn sorter(&self) -> Sorter<'_, A> {
-        Sorter {
-            locals: self.locals.slots(),
-            exact: self.exact.hashing(),
-            buckets: self.exact.buckets(),
-        }
     }
 
     /// Whether a member is of the class of all other keys.
@@ -435,83 +371,6 @@ impl<A: Address> Lookup<A> {
             + of(&self.members)
             + of(&self.takers)
     }
-}
-
-/// What of a lookup a loop over packets reads, so that it need not be asked for again.
-#[derive(Clone, Copy, Debug)]
-pub struct AtHand<'l, A: Address> {
-    lookup: &'l Lookup<A>,
-    buckets: &'l [Bucket<A::Key, Place>],
-    briefs: &'l [Brief<A>],
-    leaves: &'l [Leaf],
-}
-
-impl<A: Address> AtHand<'_, A> {
-    /// The class of a key.
-    #[inline(always)]
-    pub fn place(&self, key: A::Key, bucket: usize) -> Place {
-        let place = self.buckets[bucket].find(key);
-        if place == Place::NONE {
-            return self.lookup.place_elsewhere(key, bucket);
-        }
-        place
-    }
-
-    /// The member that a number draws, and the answers that cost nothing.
-    #[inline(always)]
-    pub fn draw(&self, place: Place, draw: u64, source: A, is_sent: bool) -> Drawn {
-        let brief = &self.briefs[place.plan() as usize];
-        let is_in = source.is_in(brief.mask, brief.value);
-        Drawn {
-            member: place
-                .first()
-                .wrapping_add(self.lookup.drawn(&brief.set, draw)),
-            answers: u32::from(is_sent) << 1 | u32::from(is_in) << 2 | brief.more,
-        }
-    }
-
-    /// The leaf of a row for answers.
-    #[inline(always)]
-    pub fn leaf(&self, row: u32, answers: u32, is_own: bool) -> Leaf {
-        self.leaves[leaf_at(row, answers, is_own)]
-    }
-}
-
-/// Where among all leaves that of a row for answers is.
-#[inline(always)]
-pub fn leaf_at(row: u32, answers: u32, is_own: bool) -> usize {
-    (row + (answers | u32::from(is_own))) as usize
-}
-
-/// What of a lookup is asked of a packet before its batch is looked up.
-#[derive(Clone, Copy, Debug)]
-pub struct Sorter<'l, A: Address> {
-    locals: Slots<'l, A>,
-    exact: Hashing,
-    buckets: &'l [Bucket<A::Key, Place>],
-}
-
-impl<A: Address> Sorter<'_, A> {
-    /// Whether an ordinary address is the node's.
-    #[inline(always)]
-    pub fn is_local(&self, program: &Program, address: A) -> bool {
-        if self.locals.is_crowded() {
-            return is_local(program, address);
-        }
-        self.locals.hold(address)
-    }
-
-    /// Which bucket a packet's key belongs into, and the bucket.
-    #[inline(always)]
-    pub fn bucket(&self, key: A::Key) -> (usize, Option<&Bucket<A::Key, Place>>) {
-        let bucket = self.exact.bucket(key);
-        (bucket, self.buckets.get(bucket))
-    }
-}
-
-#[cold]
-fn is_local<A: Address>(program: &Program, address: A) -> bool {
-    program.is_local(address.number())
 }
 
 /// Protocol and port, packed.

@@ -80,10 +80,7 @@ impl<A: Address> Merged<A> {
         let mut set = |set: Set| {
             let row = &part.thresholds.all[set.first_threshold as usize..];
             let row = &row[..set.members as usize - 1];
-            Set {
-                first_threshold: thresholds.first(row, |below| *below),
-                ..set
-            }
+            set.moved(thresholds.first(row, |below| *below))
         };
         for plan in &part.plans.all {
             let questions = &part.asks.keys[plan.first_ask as usize..][..plan.asks as usize];
