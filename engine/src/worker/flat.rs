@@ -1,6 +1,5 @@
-//! The flat way, in batches: all packets of a batch find their bucket, then their member, then all are counted. Between these, memory that all of
-//! them are about to read is read in one short loop: what one waits for, the others wait for at the same time. (Nothing but loads stands in
-//! such a loop, so that as many of them are under way as the core can have; without it, four were.)
+//! The flat way, in batches: all packets of a batch have their bucket asked for, then all find their member, whose record is asked for, then all are
+//! counted. What one waits for in memory, the others wait for at the same time.
 
 use super::batch::Batch;
 use super::block::{BLOCK, Block, Positions};
