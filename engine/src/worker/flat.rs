@@ -161,9 +161,10 @@ impl<'r, A: Address> Flat<'r, A> {
     ) {
         let mut drawn = [Drawn::default(); BLOCK];
         self.draw(&mut drawn);
-        for at in 0..self.batch.len() {
-            if !self.count_taken(at, drawn[at]) {
-                self.count_other(at, drawn[at], scene, block, counts);
+        let waiting = self.batch.len();
+        for (at, drawn) in drawn[..waiting].iter().enumerate() {
+            if !self.count_taken(at, *drawn) {
+                self.count_other(at, *drawn, scene, block, counts);
             }
         }
         self.batch.set_len(0);
