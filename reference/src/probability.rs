@@ -53,11 +53,6 @@ impl Probability {
         self.twos == 0 && self.numerator == self.odd
     }
 
-    /// The reduced numerator.
-    pub fn numerator(&self) -> &BigUint {
-        &self.numerator
-    }
-
     /// The reduced denominator.
     pub fn denominator(&self) -> BigUint {
         &self.odd << self.twos

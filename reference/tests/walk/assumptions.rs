@@ -1,6 +1,6 @@
 //! What an answer rests on beside the rules is named with it, and only where it does.
 
-use crate::support::{assumptions, nobody, node, rules};
+use crate::support::{all_outcomes, assumptions, nobody, node, rules};
 
 const PACKET: &str = "tcp 10.0.0.1:1 > 10.0.0.2:80";
 
@@ -69,4 +69,44 @@ fn without_addresses_routing_says_so() {
     assert_eq!(assumptions(&empty, &node(&[]), PACKET), [""; 0]);
     let to_loopback = "tcp 127.0.0.1:1 > 127.0.0.5:2";
     assert_eq!(assumptions(&empty, &nobody(), to_loopback), [""; 0]);
+}
+
+#[test]
+fn what_meets_its_entry_or_makes_it_rests_on_no_empty_list() {
+    let list = "--name L --mask 255.255.255.255 --rsource";
+    for (again, sentences) in [("--rcheck", 0), ("--set", 0), ("--rcheck --rdest", 1)] {
+        let text = format!(
+            "*filter\n-A FORWARD -m recent --set {list}\n-A FORWARD -m recent {again} --name L --mask 255.255.255.255 -j DROP"
+        );
+        assert_eq!(said(&text, PACKET).len(), sentences, "{text}");
+    }
+}
+
+#[test]
+fn one_address_is_no_range() {
+    let text = "*nat\n-A PREROUTING -j DNAT --to-destination 10.1.1.1-10.1.1.1";
+    assert_eq!(said(text, PACKET), [""; 0]);
+}
+
+#[test]
+fn an_unknown_rule_rests_on_what_both_ways_rest_on() {
+    let missing = "is not in the dump; taken to return";
+    let text = "*filter\n:a -\n-A FORWARD -j cali-0\n-A FORWARD -i eth0 -j a\n-A FORWARD -j cali-2\n-A a -j cali-1\n-A a -j RETURN";
+    let sentences = ["cali-0", "cali-1", "cali-2"].map(|chain| format!("chain {chain} {missing}"));
+    assert_eq!(said(text, PACKET), sentences);
+    let passed = "*filter\n-A FORWARD -i eth0 -j ACCEPT\n-A FORWARD -j cali-1";
+    assert_eq!(said(passed, PACKET), [format!("chain cali-1 {missing}")]);
+}
+
+#[test]
+fn an_outcome_rests_on_what_all_its_ways_rest_on() {
+    let half = "-m statistic --mode random --probability 0.5";
+    let text =
+        format!("*filter\n-A FORWARD -j cali-0\n-A FORWARD {half} -j ACCEPT\n-A FORWARD -j cali-1");
+    let outcomes = all_outcomes(&rules(&text), &node(&["192.168.0.2"]), PACKET);
+    assert_eq!(outcomes.len(), 1);
+    let said = outcomes[0].assumptions.iter().map(ToString::to_string);
+    let sentences = ["cali-0", "cali-1"]
+        .map(|chain| format!("chain {chain} is not in the dump; taken to return"));
+    assert_eq!(said.collect::<Vec<_>>(), sentences);
 }

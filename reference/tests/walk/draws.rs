@@ -3,6 +3,7 @@
 use crate::support::{all_outcomes, nobody, outcomes, packet, rules};
 use kpclass_reference::{Probability, Walk};
 use kpclass_ruleset::Ruleset;
+use kpclass_ruleset::decision::{Disposition, Fact};
 use kpclass_workload::corpus::describe;
 
 const PACKET: &str = "tcp 10.0.0.1:1 > 10.0.0.2:80";
@@ -152,7 +153,12 @@ fn draws_that_double_forever_are_given_up() {
     let walk = Walk::new(&rules, &node).unwrap();
     let packet = packet(PACKET, &node);
     let pieces = walk.partition(&packet);
-    assert!(pieces.len() < 200_000 && pieces.last().unwrap().decision.is_unknown());
+    assert!(pieces.len() < 200_000);
+    let Disposition::Unknown(unknown) = pieces.last().unwrap().decision.disposition else {
+        panic!("all numbers were followed");
+    };
+    assert_eq!(unknown.fact, Fact::TooMany);
+    assert!(unknown.rule.is_some(), "the rule whose draw was too many");
     assert!(
         !walk.decide(&packet, u64::MAX).decision.is_unknown(),
         "one number has one way"
