@@ -54,11 +54,6 @@ impl Skip {
         "malformed",
         "too-deep",
     ];
-
-    /// The name in JSON.
-    pub fn name(self) -> &'static str {
-        Self::NAMES[self as usize]
-    }
 }
 
 /// Captured bytes from some header on, and how many there were on the wire. `wire_len` is never below what was captured.
