@@ -23,7 +23,7 @@ enum Found {
 }
 
 /// ANYCAST, BLACKHOLE, UNREACHABLE, PROHIBIT, THROW, NAT, XRESOLVE: only routes tell.
-const OF_ROUTES: AddressTypes = AddressTypes(0xfd0 & !(1 << 5));
+const OF_ROUTES: AddressTypes = AddressTypes(0xfd0);
 /// The broadcast address of 127.0.0.1/8, which `lo` has.
 const LOOPBACK_BROADCAST: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 255, 255, 255));
 const UNSPEC: AddressTypes = AddressTypes(1);
