@@ -280,7 +280,7 @@ fn read_ipv6(bytes: &[u8]) -> Result<(FramePacket, Upper<'_>), SkipReason> {
     // A jumbogram, or segmentation offload (unless it says that nothing follows).
     let is_open = header.payload_length() == 0 && header.next_header().0 != NO_NEXT_HEADER;
     let payload = match usize::from(header.payload_length()) {
-        0 if is_open => behind,
+        0 => behind,
         len => &behind[..len.min(behind.len())],
     };
     let (number, fragment, transport) = behind_extensions(header.next_header().0, payload)?;

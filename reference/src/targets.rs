@@ -304,7 +304,10 @@ fn nat_unknown(state: &mut State<'_>, rule: RuleId, fact: Fact) -> Option<Stop> 
 
 fn draw_address(state: &mut State<'_>, rule: RuleId, first: IpAddr, last: IpAddr) -> Option<Stop> {
     let (first, last) = (address_number(first), address_number(last));
-    if first > last || last - first >= MAX_NAT_CHOICES {
+    if !last
+        .checked_sub(first)
+        .is_some_and(|more| more < MAX_NAT_CHOICES)
+    {
         return nat_unknown(state, rule, Fact::NatAddress);
     }
     state.assume(Assumption::NatRange);

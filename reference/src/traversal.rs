@@ -88,7 +88,9 @@ enum Routed {
 impl Walk<'_> {
     /// The next leg of the way.
     pub(crate) fn next_leg(&self, state: &mut State<'_>) -> Option<Stop> {
-        let (leg, rest) = state.legs.split_first()?;
+        let Some((leg, rest)) = state.legs.split_first() else {
+            return Some(Stop::End(state.decision(Disposition::Forward, None)));
+        };
         state.legs = rest;
         match *leg {
             Receive => {

@@ -139,9 +139,6 @@ impl Walk<'_> {
             let stop = match (state.pending, state.frame) {
                 (Some(Pending::NatAddress { .. }), _) => self.next_candidate(state),
                 (_, Some(_)) => self.next_rule(state),
-                (_, None) if state.legs.is_empty() => {
-                    Some(Stop::End(state.decision(Disposition::Forward, None)))
-                }
                 (_, None) => self.next_leg(state),
             };
             if let Some(stop) = stop {

@@ -40,8 +40,7 @@ fn member_of_any(
     let mut answer = Truth::False;
     for name in &list.members {
         let truth = match sets.get(name) {
-            Some(member) if member.members.is_empty() => holds(member, state, out, condition),
-            Some(_) => Truth::False,
+            Some(member) => holds(member, state, out, condition),
             None => Truth::Unknown(Fact::IpSet(condition.name)),
         };
         match (truth, answer) {

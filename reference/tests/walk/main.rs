@@ -6,6 +6,7 @@ mod draws;
 mod dumps;
 mod flows;
 mod load;
+mod matches;
 mod support;
 mod traversal;
 mod tutorial;
