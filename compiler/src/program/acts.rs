@@ -119,7 +119,13 @@ impl Acts {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        size_of_val(&*self.list) + size_of_val(&*self.wide) + size_of_val(&*self.others)
+        [
+            size_of_val(&*self.list),
+            size_of_val(&*self.wide),
+            size_of_val(&*self.others),
+        ]
+        .into_iter()
+        .sum()
     }
 
     /// Whether an act names something that there is.

@@ -92,6 +92,8 @@ impl Keys {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.v4.bytes() + self.v6.bytes() + self.ports.bytes()
+        [self.v4.bytes(), self.v6.bytes(), self.ports.bytes()]
+            .into_iter()
+            .sum()
     }
 }

@@ -210,21 +210,22 @@ impl Program {
 
     /// Bytes that the program takes.
     pub fn bytes(&self) -> usize {
-        fn of<T>(list: &[T]) -> usize {
-            std::mem::size_of_val(list)
-        }
-        of(&self.nodes)
-            + of(&self.tests)
-            + of(&self.draws)
-            + of(&self.thresholds)
-            + of(&self.targets)
-            + of(&self.route_children)
-            + of(&self.addresses)
-            + self.acts.bytes()
-            + of(&self.ends)
-            + of(&self.classes)
-            + of(&self.roots)
-            + self.keys.bytes()
-            + self.lookups.bytes()
+        [
+            size_of_val(&*self.nodes),
+            size_of_val(&*self.tests),
+            size_of_val(&*self.draws),
+            size_of_val(&*self.thresholds),
+            size_of_val(&*self.targets),
+            size_of_val(&*self.route_children),
+            size_of_val(&*self.addresses),
+            self.acts.bytes(),
+            size_of_val(&*self.ends),
+            size_of_val(&*self.classes),
+            size_of_val(&*self.roots),
+            self.keys.bytes(),
+            self.lookups.bytes(),
+        ]
+        .into_iter()
+        .sum()
     }
 }

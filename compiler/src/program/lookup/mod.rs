@@ -357,19 +357,20 @@ impl<A: Address> Lookup<A> {
     }
 
     fn bytes(&self) -> usize {
-        fn of<T>(list: &[T]) -> usize {
-            std::mem::size_of_val(list)
-        }
-        self.exact.bytes()
-            + self.ports.bytes()
-            + of(&self.briefs)
-            + of(&self.plans)
-            + of(&self.asks)
-            + of(&self.choices)
-            + of(&self.thresholds)
-            + of(&self.leaves)
-            + of(&self.members)
-            + of(&self.takers)
+        [
+            self.exact.bytes(),
+            self.ports.bytes(),
+            size_of_val(&*self.briefs),
+            size_of_val(&*self.plans),
+            size_of_val(&*self.asks),
+            size_of_val(&*self.choices),
+            size_of_val(&*self.thresholds),
+            size_of_val(&*self.leaves),
+            size_of_val(&*self.members),
+            size_of_val(&*self.takers),
+        ]
+        .into_iter()
+        .sum()
     }
 }
 
