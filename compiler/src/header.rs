@@ -66,24 +66,29 @@ impl Header {
 
 impl From<&Packet> for Header {
     fn from(packet: &Packet) -> Self {
-        let bit = |bit: u16, set: bool| if set { bit } else { 0 };
         let (source_port, destination_port) = packet.ports.unwrap_or_default();
         let (icmp_type, icmp_code) = packet.icmp.unwrap_or_default();
+        let known = [
+            (known::V6, packet.family() == Family::V6),
+            (known::PORTS, packet.ports.is_some()),
+            (known::TCP_FLAGS, packet.tcp_flags.is_some()),
+            (known::ICMP, packet.icmp.is_some()),
+            (known::FRAGMENT, packet.fragment),
+            (known::LENGTH, packet.length.is_some()),
+            (known::TTL, packet.ttl.is_some()),
+            (known::DSCP, packet.dscp.is_some()),
+            (known::MAC, packet.source_mac.is_some()),
+        ];
         Self {
             source: address_number(packet.source),
             destination: address_number(packet.destination),
             source_port,
             destination_port,
             length: packet.length.unwrap_or_default(),
-            known: bit(known::V6, packet.family() == Family::V6)
-                | bit(known::PORTS, packet.ports.is_some())
-                | bit(known::TCP_FLAGS, packet.tcp_flags.is_some())
-                | bit(known::ICMP, packet.icmp.is_some())
-                | bit(known::FRAGMENT, packet.fragment)
-                | bit(known::LENGTH, packet.length.is_some())
-                | bit(known::TTL, packet.ttl.is_some())
-                | bit(known::DSCP, packet.dscp.is_some())
-                | bit(known::MAC, packet.source_mac.is_some()),
+            known: known
+                .into_iter()
+                .filter_map(|(bit, is)| is.then_some(bit))
+                .sum(),
             protocol: packet.protocol,
             tcp_flags: packet.tcp_flags.unwrap_or_default(),
             icmp_type,

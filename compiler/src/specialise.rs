@@ -215,7 +215,6 @@ impl<'a> Specialiser<'a> {
                     },
                     None => None,
                 },
-                Stop::NeedsKey => return Err(TooLarge),
                 Stop::Settled(settled) => self.recall(settled),
                 Stop::End(end) => {
                     let end = EndId(self.made.ends.id(*end));

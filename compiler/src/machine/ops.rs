@@ -286,13 +286,13 @@ impl Machine<'_> {
             None => None,
             Some((first, last)) if first == last => Some(first),
             Some((first, last)) => {
-                let count = last.saturating_sub(first).saturating_add(1);
-                if count > MAX_NAT_CHOICES || last < first {
+                let more = last.checked_sub(first);
+                let Some(more) = more.filter(|more| *more < MAX_NAT_CHOICES) else {
                     return unknown(state, id, Fact::NatAddress);
-                }
+                };
                 let at = u128::from(state.choice & POSITION);
-                if state.choice & CHOSEN == 0 && at + 1 < count {
-                    return choose(state, (count - at) as u32);
+                if state.choice & CHOSEN == 0 && at < more {
+                    return choose(state, (more - at + 1) as u32);
                 }
                 Some(first + at)
             }
