@@ -201,3 +201,6 @@ fn rewrite(graph: &Graph, rule: u32, protocol: u8) -> Option<(u128, u16)> {
 fn is_not_plain(condition: &Condition) -> bool {
     condition.inverted || condition.of_connection
 }
+
+#[cfg(test)]
+mod tests;
