@@ -183,3 +183,118 @@ impl Port {
         self.0.swap_bytes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::addresses::{Kind, is_link_local, kind};
+    use super::*;
+    use kpclass_ruleset::value::address_number;
+    use std::net::IpAddr;
+
+    fn number(text: &str) -> u128 {
+        address_number(text.parse::<IpAddr>().expect("an address"))
+    }
+
+    #[test]
+    fn ordinary_is_what_routing_asks_nothing_of() {
+        let v4 = |text| u32::new(number(text)).is_ordinary();
+        for yes in ["1.0.0.0", "126.255.255.255", "128.0.0.0", "223.255.255.255"] {
+            assert!(v4(yes), "{yes}");
+        }
+        for no in [
+            "0.0.0.0",
+            "0.0.0.1",
+            "127.0.0.1",
+            "127.255.255.255",
+            "224.0.0.1",
+            "255.255.255.255",
+        ] {
+            assert!(!v4(no), "{no}");
+        }
+        #[rustfmt::skip]
+        let v6 = [
+            "::", "::1", "::2", "::100", "fd00::1", "fe00::1", "fe7f::1", "fe80::1", "fe80::", "febf::1", "fec0::1", "ff02::1", "ffff::",
+            "2001:db8::", "100::", "200::1",
+        ];
+        for text in v6 {
+            let address = number(text);
+            let is_unicast = kind(Family::V6, address) == Kind::Unicast;
+            let ordinary = is_unicast && !is_link_local(Family::V6, address);
+            assert_eq!(u128::new(address).is_ordinary(), ordinary, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_key_tells_what_it_is_of() {
+        let (port, protocol) = (Port::new(443), 6);
+        let v4 = u32::new(number("10.96.0.1"));
+        assert_eq!(u32::of_key(v4.key(protocol, port)), (v4, protocol, port));
+        let v6 = u128::new(number("fd00:1:2:3:4:5:6:7"));
+        assert_eq!(u128::of_key(v6.key(protocol, port)), (v6, protocol, port));
+        assert_eq!(v6.folded(), 0x0300_0200_0100_00fd ^ 0x0700_0600_0500_0400);
+    }
+
+    /// How many bits of a drawn number change, on average, with one bit of what it is drawn from.
+    fn changed<A: Address>(
+        of: impl Fn(u64) -> (Tuple<A>, u64),
+        other: impl Fn(u64) -> (Tuple<A>, u64),
+    ) -> f64 {
+        let draw = |(tuple, seed): (Tuple<A>, u64)| A::draw(&tuple, seed);
+        let bits = (0..64).map(|i| (draw(of(i)) ^ draw(other(i))).count_ones());
+        f64::from(bits.sum::<u32>()) / 64.0
+    }
+
+    /// The `i`th tuple and seed, with one bit flipped: of 80 bits source port and seed, then of the addresses, port and protocol.
+    fn flipped<A: Address>(i: u64, bit: u32, width: u32) -> (Tuple<A>, u64) {
+        let mixed = |salt: u64| fold(i ^ salt, SPREAD);
+        let wide = |salt| u128::from(mixed(salt)) << 64 | u128::from(mixed(salt + 1));
+        let flip = |from: u32| {
+            if (from..from + 128).contains(&bit) {
+                1u128 << (bit - from)
+            } else {
+                0
+            }
+        };
+        let narrow = |number: u128| {
+            if width == 32 {
+                number & 0xffff_ffff
+            } else {
+                number
+            }
+        };
+        let source = A::new(narrow(wide(1) ^ flip(1000)));
+        let destination = A::new(narrow(wide(3) ^ flip(2000)));
+        let tuple = Tuple {
+            key: destination.key(
+                (mixed(5) as u8) ^ flip(3000) as u8,
+                Port::new(mixed(6) as u16 ^ flip(4000) as u16),
+            ),
+            source,
+            source_port: Port::new(mixed(7) as u16 ^ flip(5000) as u16),
+        };
+        (tuple, mixed(8) ^ flip(6000) as u64)
+    }
+
+    #[test]
+    fn every_bit_changes_half_of_the_number_drawn() {
+        fn check<A: Address>(width: u32) {
+            let fields = [
+                (1000, width),
+                (2000, width),
+                (3000, 8),
+                (4000, 16),
+                (5000, 16),
+                (6000, 64),
+            ];
+            for (from, bits) in fields {
+                for bit in from..from + bits {
+                    let average =
+                        changed::<A>(|i| flipped(i, 0, width), |i| flipped(i, bit, width));
+                    assert!((24.0..40.0).contains(&average), "{width} {bit}: {average}");
+                }
+            }
+        }
+        check::<u32>(32);
+        check::<u128>(128);
+    }
+}
