@@ -1,8 +1,10 @@
 //! Which classes have a flat form: what kube-proxy writes must have one, or replays are slow without anyone noticing.
 
-use kpclass_compiler::{Class, Config, Program};
+use kpclass_compiler::header::Header;
+use kpclass_compiler::{Class, Config, Context, Passes, Program};
 use kpclass_ruleset::node::{LocalAddresses, NodeFacts};
 use kpclass_ruleset::readers::{Input, read};
+use kpclass_ruleset::spec;
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -45,4 +47,108 @@ fn what_asks_for_more_than_the_tuple_is_left_to_the_nodes() {
     assert_eq!(classes(&rules(""), &[]), (2, 2));
     assert_eq!(classes(&rules("-m length --length 40:60"), &[]), (2, 1));
     assert_eq!(classes(&rules("-m ttl --ttl-lt 5"), &[]), (2, 1));
+}
+
+#[test]
+fn an_outcome_is_told_where_nothing_is_missing() {
+    let text = include_str!("small.rules");
+    let ruleset = read(&[Input::new("rules", text)]).unwrap().v4.unwrap();
+    let node = NodeFacts {
+        local: Some(LocalAddresses::new(["192.168.0.2".parse().unwrap()])),
+        ..NodeFacts::default()
+    };
+    let all_nodes = Config {
+        passes: Passes::with_all_nodes(),
+        ..Config::default()
+    };
+    let program = Program::compile(&ruleset, &node, &all_nodes).unwrap();
+    assert_eq!(program.local_addresses(), [0xc0a8_0002]);
+    for (spec, told) in [
+        ("tcp 10.0.0.1:1 > 10.96.0.10:80", true),
+        ("udp 10.0.0.1:1 > 192.168.0.2:9", true),
+        ("tcp 192.168.0.2:1 > 10.0.0.9:80", true),
+        // Whether this node is of the group, and whether it lets loopback in.
+        ("udp 10.0.0.1:1 > 224.0.0.9:9", false),
+        ("udp 10.0.0.1:1 > 127.0.0.1:9", false),
+    ] {
+        let packet = spec::parse(spec).unwrap().packet(&node);
+        let (header, context) = (Header::from(&packet), Context::from(&packet));
+        for draw in [0, u64::MAX] {
+            let outcome = program.outcome(&header, &context, draw);
+            assert_eq!(outcome.is_some(), told, "{spec}");
+            let by_nodes = program.outcome_by_nodes(&header, &context, draw);
+            assert_eq!(by_nodes.is_some(), told, "{spec}");
+        }
+    }
+}
+
+#[test]
+fn the_bytes_of_a_program_grow_with_it() {
+    let service = |i: usize| {
+        format!(
+            "-A PREROUTING -d 10.0.{}.{}/32 -p tcp -m tcp --dport 80 -j DNAT --to-destination 10.1.0.1:8080\n",
+            i / 250,
+            i % 250
+        )
+    };
+    let bytes = |count: usize| {
+        let rules: String = (0..count).map(service).collect();
+        let text = format!("*nat\n:PREROUTING ACCEPT [0:0]\n{rules}COMMIT\n");
+        let ruleset = read(&[Input::new("rules", text)]).unwrap().v4.unwrap();
+        let program =
+            Program::compile(&ruleset, &NodeFacts::default(), &Config::default()).unwrap();
+        assert!(!program.is_empty() && program.conntrack_on());
+        program.bytes()
+    };
+    let (small, large) = (bytes(100), bytes(1000));
+    assert!((8 * small..12 * small).contains(&large), "{small} {large}");
+    assert!((128..256).contains(&(large / 1000)), "{large}");
+}
+
+#[test]
+fn the_chances_of_rewrites_are_those_of_their_draws() {
+    let draw = |chance, to| {
+        format!(
+            "-A s -p tcp -m statistic --mode random --probability {chance} -j DNAT --to-destination {to}:8080"
+        )
+    };
+    let text = format!(
+        "*nat\n:PREROUTING ACCEPT [0:0]\n:s - [0:0]\n\
+         -A PREROUTING -d 10.96.0.1/32 -p tcp -m tcp --dport 80 -s 10.0.0.0/8 -j s\n{}\n{}\n\
+         -A s -p tcp -j DNAT --to-destination 10.1.0.3:8080\n\
+         -A PREROUTING -d 10.96.0.1/32 -p tcp -m tcp --dport 80 -j DNAT --to-destination 10.1.0.4\nCOMMIT\n",
+        draw("0.25000000000", "10.1.0.1"),
+        draw("0.50000000000", "10.1.0.2"),
+    );
+    let ruleset = read(&[Input::new("rules", text)]).unwrap().v4.unwrap();
+    let on = Passes::default();
+    for passes in [
+        on,
+        Passes::with_all_nodes(),
+        Passes {
+            select: false,
+            ..Passes::with_all_nodes()
+        },
+    ] {
+        let config = Config {
+            passes,
+            ..Config::default()
+        };
+        let program = Program::compile(&ruleset, &NodeFacts::default(), &config).unwrap();
+        let packet = spec::parse("tcp 10.0.0.1:1 > 10.96.0.1:80").unwrap();
+        let packet = packet.packet(&NodeFacts::default());
+        let chances = program.dnat_chances(program.class(&Header::from(&packet)));
+        let mut chances: Vec<_> = chances
+            .into_iter()
+            .map(|(dnat, chance)| (dnat.address.unwrap().to_string(), chance))
+            .collect();
+        chances.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let expected = [
+            ("10.1.0.1", 0.25),
+            ("10.1.0.2", 0.375),
+            ("10.1.0.3", 0.375),
+            ("10.1.0.4", 1.0),
+        ];
+        assert_eq!(chances, expected.map(|(a, chance)| (a.to_owned(), chance)));
+    }
 }
