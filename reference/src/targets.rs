@@ -304,9 +304,9 @@ fn nat_unknown(state: &mut State<'_>, rule: RuleId, fact: Fact) -> Option<Stop> 
 
 fn draw_address(state: &mut State<'_>, rule: RuleId, first: IpAddr, last: IpAddr) -> Option<Stop> {
     let (first, last) = (address_number(first), address_number(last));
-    if !last
+    if last
         .checked_sub(first)
-        .is_some_and(|more| more < MAX_NAT_CHOICES)
+        .is_none_or(|more| more >= MAX_NAT_CHOICES)
     {
         return nat_unknown(state, rule, Fact::NatAddress);
     }
