@@ -164,3 +164,16 @@ fn draws_that_double_forever_are_given_up() {
         "one number has one way"
     );
 }
+
+#[test]
+fn numbers_that_lead_to_the_same_are_one_piece() {
+    let half = "-m statistic --mode random --probability 0.5";
+    let rules = rules(&format!("*filter\n-A FORWARD {half} -j LOG"));
+    let node = nobody();
+    let walk = Walk::new(&rules, &node).unwrap();
+    let pieces = walk.partition(&packet(PACKET, &node));
+    let [piece] = &pieces[..] else {
+        panic!("{pieces:?}");
+    };
+    assert_eq!(piece.last, u64::MAX);
+}
