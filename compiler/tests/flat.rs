@@ -1,6 +1,8 @@
 //! Which classes have a flat form: what kube-proxy writes must have one, or replays are slow without anyone noticing.
 
 use kpclass_compiler::header::Header;
+use kpclass_compiler::program::lookup::{Lookups, Tuple};
+use kpclass_compiler::program::node::Act;
 use kpclass_compiler::{Class, Config, Context, Passes, Program};
 use kpclass_ruleset::node::{LocalAddresses, NodeFacts};
 use kpclass_ruleset::readers::{Input, read};
@@ -150,5 +152,47 @@ fn the_chances_of_rewrites_are_those_of_their_draws() {
             ("10.1.0.4", 1.0),
         ];
         assert_eq!(chances, expected.map(|(a, chance)| (a.to_owned(), chance)));
+    }
+}
+
+#[test]
+fn a_service_is_reached_without_the_nodes() {
+    let text = include_str!("small.rules");
+    let ruleset = read(&[Input::new("rules", text)]).unwrap().v4.unwrap();
+    let node = NodeFacts {
+        local: Some(LocalAddresses::new(["192.168.0.2".parse().unwrap()])),
+        ..NodeFacts::default()
+    };
+    let program = Program::compile(&ruleset, &node, &Config::default()).unwrap();
+    let all_nodes = Config {
+        passes: Passes::with_all_nodes(),
+        ..Config::default()
+    };
+    let all_nodes = Program::compile(&ruleset, &node, &all_nodes).unwrap();
+    assert!(program.len() < all_nodes.len(), "its nodes are dropped");
+    let Lookups::V4(lookup) = program.lookups() else {
+        panic!("rules of IPv4");
+    };
+    for (source, endpoint, draw, masqueraded) in [
+        ("10.0.0.1", "10.1.0.5", 0, true),
+        ("10.0.0.1", "10.1.0.6", u64::MAX / 2, true),
+        ("10.1.0.9", "10.1.0.7", u64::MAX, false),
+        ("10.1.0.7", "10.1.0.7", u64::MAX, true),
+    ] {
+        let packet = spec::parse(&format!("tcp {source}:1 > 10.96.0.10:80")).unwrap();
+        let header = Header::from(&packet.packet(&node));
+        let tuple = Tuple::of(&header).expect("it has ports");
+        let place = lookup.place(tuple.key, lookup.bucket(tuple.key));
+        let drawn = lookup.draw(place.expect("a class"), draw, tuple.source, false);
+        let (member, answers) = drawn.settled().expect("nothing more is asked");
+        assert!(!lookup.is_other(member));
+        let own = lookup.members()[member as usize];
+        let leaf = lookup.leaf(own.row, answers, own.own == tuple.source);
+        assert!(!leaf.is_slow() && leaf.is_taken());
+        assert_eq!(leaf.is_masqueraded(), masqueraded, "{source} {endpoint}");
+        let Some(Act::Dnat(dnat)) = lookup.dnat(member, leaf).map(|act| program.act(act)) else {
+            panic!("{source} {endpoint}");
+        };
+        assert_eq!(dnat.address, endpoint.parse().ok());
     }
 }
