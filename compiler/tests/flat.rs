@@ -182,12 +182,14 @@ fn a_service_is_reached_without_the_nodes() {
         let packet = spec::parse(&format!("tcp {source}:1 > 10.96.0.10:80")).unwrap();
         let header = Header::from(&packet.packet(&node));
         let tuple = Tuple::of(&header).expect("it has ports");
-        let place = lookup.place(tuple.key, lookup.bucket(tuple.key));
-        let drawn = lookup.draw(place.expect("a class"), draw, tuple.source, false);
+        let at_hand = lookup.at_hand();
+        let place = at_hand.place(tuple.key, lookup.bucket(tuple.key));
+        assert!(lookup.is_here(place));
+        let drawn = at_hand.draw(place, draw, tuple.source, false);
         let (member, answers) = drawn.settled().expect("nothing more is asked");
         assert!(!lookup.is_other(member));
         let own = lookup.members()[member as usize];
-        let leaf = lookup.leaf(own.row, answers, own.own == tuple.source);
+        let leaf = at_hand.leaf(own.row, answers, own.own == tuple.source);
         assert!(!leaf.is_slow() && leaf.is_taken());
         assert_eq!(leaf.is_masqueraded(), masqueraded, "{source} {endpoint}");
         let Some(Act::Dnat(dnat)) = lookup.dnat(member, leaf).map(|act| program.act(act)) else {
