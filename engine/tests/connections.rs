@@ -8,13 +8,13 @@ use kpclass_engine::capture::Capture;
 use kpclass_engine::connections::{Packet, Tracker, Width};
 use kpclass_engine::draw::number as number_drawn;
 use kpclass_engine::following::Said;
-use kpclass_engine::{FamilyRules, Listeners, Rules, Source, follow};
+use kpclass_engine::{FamilyRules, Listeners, Report, Rules, Source, follow};
 use kpclass_reference::Walk;
 use kpclass_reference::connections as reference;
 use kpclass_ruleset::Ruleset;
 use kpclass_ruleset::conntrack::{Datagram, Settings, Tuple};
 use kpclass_ruleset::decision::Disposition;
-use kpclass_ruleset::node::NodeFacts;
+use kpclass_ruleset::node::{LocalAddresses, NodeFacts};
 use kpclass_ruleset::packet::Packet as Sent;
 use kpclass_ruleset::readers;
 use kpclass_ruleset::services::Services;
@@ -323,58 +323,65 @@ const BOTH_WAYS: [&str; 2] = [
     "*filter\n-A FORWARD -m conntrack --ctstate ESTABLISHED -j DROP\nCOMMIT\n",
 ];
 
-/// A SYN and its answer, as a classic pcap of raw IPv4.
-fn handshake() -> Vec<u8> {
-    let frame = |from: u8, to: u8, ports: (u16, u16), flags: u8| {
-        let mut ip = vec![
-            0x45, 0, 0, 40, 0, 1, 0, 0, 64, 6, 0, 0, 10, 0, 0, from, 10, 0, 0, to,
-        ];
-        ip.extend(ports.0.to_be_bytes());
-        ip.extend(ports.1.to_be_bytes());
-        ip.extend([0, 0, 0, 1, 0, 0, 0, 2, 0x50, flags, 0, 0, 0, 0, 0, 0]);
-        ip
-    };
-    let frames = [frame(1, 2, (4000, 80), 0x02), frame(2, 1, (80, 4000), 0x12)];
+/// Last byte of an address of 10.0.0.0/24, and port.
+type End = (u8, u16);
+
+/// Segments as a classic pcap of raw IPv4: from, to, flags, sequence and acknowledgment number.
+fn capture(segments: &[(End, End, u8, u32, u32)]) -> Capture {
     let mut file = Vec::new();
     for word in [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65_535, 101] {
         file.extend(word.to_le_bytes());
     }
-    for frame in frames {
-        for word in [1, 0, frame.len() as u32, frame.len() as u32] {
+    for (from, to, flags, sequence, acknowledgment) in segments {
+        for word in [1_u32, 0, 40, 40] {
             file.extend(word.to_le_bytes());
         }
-        file.extend(frame);
+        file.extend([0x45, 0, 0, 40, 0, 1, 0, 0, 64, 6, 0, 0]);
+        file.extend([10, 0, 0, from.0, 10, 0, 0, to.0]);
+        file.extend([from.1.to_be_bytes(), to.1.to_be_bytes()].concat());
+        file.extend([sequence.to_be_bytes(), acknowledgment.to_be_bytes()].concat());
+        file.extend([0x50, *flags, 0, 0, 0, 0, 0, 0]);
     }
-    file
+    Capture::from_reader("segments", std::io::Cursor::new(file)).expect("a capture")
+}
+
+const SYN: u8 = 0x02;
+const SYN_ACK: u8 = 0x12;
+
+fn read_v4(text: &str) -> Ruleset {
+    let rules = readers::read(&[readers::Input::new("rules", text)]).expect("reads");
+    rules.v4.expect("rules of IPv4")
+}
+
+/// Follows a capture by the program of one ruleset, held to the walk of another.
+fn followed(ruleset: &Ruleset, judge: &Ruleset, node: &NodeFacts, capture: Capture) -> Report {
+    let rules = Rules {
+        v4: Some(FamilyRules {
+            ruleset,
+            program: compiled(ruleset, node),
+            walk: Walk::new(judge, node).expect("no loops"),
+            services: Services::new(ruleset),
+        }),
+        v6: None,
+        node,
+    };
+    let listeners = Listeners {
+        progress: &|_| {},
+        verdicts: None,
+    };
+    let sources = vec![Source::Open(Box::new(capture))];
+    let (how, conntrack) = (kpclass_engine::Settings::default(), Settings::default());
+    follow(sources, &rules, &how, &conntrack, listeners).expect("a replay")
 }
 
 #[test]
 fn a_replay_is_held_to_the_reference() {
     let node = NodeFacts::default();
-    let rulesets = BOTH_WAYS.map(|text| {
-        let rules = readers::read(&[readers::Input::new("rules", text)]).expect("reads");
-        rules.v4.expect("rules of IPv4")
-    });
+    let rulesets = BOTH_WAYS.map(read_v4);
+    let (client, server) = ((1, 4000), (2, 80));
+    let segments = [(client, server, SYN, 1, 0), (server, client, SYN_ACK, 1, 2)];
     for (judge, disagreements) in [(0, 0), (1, 1)] {
-        let rules = Rules {
-            v4: Some(FamilyRules {
-                ruleset: &rulesets[0],
-                program: compiled(&rulesets[0], &node),
-                walk: Walk::new(&rulesets[judge], &node).expect("no loops"),
-                services: Services::new(&rulesets[0]),
-            }),
-            v6: None,
-            node: &node,
-        };
-        let file = std::io::Cursor::new(handshake());
-        let capture = Capture::from_reader("handshake", file).expect("a capture");
-        let listeners = Listeners {
-            progress: &|_| {},
-            verdicts: None,
-        };
-        let sources = vec![Source::Open(Box::new(capture))];
-        let (how, conntrack) = (kpclass_engine::Settings::default(), Settings::default());
-        let report = follow(sources, &rules, &how, &conntrack, listeners).expect("a replay");
+        let report = followed(&rulesets[0], &rulesets[judge], &node, capture(&segments));
         assert_eq!(report.check.checked, 2);
         assert_eq!(report.check.disagreements, disagreements);
         let shown = report.check.followed.iter().map(|d| d.frame);
@@ -384,4 +391,42 @@ fn a_replay_is_held_to_the_reference() {
             Some((1, 1))
         );
     }
+}
+
+/// Answers come from one endpoint to one address, in another order than the SYNs: only what they acknowledge tells whose they are.
+#[test]
+fn a_masqueraded_source_is_found_by_what_is_acknowledged() {
+    let ruleset = read_v4(
+        "*nat\n-A PREROUTING -d 10.0.0.100/32 -p tcp -j DNAT --to-destination 10.0.0.5:80\n\
+         -A POSTROUTING -j MASQUERADE --random-fully\nCOMMIT\n",
+    );
+    let node = NodeFacts {
+        local: Some(LocalAddresses::new(["10.0.0.9"
+            .parse()
+            .expect("an address")])),
+        ..NodeFacts::default()
+    };
+    let (service, endpoint) = ((100, 80), (5, 80));
+    let segments = |answers: [u32; 2]| {
+        [
+            ((1, 4000), service, SYN, 100, 0),
+            ((2, 4000), service, SYN, 200, 0),
+            (endpoint, (9, 7000), SYN_ACK, 1, answers[0]),
+            (endpoint, (9, 8000), SYN_ACK, 1, answers[1]),
+        ]
+    };
+    let report = followed(&ruleset, &ruleset, &node, capture(&segments([201, 101])));
+    assert_eq!((report.check.checked, report.check.disagreements), (4, 0));
+    assert_eq!(report.dispositions.forward, 4);
+    assert_eq!(
+        report.connections.map(|c| (c.begun, c.replied)),
+        Some((2, 2))
+    );
+    // Who acknowledges something else could be answering either.
+    let report = followed(&ruleset, &ruleset, &node, capture(&segments([301, 401])));
+    assert_eq!(report.check.disagreements, 0);
+    assert_eq!(
+        (report.dispositions.forward, report.dispositions.unknown),
+        (2, 2)
+    );
 }
