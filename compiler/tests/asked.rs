@@ -40,8 +40,9 @@ fn each_match_asks_for_its_fields() {
         ("-f", Asked { fragment: true, ..none }),
         ("-m conntrack --ctorigsrc 10.0.0.1", Asked { original: true, ..none }),
         ("-m conntrack --ctorigdst 10.0.0.1", Asked { original: true, ..none }),
-        ("-p tcp -m conntrack --ctorigsrcport 80", Asked { original: true, source_port: true, ..none }),
-        ("-p tcp -m conntrack --ctorigdstport 80", Asked { original: true, icmp: true, ..none }),
+        ("-p tcp -m conntrack --ctorigsrcport 80", Asked { original: true, connection: true, source_port: true, ..none }),
+        ("-p tcp -m conntrack --ctorigdstport 80", Asked { original: true, connection: true, icmp: true, ..none }),
+        ("-m conntrack --ctstatus ASSURED", Asked { connection: true, snat_state: true, ..none }),
         ("-m conntrack --ctstate NEW,DNAT", none),
         ("-m conntrack --ctstate SNAT", Asked { snat_state: true, source_port: true, ..none }),
     ];
