@@ -16,6 +16,9 @@ pub(super) struct Id(u32);
 
 const NONE: u32 = u32::MAX;
 
+/// So many that are over may stand among open sources.
+const FEW: u32 = 16;
+
 /// What a lookup finds.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Found {
@@ -90,6 +93,8 @@ pub(super) struct Table<A> {
     by_source: AHashMap<Side<A>, u32>,
     /// Those with an open source.
     open: AHashMap<OpenKey<A>, Vec<u32>>,
+    /// Some source was left open that is none of this node's addresses.
+    has_ranges: bool,
     vague: Vague<A>,
     /// Nothing is over before then.
     earliest: u64,
@@ -111,6 +116,7 @@ impl<A: Width> Table<A> {
             by_tuple: AHashMap::new(),
             by_source: AHashMap::new(),
             open: AHashMap::new(),
+            has_ranges: false,
             vague: Vague::default(),
             earliest: u64::MAX,
             sources,
@@ -186,6 +192,8 @@ impl<A: Width> Table<A> {
             self.by_tuple.entry(reply).or_insert(id << 1 | 1);
         }
         if let Some(key) = open_key(&entry) {
+            self.has_ranges |=
+                matches!(entry.client, Client::Open(open) if open.addresses.is_some());
             self.open.entry(key).or_default().push(id);
         }
         let side = (protocol, entry.original.from());
@@ -329,26 +337,57 @@ impl<A: Width> Table<A> {
                 None => Found::One(id, direction),
             };
         }
-        let fits = |id: &&u32| {
-            self.get(Id(**id)).is_some_and(|entry| {
-                let client = tuple.to();
-                let fits =
-                    matches!(entry.client, Client::Open(open) if open.fits(client, &is_local));
-                fits && entry.deadline > now
-            })
-        };
-        let keys =
-            [Some(tuple.destination_part), None].map(|part| (tuple.protocol, tuple.from(), part));
-        let mut meant = keys
-            .iter()
-            .filter(|_| arrives && !self.open.is_empty())
-            .filter_map(|key| self.open.get(key))
-            .flatten()
-            .filter(fits);
-        match (meant.next().copied(), meant.next()) {
-            (None, _) => self.vague_one(tuple, is_local, now),
-            (Some(id), None) => Found::Fits(Id(id)),
+        match self.meant(tuple, arrives, &is_local, now)[..] {
+            [] => self.vague_one(tuple, is_local, now),
+            [id] => Found::Fits(id),
             _ => Found::Several,
+        }
+    }
+
+    /// The live entries whose open source a packet's destination fits; of more than two, two.
+    fn meant(
+        &mut self,
+        tuple: &Tuple<A>,
+        arrives: bool,
+        is_local: impl Fn(A) -> Option<bool>,
+        now: u64,
+    ) -> Vec<Id> {
+        let mut meant = Vec::new();
+        let client = tuple.to();
+        if !arrives || !self.has_ranges && is_local(client.0) == Some(false) {
+            return meant;
+        }
+        for part in [Some(client.1), None] {
+            let key = (tuple.protocol, tuple.from(), part);
+            let ids = self.open.get(&key).map_or(&[][..], |ids| ids);
+            let mut over = 0;
+            for id in ids {
+                match self.get(Id(*id)) {
+                    Some(entry) if entry.deadline > now => {
+                        let is_it = matches!(entry.client, Client::Open(open) if open.fits(client, &is_local));
+                        meant.extend(is_it.then_some(Id(*id)));
+                    }
+                    _ => over += 1,
+                }
+                if meant.len() > 1 {
+                    break;
+                }
+            }
+            if over > FEW {
+                self.forget_those_over(&key, now);
+            }
+        }
+        meant
+    }
+
+    /// Takes those that are over out of a list of open sources.
+    fn forget_those_over(&mut self, key: &OpenKey<A>, now: u64) {
+        let slots = &self.slots;
+        if let Some(ids) = self.open.get_mut(key) {
+            ids.retain(|id| {
+                let entry = slots[*id as usize].entry.as_ref();
+                entry.is_some_and(|entry| entry.deadline > now)
+            });
         }
     }
 
@@ -359,6 +398,9 @@ impl<A: Width> Table<A> {
         is_local: impl Fn(A) -> Option<bool>,
         now: u64,
     ) -> bool {
+        if !self.has_ranges && is_local(tuple.source) == Some(false) {
+            return false;
+        }
         let keys = [Some(tuple.source_part), None].map(|part| (tuple.protocol, tuple.to(), part));
         let ids = keys.iter().filter_map(|key| self.open.get(key)).flatten();
         let mut entries = ids.filter_map(|id| self.get(Id(*id)));

@@ -17,6 +17,9 @@ struct Doubt {
 /// In the order in which they became so; those that are gone are met, and left out, later.
 type Queue = VecDeque<(u32, u64)>;
 
+/// So many that are gone may wait.
+const FEW: usize = 64;
+
 /// All of them.
 #[derive(Debug)]
 pub(super) struct Vague<A> {
@@ -62,8 +65,13 @@ impl<A: Width> Vague<A> {
         let (protocol, source) = (entry.original.protocol, entry.original.source);
         let by_protocol = self.by_protocol.entry(protocol).or_default();
         by_protocol.push_back((id, order));
+        // Those that are gone must not be more than those that are there.
+        let is_untidy = by_protocol.len() > 2 * self.doubts.len() + FEW;
         let by_source = self.by_source.entry((protocol, source)).or_default();
         by_source.push_back((id, order));
+        if is_untidy {
+            self.tidy();
+        }
     }
 
     pub(super) fn remove(&mut self, id: u32) {
@@ -107,4 +115,51 @@ fn oldest(doubts: &AHashMap<u32, Doubt>, queue: &mut Queue, now: u64) -> Option<
         };
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tuple::Tuple;
+    use super::*;
+    use kpclass_ruleset::decision::Fact;
+
+    fn entry(source: u32) -> Entry<u32> {
+        let original = Tuple::new(17, (source, 1), (2, 53));
+        let inverse = Tuple::new(17, (2, 53), (source, 1));
+        let mut entry = Entry::new(original, inverse, 0);
+        entry.deadline = 10;
+        entry
+    }
+
+    fn unknown(fact: Fact) -> Unknown {
+        Unknown { rule: None, fact }
+    }
+
+    #[test]
+    fn the_oldest_live_one_is_found_by_protocol_and_by_source() {
+        let mut vague = Vague::default();
+        vague.insert(1, &entry(7), unknown(Fact::Length));
+        vague.insert(2, &entry(8), unknown(Fact::Ttl));
+        assert_eq!(vague.of_protocol(17, 9), Some(unknown(Fact::Length)));
+        assert_eq!(vague.of_protocol(6, 9), None);
+        assert_eq!(vague.of_source(17, 8, 9), Some(unknown(Fact::Ttl)));
+        vague.remove(1);
+        assert_eq!(vague.of_protocol(17, 9), Some(unknown(Fact::Ttl)));
+        assert_eq!(vague.of_source(17, 7, 9), None);
+        assert_eq!(vague.of_protocol(17, 10), None, "all are over");
+    }
+
+    #[test]
+    fn those_that_are_gone_take_no_room() {
+        let mut vague = Vague::default();
+        vague.insert(0, &entry(7), unknown(Fact::Length));
+        for _ in 0..10_000 {
+            vague.insert(1, &entry(8), unknown(Fact::Ttl));
+            vague.remove(1);
+        }
+        let waiting = |queue: Option<&Queue>| queue.map_or(0, VecDeque::len);
+        assert!(waiting(vague.by_protocol.get(&17)) <= 2 * FEW);
+        assert!(waiting(vague.by_source.get(&(17, 8))) <= 2 * FEW);
+        assert_eq!(vague.of_protocol(17, 9), Some(unknown(Fact::Length)));
+    }
 }
