@@ -145,21 +145,6 @@ impl<'r, A: Width> Tracker<'r, A> {
         (self.program, self.ruleset) = (program, ruleset);
     }
 
-    /// The settings, which can be changed: they count from the next packet on.
-    pub fn settings(&mut self) -> &mut Settings {
-        &mut self.settings
-    }
-
-    /// How many connections there are, those that are over but were not asked for since included.
-    pub fn connections(&self) -> usize {
-        self.table.len()
-    }
-
-    /// Bytes that they take.
-    pub fn bytes(&self) -> usize {
-        self.table.bytes()
-    }
-
     /// A packet at a time since some beginning (of the captures' clock), for the number that it draws.
     pub fn take(&mut self, packet: &Packet, at: Duration, draw: u64) -> Tracked<A> {
         self.take_seen(packet, at, draw, None).0

@@ -145,14 +145,6 @@ impl<A: Width> Table<A> {
         self.len
     }
 
-    /// Bytes that the table takes, as far as it can tell.
-    pub(super) fn bytes(&self) -> usize {
-        let of_map = |capacity: usize, pair: usize| capacity * 8 / 7 * (pair + 1);
-        self.slots.capacity() * size_of::<Slot<A>>()
-            + of_map(self.by_tuple.capacity(), size_of::<(Tuple<A>, u32)>())
-            + of_map(self.by_source.capacity(), size_of::<(Side<A>, u32)>())
-    }
-
     /// Puts an entry back that was taken out to be changed, but for its tuples.
     pub(super) fn put_back(&mut self, id: Id, entry: Entry<A>) {
         self.earliest = self.earliest.min(entry.deadline);
@@ -442,3 +434,6 @@ fn open_key<A: Width>(entry: &Entry<A>) -> Option<OpenKey<A>> {
         Client::Known(..) => None,
     }
 }
+
+// Many lie in memory at a time.
+const _: () = assert!(size_of::<Slot<u32>>() <= 112);
