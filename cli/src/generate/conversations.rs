@@ -116,7 +116,9 @@ fn begin(
 ) -> Conversation {
     loop {
         let (mut first, origin) = traffic.packet();
-        if first.hook == Hook::Output || nodes.contains(&first.source) {
+        let is_sent = first.hook == Hook::Output || nodes.contains(&first.source);
+        // Frames of a given size hold no chunks, without which there is no connection of SCTP.
+        if is_sent || first.protocol == protocol::SCTP {
             continue;
         }
         first.source_mac = None;
@@ -155,7 +157,7 @@ fn server(
     ) {
         return None;
     }
-    let (from, to) = first.ports.filter(|_| first.protocol != protocol::SCTP)?;
+    let (from, to) = first.ports?;
     let nat = decision.dnat.map(|(nat, _)| nat);
     let address = nat.map_or(Some(first.destination), |nat| nat.address)?;
     let server = (address, nat.and_then(|nat| nat.port).unwrap_or(to));

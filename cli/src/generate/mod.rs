@@ -27,13 +27,12 @@ use conversations::{Conversations, Vantage};
 use kpclass_compiler::Config;
 use kpclass_engine::rules::Rules;
 use kpclass_ruleset::node::{LocalAddresses, NodeFacts, parse_addresses};
-use kpclass_ruleset::packet::Packet;
 use kpclass_ruleset::readers;
-use kpclass_ruleset::value::{Family, protocol};
+use kpclass_ruleset::value::Family;
 use kpclass_workload::cluster::plan::{self, Plan};
 use kpclass_workload::cluster::traffic::Traffic;
 use kpclass_workload::cluster::{self, Written};
-use kpclass_workload::frame::{self, Framer, Sctp, Tag};
+use kpclass_workload::frame::{self, Framer, Tag};
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::net::IpAddr;
@@ -214,29 +213,17 @@ fn conversations(
         let mut capture = Capture::new(out, format, link)?;
         let mut frames = 0;
         while frames < typed.frames {
-            frames += conversations.next(|packet, origin, numbers| {
-                let tag = tag(packet, numbers);
+            frames += conversations.next(|packet, origin, (sequence, acknowledgment)| {
+                let tag = Tag {
+                    sequence,
+                    acknowledgment: Some(acknowledgment),
+                    ..Tag::default()
+                };
                 capture.write(framer.tagged(packet, origin, &tag), origin)
             })?;
         }
         capture.finish()
     })
-}
-
-/// What only connections ask of a packet.
-fn tag(packet: &Packet, (sequence, acknowledgment): (u32, u32)) -> Tag {
-    const INIT: u8 = 1;
-    let sctp = Sctp {
-        tag: 0,
-        initiate: 1,
-        chunks: [Some(INIT), None, None],
-    };
-    Tag {
-        sequence,
-        acknowledgment: Some(acknowledgment),
-        sctp: (packet.protocol == protocol::SCTP).then_some(sctp),
-        ..Tag::default()
-    }
 }
 
 fn node_addresses(typed: Option<&str>) -> Result<Vec<IpAddr>, Trouble> {

@@ -191,7 +191,7 @@ pub(crate) fn text(report: &ReplayReport, palette: Palette) -> String {
     text += &section("Dropped and rejected", &refusals(&report.refusals), palette);
     text += &section("Unknown", &unknowns(&report.unknowns), palette);
     text += &section("Skipped", &skipped(report), palette);
-    text += &format!("\n{}\n", check_line(&report.check, palette));
+    text += &format!("\n{}\n", check_line(report, palette));
     for disagreement in &report.disagreements {
         text += &format!("\n{}", disagreement_text(disagreement, palette));
     }
@@ -384,11 +384,17 @@ fn skipped(report: &ReplayReport) -> Columns {
     table
 }
 
-fn check_line(check: &CheckResult, palette: Palette) -> String {
+fn check_line(report: &ReplayReport, palette: Palette) -> String {
+    let check = &report.check;
     if check.mode == "off" {
         return palette.open("not checked against the reference (--check off)");
     }
-    let checked = counted(check.checked, "distinct packet");
+    // Where connections are followed, each packet is.
+    let what = match report.connections {
+        None => "distinct packet",
+        Some(_) => "packet",
+    };
+    let checked = counted(check.checked, what);
     let result = counted(check.disagreements, "disagreement");
     let line = format!("checked {checked} against the reference: {result}");
     if check.disagreements == 0 {
