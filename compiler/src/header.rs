@@ -57,6 +57,15 @@ pub struct Header {
 }
 
 impl Header {
+    /// Its family.
+    #[inline]
+    pub fn family(&self) -> Family {
+        match self.known & known::V6 {
+            0 => Family::V4,
+            _ => Family::V6,
+        }
+    }
+
     /// Whether it comes from 127.0.0.0/8, but for its broadcast address, and its destination is another than this (WALK.md 1.5).
     pub(crate) fn leaves_loopback(&self, to: u128) -> bool {
         const BROADCAST: u128 = 0x7fff_ffff;

@@ -8,7 +8,7 @@ use crate::rules::Rules;
 use ahash::AHashMap;
 use kpclass_compiler::header::{Header, known};
 use kpclass_compiler::{Context, Program};
-use kpclass_reference::packet::read_frame;
+use kpclass_reference::packet::{FramePacket, read_frame};
 use kpclass_ruleset::Hook;
 use kpclass_ruleset::decision::Decision;
 use kpclass_ruleset::packet::Packet;
@@ -226,9 +226,12 @@ fn hash(distinct: &Distinct) -> u64 {
 
 /// Whether the reference's reader reads a frame otherwise than the engine did.
 fn misread(frame: &Frame<'_>, header: &Header) -> bool {
-    let Ok(mut read) = read_frame(frame.link.0, frame.captured) else {
-        return true;
-    };
+    let read = read_frame(frame.link.0, frame.captured);
+    read.map_or(true, |read| differs(read, header))
+}
+
+/// Whether the reference's reader has read other fields.
+pub(crate) fn differs(mut read: FramePacket, header: &Header) -> bool {
     // Where segmentation offload left the length open, only the engine knows the frame's.
     read.length = read
         .length
@@ -355,8 +358,7 @@ fn judge(
 
 /// Asks both about one packet; `None` if they agree.
 fn compare(met: &Met, distinct: &Distinct, rules: &Rules<'_>) -> Option<Disagreement> {
-    let v6 = distinct.header.known & known::V6 != 0;
-    let family = if v6 { Family::V6 } else { Family::V4 };
+    let family = distinct.header.family();
     let of = rules.of(family)?;
     let packet = packet_of(family, &distinct.header, &distinct.context);
     let program = of.program.partition(&distinct.header, &distinct.context)?;

@@ -73,6 +73,15 @@ pub enum Source {
     Open(Box<Capture>),
 }
 
+impl Source {
+    pub(crate) fn open(self) -> Result<Capture, CaptureError> {
+        match self {
+            Self::File(path) => Capture::open(&path),
+            Self::Open(capture) => Ok(*capture),
+        }
+    }
+}
+
 /// Takes verdicts.
 pub type VerdictSink<'l> = Box<dyn FnMut(FrameVerdict<'_>) + Send + 'l>;
 
@@ -91,6 +100,15 @@ pub struct Cut {
     pub capture: String,
     /// Where and why.
     pub cut: CutOff,
+}
+
+impl Cut {
+    /// Whether a capture that was read did.
+    pub(crate) fn of(capture: &Capture) -> Option<Self> {
+        let cut = capture.cut_off()?.clone();
+        let capture = capture.name().to_owned();
+        Some(Self { capture, cut })
+    }
 }
 
 /// Replays the captures one after another.
@@ -113,10 +131,7 @@ pub fn replay(
     let mut cuts = Vec::new();
     let mut captures = Vec::new();
     for source in sources {
-        let mut capture = match source {
-            Source::File(path) => Capture::open(&path)?,
-            Source::Open(capture) => *capture,
-        };
+        let mut capture = source.open()?;
         let file = captures.len() as u32;
         captures.push(capture.name().to_owned());
         let job = Job {
@@ -128,12 +143,7 @@ pub fn replay(
         let one = replay_one(&mut capture, &job, verdicts.as_deref_mut(), RANGE_LEN)?;
         counts.merge(&one.0);
         pending.merge(one.1);
-        if let Some(cut) = capture.cut_off() {
-            cuts.push(Cut {
-                capture: capture.name().to_owned(),
-                cut: cut.clone(),
-            });
-        }
+        cuts.extend(Cut::of(&capture));
     }
     let replay_s = started.elapsed().as_secs_f64();
     let checked = Instant::now();

@@ -259,7 +259,7 @@ impl<'r, 'a> Scene<'r, 'a> {
         counts: &mut Counts,
     ) {
         match self.packet(frame) {
-            Ok((_, header, _)) if header.known & known::V6 == 0 => {
+            Ok((_, header, _)) if header.family() == Family::V4 => {
                 self.start(v4, &header, frame, at, counts);
             }
             Ok((_, header, _)) => self.start(v6, &header, frame, at, counts),
@@ -345,11 +345,7 @@ impl<'r, 'a> Scene<'r, 'a> {
         if header.known & known::FRAGMENT != 0 {
             return Err(SkipReason::LaterFragment);
         }
-        let family = if header.known & known::V6 == 0 {
-            Family::V4
-        } else {
-            Family::V6
-        };
+        let family = header.family();
         let of = self.rules.of(family).ok_or(SkipReason::NoRules(family))?;
         let hook = verdicts::hook(self.settings.hook, || of.program.is_local(header.source));
         let context = self.context(frame, hook == Hook::Output);

@@ -81,7 +81,7 @@ pub(crate) struct Connections {
     /// Those of which they show an endpoint to which no rule leads.
     pub elsewhere: u64,
     /// Frames by what connection tracking made of them.
-    pub packets: BTreeMap<&'static str, u64>,
+    pub packets: BTreeMap<String, u64>,
     /// Those that are INVALID, by cause.
     pub invalid: BTreeMap<&'static str, u64>,
 }

@@ -10,7 +10,7 @@ use crate::header::{Header, known};
 use crate::machine::state::{Class, Mark, NONE, State};
 use crate::machine::{Machine, Stop, Tracked};
 use crate::tail::Tail;
-use kpclass_ruleset::decision::{Decision, Disposition, Fact, MAX_FORKS, Nat, Snat, Unknown};
+use kpclass_ruleset::decision::{Decision, Disposition, Fact, Nat, Snat, Unknown};
 use kpclass_ruleset::packet::Packet;
 use kpclass_ruleset::value::{Interface, number_address};
 use kpclass_ruleset::{Hook, RuleId};
@@ -124,7 +124,7 @@ impl Program {
     pub fn decide(&self, header: &Header, context: &Context, draw: u64) -> Option<Decision> {
         let mut run = self.run(header, context)?;
         let root = run.root()?;
-        Some(run.decide(root, Registers::default(), draw, 0))
+        Some(run.follow(root, Registers::default(), draw, 0).decision)
     }
 
     #[inline]
@@ -238,42 +238,6 @@ impl<'p> Run<'p> {
             ..
         } = *self.context;
         State::start(hook, ctstate, class, Some(mark))
-    }
-
-    fn decide(&mut self, at: Place, registers: Registers, draw: u64, forks: u32) -> Decision {
-        let (mut at, mut registers) = (at, registers);
-        loop {
-            match self.advance(at, &mut registers) {
-                Halt::End(decision) => return decision,
-                Halt::Draw {
-                    draw: Draw { below, .. },
-                    yes,
-                    no,
-                } => {
-                    at = if draw < below { yes } else { no };
-                }
-                Halt::Select {
-                    first,
-                    count,
-                    targets,
-                } => {
-                    at = self.place(self.program.selected(first, count, targets, draw));
-                }
-                Halt::Unknown { rule, .. } if forks == MAX_FORKS => {
-                    return unknown(rule, Fact::TooMany);
-                }
-                Halt::Unknown {
-                    rule,
-                    fact,
-                    yes,
-                    no,
-                } => {
-                    let held = self.decide(yes, registers.assuming(rule), draw, forks + 1);
-                    let failed = self.decide(no, registers.assuming_nothing(), draw, forks + 1);
-                    return either(&held, &failed, || unknown(rule, fact));
-                }
-            }
-        }
     }
 
     /// What a walk of a packet whose connection is followed has met.

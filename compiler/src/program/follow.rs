@@ -1,4 +1,4 @@
-//! The rules, walked for one packet whose connection is followed: what becomes of it, and what it leaves to the next.
+//! One packet followed to its end for one number drawn: what becomes of it, and, where its connection is followed, what it leaves to the next.
 
 use super::evaluate::{Context, Halt, Place, Registers, Run, either, unknown};
 use super::{Program, test::Test};
@@ -87,7 +87,14 @@ impl Program {
 }
 
 impl Run<'_> {
-    fn follow(&mut self, at: Place, registers: Registers, draw: u64, forks: u32) -> Followed {
+    /// Goes on to the end. Of a packet whose connection is not followed only the decision is of use.
+    pub(super) fn follow(
+        &mut self,
+        at: Place,
+        registers: Registers,
+        draw: u64,
+        forks: u32,
+    ) -> Followed {
         let (mut at, mut registers) = (at, registers);
         loop {
             match self.advance(at, &mut registers) {

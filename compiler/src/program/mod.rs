@@ -137,10 +137,11 @@ impl Program {
     /// Whether an address of the family is known to be the node's.
     #[inline]
     pub fn is_local(&self, address: u128) -> bool {
-        self.rules.locals.contains(address) == Some(true)
+        self.locality(address) == Some(true)
     }
 
     /// Whether an address of the family is the node's; `None`: not known.
+    #[inline]
     pub fn locality(&self, address: u128) -> Option<bool> {
         self.rules.locals.contains(address)
     }

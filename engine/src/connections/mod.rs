@@ -322,23 +322,6 @@ impl<A: Width> Tracked<A> {
         key
     }
 
-    /// The same with what counts a reply for the endpoint that sent it.
-    pub fn decision_for_service(&self, decision: &Decision) -> Decision {
-        let mut decision = decision.clone();
-        if let (Some(Direction::Reply), Some(rule), Some((tuple, reply))) =
-            (self.direction, self.rules.0, self.tuples)
-            && !decision.is_unknown()
-        {
-            let server = reply.map(Tuple::from);
-            let nat = Nat {
-                address: server.map(|(address, _)| number_address(A::FAMILY, address.number())),
-                port: server.map(|(_, port)| port).filter(|_| tuple.has_ports()),
-            };
-            decision.dnat = Some((nat, rule));
-        }
-        decision
-    }
-
     /// The decision, with what the connection does to a packet that goes in its direction.
     pub fn whole_decision(&self, ruleset: &Ruleset) -> Decision {
         let mut decision = self.decision.clone();
@@ -364,6 +347,21 @@ impl<A: Width> Tracked<A> {
             decision.snat = Some((snat, rule));
         }
         decision
+    }
+
+    /// Has a reply count for the endpoint that sent it.
+    pub fn credit_reply(&self, decision: &mut Decision) {
+        if let (Some(Direction::Reply), Some(rule), Some((tuple, reply))) =
+            (self.direction, self.rules.0, self.tuples)
+            && !decision.is_unknown()
+        {
+            let server = reply.map(Tuple::from);
+            let nat = Nat {
+                address: server.map(|(address, _)| number_address(A::FAMILY, address.number())),
+                port: server.map(|(_, port)| port).filter(|_| tuple.has_ports()),
+            };
+            decision.dnat = Some((nat, rule));
+        }
     }
 
     /// The tuples in the words that all trackers share.

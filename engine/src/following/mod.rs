@@ -9,8 +9,8 @@ mod ahead;
 mod judge;
 mod story;
 
-use crate::capture::{Capture, CaptureError, Frame, Interfaces};
-use crate::check::{Check, CheckReport};
+use crate::capture::{CaptureError, Frame, Interfaces};
+use crate::check::{Check, CheckReport, differs, packet_of};
 use crate::connections::{Packet, Sight, Tracked, Tracker, Width};
 use crate::counts::Counts;
 use crate::draw;
@@ -25,7 +25,7 @@ use ahead::{Ahead, Glimpse};
 pub use judge::Said;
 use judge::{Question, Questions};
 use kpclass_compiler::Context;
-use kpclass_compiler::header::{Header, known};
+use kpclass_compiler::header::known;
 use kpclass_reference::packet::read_datagram;
 use kpclass_ruleset::Hook;
 use kpclass_ruleset::conntrack::{self, Datagram};
@@ -64,21 +64,13 @@ pub fn follow(
         let mut following = Following::new(rules, settings, conntrack, questions, verdicts);
         let (mut cuts, mut captures) = (Vec::new(), Vec::new());
         for source in sources {
-            let mut capture = match source {
-                Source::File(path) => Capture::open(&path)?,
-                Source::Open(capture) => *capture,
-            };
+            let mut capture = source.open()?;
             captures.push(capture.name().to_owned());
             following.capture = captures.len() as u32 - 1;
             following.interfaces = Arc::clone(capture.interfaces());
             capture.walk(|frames| frames.for_each(|frame| following.read(&frame)))?;
             following.flush();
-            if let Some(cut) = capture.cut_off() {
-                cuts.push(Cut {
-                    capture: capture.name().to_owned(),
-                    cut: cut.clone(),
-                });
-            }
+            cuts.extend(Cut::of(&capture));
         }
         let (counts, story) = following.finish();
         let replay_s = started.elapsed().as_secs_f64();
@@ -118,8 +110,8 @@ struct Read {
     packet: Packet,
     /// The capture says that it leaves.
     leaves: bool,
-    /// As the reference's reader reads it; `None`: not at all, or nothing is checked.
-    datagram: Option<Box<Datagram>>,
+    /// The reference's reader reads the frame otherwise; false where nothing is checked.
+    misread: bool,
 }
 
 /// One family's connections.
@@ -201,16 +193,12 @@ impl<'r, 'a, 'l> Following<'r, 'a, 'l> {
     fn read(&mut self, frame: &Frame<'_>) {
         let packet = self.packet(frame);
         if let Ok(read) = &packet {
-            match read.packet.header.known & known::V6 == 0 {
-                true => self
-                    .v4
-                    .iter_mut()
-                    .for_each(|of| of.ahead.note(&read.packet)),
-                false => self
-                    .v6
-                    .iter_mut()
-                    .for_each(|of| of.ahead.note(&read.packet)),
-            }
+            let (v4, v6) = (&mut self.v4, &mut self.v6);
+            let ahead = match read.packet.header.family() {
+                Family::V4 => v4.as_mut().map(|of| &mut of.ahead),
+                Family::V6 => v6.as_mut().map(|of| &mut of.ahead),
+            };
+            ahead.into_iter().for_each(|ahead| ahead.note(&read.packet));
         }
         self.blocks[1].push(Arrived {
             frame: frame.number,
@@ -250,7 +238,7 @@ impl<'r, 'a, 'l> Following<'r, 'a, 'l> {
         if header.known & known::FRAGMENT != 0 {
             return Err(SkipReason::LaterFragment);
         }
-        let family = family(&header);
+        let family = header.family();
         let of = self.rules.of(family).ok_or(SkipReason::NoRules(family))?;
         let hook = verdicts::hook(self.settings.hook, || of.program.is_local(header.source));
         let is_sent = hook == Hook::Output;
@@ -283,15 +271,10 @@ impl<'r, 'a, 'l> Following<'r, 'a, 'l> {
             syn,
             is_rewritten: false,
         };
-        let datagram = self
-            .rest
-            .questions
-            .is_some()
-            .then(|| datagram(frame, &packet));
         Ok(Read {
-            packet,
             leaves: leaves(link, captured),
-            datagram: datagram.flatten().map(Box::new),
+            misread: self.rest.questions.is_some() && is_misread(frame, &packet),
+            packet,
         })
     }
 
@@ -301,7 +284,7 @@ impl<'r, 'a, 'l> Following<'r, 'a, 'l> {
         counts.bytes += u64::from(arrived.original_len);
         let asked = match &arrived.packet {
             Err(reason) => Err(*reason),
-            Ok(read) => match (family(&read.packet.header), &mut self.v4, &mut self.v6) {
+            Ok(read) => match (read.packet.header.family(), &mut self.v4, &mut self.v6) {
                 (Family::V4, Some(of), _) => self.rest.ask(of, arrived, read),
                 (Family::V6, _, Some(of)) => self.rest.ask(of, arrived, read),
                 (family, ..) => Err(SkipReason::NoRules(family)),
@@ -349,26 +332,19 @@ impl Rest<'_> {
             locals,
         };
         let (tracked, drawn) = of.tracker.take_seen(packet, at, drawn, Some(&glimpse));
-        let said = |tracked: &Tracked<A>| Said::by_engine(tracked);
         if let Some(questions) = &mut self.questions {
-            let misread = read.datagram.is_none();
-            let own = || as_datagram(packet, A::FAMILY);
-            let mut datagram = read.datagram.as_deref().cloned().unwrap_or_else(own);
-            if packet.is_rewritten {
-                datagram.packet = as_datagram(packet, A::FAMILY).packet;
-            }
             questions.ask(Question {
                 capture: self.capture,
                 frame: arrived.frame,
-                datagram,
+                datagram: as_datagram(packet),
                 at,
                 draw: drawn,
                 closes,
                 source: tracked
                     .source_shown
                     .map(|(address, port)| (number_address(A::FAMILY, address), Some(port))),
-                said: said(&tracked),
-                misread,
+                said: Said::by_engine(&tracked),
+                misread: read.misread,
             });
         }
         self.count(of, arrived, packet, &tracked);
@@ -384,12 +360,8 @@ impl Rest<'_> {
         tracked: &Tracked<A>,
     ) {
         let program = &of.of.program;
-        let decision = tracked.whole_decision(of.of.ruleset);
-        let key = tracked.original_key(&packet.header);
-        let class = program.class(&key);
-        let counts = self.counts.family_mut(A::FAMILY);
-        let of_service = tracked.decision_for_service(&decision);
-        counts.decision(class, &of_service, arrived.original_len);
+        let mut decision = tracked.whole_decision(of.of.ruleset);
+        let class = program.class(&tracked.original_key(&packet.header));
         self.story.note(tracked);
         let verdict = PacketVerdict {
             family: A::FAMILY,
@@ -399,6 +371,9 @@ impl Rest<'_> {
             decision: &decision,
         };
         self.tell(arrived, Ok(verdict));
+        tracked.credit_reply(&mut decision);
+        let counts = self.counts.family_mut(A::FAMILY);
+        counts.decision(class, &decision, arrived.original_len);
     }
 
     fn tell(&mut self, arrived: &Arrived, packet: Result<PacketVerdict<'_>, SkipReason>) {
@@ -410,13 +385,6 @@ impl Rest<'_> {
                 packet,
             });
         }
-    }
-}
-
-fn family(header: &Header) -> Family {
-    match header.known & known::V6 {
-        0 => Family::V4,
-        _ => Family::V6,
     }
 }
 
@@ -448,36 +416,22 @@ fn as_it_came(packet: &Packet, from: (u128, u16), to: (u128, u16), is_sent: bool
     packet
 }
 
-/// The frame by the reference's reader, if that reads the same.
-fn datagram(frame: &Frame<'_>, packet: &Packet) -> Option<Datagram> {
-    let read = read_datagram(frame.link.0, frame.captured, frame.original_len).ok()?;
-    let mut at = read
-        .packet
-        .at(packet.context.hook, packet.context.in_interface);
-    at.mark = packet.context.mark;
-    // Where segmentation offload left the length open, only the engine knows the frame's.
-    let h = &packet.header;
-    at.length = at
-        .length
-        .or((h.known & known::LENGTH != 0).then_some(h.length));
-    let datagram = Datagram {
-        packet: at,
-        icmp_id: read.icmp_id,
-        carried: read.carried,
-        chunks: read.chunks,
-        is_broken: read.is_broken,
+/// Whether the reference's reader reads a frame otherwise.
+fn is_misread(frame: &Frame<'_>, packet: &Packet) -> bool {
+    let read = read_datagram(frame.link.0, frame.captured, frame.original_len);
+    let Ok(read) = read else {
+        return true;
     };
-    let same = Header::from(&datagram.packet) == packet.header
-        && (datagram.icmp_id, datagram.carried) == (packet.icmp_id, packet.carried)
-        && datagram.chunks == packet.chunks
-        && datagram.is_broken == packet.is_broken;
-    same.then_some(datagram)
+    (read.icmp_id, read.carried) != (packet.icmp_id, packet.carried)
+        || read.chunks != packet.chunks
+        || read.is_broken != packet.is_broken
+        || differs(read.packet, &packet.header)
 }
 
-/// The engine's reading in the reference's words.
-fn as_datagram(packet: &Packet, family: Family) -> Datagram {
+/// The packet in the reference's words; both readers say the same of it.
+fn as_datagram(packet: &Packet) -> Datagram {
     Datagram {
-        packet: crate::check::packet_of(family, &packet.header, &packet.context),
+        packet: packet_of(packet.header.family(), &packet.header, &packet.context),
         icmp_id: packet.icmp_id,
         carried: packet.carried,
         chunks: packet.chunks.clone(),

@@ -218,18 +218,10 @@ fn connections(from: &ConnectionsReport) -> Connections {
         replied: from.replied,
         shown: from.shown,
         elsewhere: from.elsewhere,
-        packets: states.map(|(state, n)| (lower(*state), n)).collect(),
+        packets: states
+            .map(|(state, n)| (state.name().to_lowercase(), n))
+            .collect(),
         invalid: from.causes.iter().map(|(of, n)| (cause(of), *n)).collect(),
-    }
-}
-
-fn lower(state: CtState) -> &'static str {
-    match state {
-        CtState::Invalid => "invalid",
-        CtState::New => "new",
-        CtState::Related => "related",
-        CtState::Established => "established",
-        CtState::Untracked => "untracked",
     }
 }
 
