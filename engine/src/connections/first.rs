@@ -26,6 +26,8 @@ impl<A: Width> Tracker<'_, A> {
         if let Disposition::Unknown(unknown) = decision.disposition {
             return self.unknown(packet, look, unknown);
         }
+        // It is gone before nat chooses.
+        self.end(look, &left);
         let is_tracked = left.ctstate != Some(CtState::Untracked);
         let new = match look.entry {
             Some((entry, _)) if is_tracked && left.progress == Progress::Confirmed => {
@@ -35,7 +37,6 @@ impl<A: Width> Tracker<'_, A> {
                     Made::Clash => {
                         decision.disposition = Disposition::Drop;
                         decision.decided_by = None;
-                        self.end(look, &left);
                         return Tracked {
                             clashes: true,
                             ..tracked(look, decision, &left)
@@ -45,7 +46,6 @@ impl<A: Width> Tracker<'_, A> {
             }
             _ => None,
         };
-        self.end(look, &left);
         let mut tracked = tracked(look, decision, &left);
         if let Some((mut entry, doubt)) = new {
             tracked.header = of_entry(&entry, tracked.header);
@@ -179,11 +179,8 @@ impl<A: Width> Tracker<'_, A> {
         if let Err(unknown) = self.translate(&mut entry, decision, left) {
             doubt = Some(unknown);
         }
-        let tuples = [Some(entry.original), entry.reply()];
-        let clashes = tuples.into_iter().flatten().any(|tuple| {
-            let holder = self.table.by_tuple(&tuple, self.now);
-            holder.is_some_and(|(id, _)| look.ends != Some(id))
-        });
+        let mut tuples = [Some(entry.original), entry.reply()].into_iter().flatten();
+        let clashes = tuples.any(|tuple| self.table.by_tuple(&tuple, self.now).is_some());
         match doubt {
             _ if clashes => Made::Clash,
             Some(unknown) if unknown.fact == Fact::NatAddress => Made::Unknown(unknown),

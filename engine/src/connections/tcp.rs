@@ -3,6 +3,7 @@
 use super::protocol::{Said, seconds};
 use kpclass_ruleset::conntrack::{CtStatus, Direction, Settings};
 use kpclass_ruleset::packet::tcp_flag::{ACK, CWR, ECE, FIN, PSH, RST, SYN, URG};
+use std::time::Duration;
 
 /// States, in the order of the tables' columns; [`IG`] and [`IV`] stand in their fields only.
 const NO: u8 = 0;
@@ -17,6 +18,9 @@ const CL: u8 = 8;
 const S2: u8 = 9;
 const IG: u8 = 14;
 const IV: u8 = 15;
+
+/// No sysctl sets it.
+const SYN_SENT2_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Kinds of segments, in the order of the rows.
 const KIND_SYN: u8 = 0;
@@ -192,7 +196,7 @@ impl Tcp {
     }
 }
 
-fn timeout(state: u8, settings: &Settings) -> std::time::Duration {
+fn timeout(state: u8, settings: &Settings) -> Duration {
     match state {
         SR => settings.tcp_syn_recv,
         ES => settings.tcp_established,
@@ -201,6 +205,7 @@ fn timeout(state: u8, settings: &Settings) -> std::time::Duration {
         LA => settings.tcp_last_ack,
         TW => settings.tcp_time_wait,
         CL => settings.tcp_close,
+        S2 => SYN_SENT2_TIMEOUT,
         _ => settings.tcp_syn_sent,
     }
 }

@@ -28,15 +28,15 @@ impl Tracker<'_> {
         }
         let mut entry = entry.clone();
         entry.mark = kept.connmark;
+        self.table.ended = look.ends;
         match self.translated(&mut entry, &way.decision, kept) {
             Ok(()) => {}
             Err(unknown) => entry.vague = Some(unknown),
         }
         let tuples = [Some(entry.original), entry.reply()];
-        let clashes = tuples.into_iter().flatten().any(|tuple| {
-            let holder = self.table.by_tuple(&tuple, self.now);
-            holder.is_some_and(|(id, _)| look.ends != Some(id))
-        });
+        let mut tuples = tuples.into_iter().flatten();
+        let clashes = tuples.any(|tuple| self.table.by_tuple(&tuple, self.now).is_some());
+        self.table.ended = None;
         if clashes {
             way.decision.disposition = Disposition::Drop;
             way.decision.decided_by = None;

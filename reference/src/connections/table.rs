@@ -67,6 +67,8 @@ pub(super) struct Table {
     open: HashMap<Side, Vec<Id>>,
     /// Those of which nobody knows what became of them.
     vague: BTreeSet<Id>,
+    /// The one that the packet in question ends: while nat chooses for that packet it is there no more.
+    pub(super) ended: Option<Id>,
     next: Id,
 }
 
@@ -161,6 +163,9 @@ impl Table {
     /// The live entry that holds a tuple.
     pub(super) fn by_tuple(&mut self, tuple: &Tuple, now: Duration) -> Option<(Id, Direction)> {
         let (id, direction) = *self.by_tuple.get(tuple)?;
+        if self.ended == Some(id) {
+            return None;
+        }
         if self.get(id).is_some_and(|entry| entry.deadline > now) {
             return Some((id, direction));
         }
@@ -171,7 +176,8 @@ impl Table {
     /// The live entries whose original tuple has this source, the newest first.
     pub(super) fn with_source(&self, side: Side, now: Duration) -> Vec<&Entry> {
         let ids = self.by_source.get(&side).into_iter().flatten().rev();
-        ids.filter_map(|id| self.get(*id))
+        ids.filter(|id| self.ended != Some(**id))
+            .filter_map(|id| self.get(*id))
             .filter(|entry| entry.deadline > now)
             .collect()
     }

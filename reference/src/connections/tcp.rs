@@ -203,7 +203,9 @@ impl Tcp {
 impl TcpState {
     fn timeout(self, settings: &Settings) -> Duration {
         match self {
-            No | SynSent | SynSent2 => settings.tcp_syn_sent,
+            No | SynSent => settings.tcp_syn_sent,
+            // No sysctl sets it.
+            SynSent2 => Duration::from_secs(120),
             SynRecv => settings.tcp_syn_recv,
             Established => settings.tcp_established,
             FinWait => settings.tcp_fin_wait,

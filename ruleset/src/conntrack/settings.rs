@@ -6,7 +6,7 @@ use std::time::Duration;
 /// `net.netfilter.nf_conntrack_*`. Each field is the sysctl of its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// `tcp_timeout_syn_sent`, also SYN_SENT2's.
+    /// `tcp_timeout_syn_sent`; SYN_SENT2's is 120 s, whatever is set.
     pub tcp_syn_sent: Duration,
     /// `tcp_timeout_syn_recv`.
     pub tcp_syn_recv: Duration,
