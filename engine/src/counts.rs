@@ -73,7 +73,61 @@ pub struct FamilyCounts {
     /// Those of the other classes.
     kept: AHashMap<(ClassId, EndId), Tally>,
     /// Of the long way.
-    long: AHashMap<(ClassId, Taker, Ending), Tally>,
+    long: Long,
+}
+
+/// What is counted apart on the long way.
+type LongKey = (ClassId, Taker, Ending);
+
+/// Counts of the long way.
+#[derive(Clone, Debug, Default)]
+struct Long {
+    tallies: Vec<Tally>,
+    positions: AHashMap<LongKey, u32>,
+}
+
+impl Long {
+    fn position(&mut self, key: LongKey) -> u32 {
+        let next = self.tallies.len() as u32;
+        let position = *self.positions.entry(key).or_insert(next);
+        if position == next {
+            self.tallies.push(Tally::default());
+        }
+        position
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (&LongKey, &Tally)> {
+        let positions = self.positions.iter();
+        positions.map(|(key, at)| (key, &self.tallies[*at as usize]))
+    }
+}
+
+/// Where packets of the long way are counted that all come to the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Account(u32);
+
+impl Account {
+    fn new(position: u32, masqueraded: bool) -> Self {
+        Self(position << 1 | u32::from(masqueraded))
+    }
+
+    fn position(self) -> usize {
+        (self.0 >> 1) as usize
+    }
+
+    fn is_masqueraded(self) -> bool {
+        self.0 & 1 != 0
+    }
+
+    /// As a number.
+    pub(crate) fn number(self) -> u32 {
+        self.0
+    }
+
+    /// From its number.
+    pub(crate) fn of(number: u32) -> Self {
+        Self(number)
+    }
 }
 
 /// A worker's counts.
@@ -101,7 +155,7 @@ impl Counts {
                 ends: vec![0; ends],
                 acts: vec![Tally::default(); program.map_or(0, |program| program.act_count())],
                 kept: AHashMap::new(),
-                long: AHashMap::new(),
+                long: Long::default(),
             }
         };
         Self {
@@ -188,6 +242,18 @@ impl FamilyCounts {
 
     /// Counts a decision of the long way.
     pub fn decision(&mut self, class: ClassId, decision: &Decision, bytes: u32) {
+        let account = self.account(class, decision);
+        self.add(account, bytes);
+    }
+
+    /// Counts a packet of the long way.
+    #[inline]
+    pub fn add(&mut self, account: Account, bytes: u32) {
+        self.long.tallies[account.position()].add(bytes, account.is_masqueraded());
+    }
+
+    /// Where packets of a class are counted that are decided so.
+    pub fn account(&mut self, class: ClassId, decision: &Decision) -> Account {
         let taker = match (decision.dnat, decision.decided_by) {
             (Some((nat, rule)), _) => Taker::Dnat(nat, rule),
             (None, Some(rule)) => Taker::Refusal(rule),
@@ -198,8 +264,7 @@ impl FamilyCounts {
             decided_by: decision.decided_by,
         };
         let masqueraded = matches!(decision.snat, Some((Snat::Masquerade, _)));
-        let tally = self.long.entry((class, taker, ending)).or_default();
-        tally.add(bytes, masqueraded);
+        Account::new(self.long.position((class, taker, ending)), masqueraded)
     }
 
     fn merge(&mut self, other: &Self) {
@@ -213,8 +278,9 @@ impl FamilyCounts {
         for (key, tally) in &other.kept {
             self.kept.entry(*key).or_default().merge(tally);
         }
-        for (key, tally) in &other.long {
-            self.long.entry(*key).or_default().merge(tally);
+        for (key, tally) in other.long.iter() {
+            let position = self.long.position(*key);
+            self.long.tallies[position as usize].merge(tally);
         }
     }
 
@@ -224,7 +290,7 @@ impl FamilyCounts {
         for (at, packets) in self.ends.iter().enumerate().filter(|(_, n)| **n > 0) {
             *endings.entry(ending(program, at as u32)).or_default() += packets;
         }
-        for ((_, _, ending), tally) in &self.long {
+        for ((_, _, ending), tally) in self.long.iter() {
             *endings.entry(*ending).or_default() += tally.packets;
         }
         endings
@@ -253,7 +319,7 @@ impl FamilyCounts {
             let taker = decided_by.map_or(Taker::Nothing, Taker::Refusal);
             takers.entry((class, taker)).or_default().merge(tally);
         }
-        for ((class, taker, _), tally) in &self.long {
+        for ((class, taker, _), tally) in self.long.iter() {
             takers.entry((*class, *taker)).or_default().merge(tally);
         }
         takers

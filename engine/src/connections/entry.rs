@@ -26,17 +26,25 @@ pub(super) struct Entry<A> {
     pub(super) rules: (Option<RuleId>, Option<RuleId>),
     /// Replies are met as they come, not only behind nat.
     pub(super) meets_replies: bool,
-    /// What became of packets of it, for those that go the same way in the same ctstate.
-    pub(super) verdicts: [VerdictId; 3],
+    /// What became of the last packet of each direction, for those that go the same way in the same ctstate.
+    pub(super) places: [Place; 2],
 }
 
-/// A remembered verdict, by position.
+/// What an entry remembers of packets of one direction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct VerdictId(pub(super) u32);
+pub(super) struct Place {
+    /// The verdict, by position.
+    pub(super) verdict: u32,
+    /// What whoever follows the connection has noted of it.
+    pub(super) note: u32,
+}
 
-impl VerdictId {
-    /// None yet.
-    pub(super) const NONE: Self = Self(u32::MAX);
+impl Place {
+    /// Nothing yet.
+    pub(super) const NONE: Self = Self {
+        verdict: u32::MAX,
+        note: u32::MAX,
+    };
 }
 
 /// What an entry remembers of its protocol.
@@ -104,7 +112,7 @@ impl<A: Width> Entry<A> {
             deadline: now,
             rules: (None, None),
             meets_replies: false,
-            verdicts: [VerdictId::NONE; 3],
+            places: [Place::NONE; 2],
         }
     }
 
@@ -117,6 +125,14 @@ impl<A: Width> Entry<A> {
             }
             Client::Open(_) => None,
         }
+    }
+
+    /// Whether it is the reply tuple.
+    #[inline(always)]
+    pub(super) fn is_reply(&self, tuple: &Tuple<A>) -> bool {
+        matches!(self.client, Client::Known(address, part) if tuple.to() == (address, part))
+            && tuple.from() == self.server
+            && tuple.protocol == self.original.protocol
     }
 
     /// As rules ask about it. `is_later`: it was there before the packet.

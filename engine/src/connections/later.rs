@@ -1,20 +1,22 @@
 //! Packets of connections that were there before: what the rules make of them is remembered with the entry.
 
-use super::entry::{Entry, VerdictId};
+use super::entry::{Entry, Place};
 use super::look::Look;
+use super::table::Id;
 use super::tuple::Width;
-use super::{Ends, Packet, Tracked, Tracker, context, has_looked};
+use super::{Ends, Packet, Seat, Tracked, Tracker, context, has_looked};
 use ahash::AHashMap;
 use kpclass_compiler::{Connection, Context, Left, Side};
 use kpclass_ruleset::conntrack::{CtStatus, Direction};
 use kpclass_ruleset::decision::{Decision, Disposition};
+use kpclass_ruleset::target::RejectWith;
 use kpclass_ruleset::value::CtState;
 
 /// What the rules make of a packet whose connection translates by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Verdict {
+pub(super) struct Verdict {
     /// Of packets that came so.
-    context: Context,
+    pub(super) context: Context,
     decision: Decision,
     ctstate: CtState,
     has_looked: bool,
@@ -23,6 +25,18 @@ struct Verdict {
     is_sent_on: bool,
     /// And its source.
     is_from_another: bool,
+}
+
+impl Verdict {
+    /// Whether the connection's entry stays as its protocol made it.
+    fn is_plain(&self) -> bool {
+        let reset = Disposition::Reject(RejectWith::TcpReset);
+        self.has_looked && self.has_connection() && self.decision.disposition != reset
+    }
+
+    fn has_connection(&self) -> bool {
+        !matches!(self.ctstate, CtState::Invalid | CtState::Untracked)
+    }
 }
 
 /// All that were met.
@@ -36,21 +50,26 @@ pub(super) struct Verdicts {
 const MOST: usize = 1 << 16;
 
 impl Verdicts {
-    fn get(&self, id: VerdictId) -> Option<&Verdict> {
-        self.list.get(id.0 as usize)
+    #[inline(always)]
+    pub(super) fn of(&self, place: Place) -> Option<&Verdict> {
+        self.list.get(place.verdict as usize)
     }
 
-    fn remember(&mut self, verdict: &Verdict) -> VerdictId {
-        if let Some(id) = self.ids.get(verdict) {
-            return VerdictId(*id);
+    fn remember(&mut self, verdict: &Verdict) -> Place {
+        let next = self.list.len();
+        let verdict = match self.ids.get(verdict) {
+            Some(id) => *id,
+            None if next >= MOST => return Place::NONE,
+            None => {
+                self.list.push(verdict.clone());
+                self.ids.insert(verdict.clone(), next as u32);
+                next as u32
+            }
+        };
+        Place {
+            verdict,
+            ..Place::NONE
         }
-        if self.list.len() >= MOST {
-            return VerdictId::NONE;
-        }
-        let id = self.list.len() as u32;
-        self.list.push(verdict.clone());
-        self.ids.insert(verdict.clone(), id);
-        VerdictId(id)
     }
 }
 
@@ -61,7 +80,7 @@ impl<A: Width> Tracker<'_, A> {
         };
         let context = context(packet, look.ctstate);
         let place = place(direction, look.ctstate);
-        let known = place.and_then(|place| self.verdicts.get(entry.verdicts[place]));
+        let known = place.and_then(|place| self.verdicts.of(entry.places[place]));
         let asked = entry.asked(direction, true, self.now);
         if let Some(verdict) = known.filter(|verdict| verdict.context == context).cloned() {
             return self.settle(packet, look, (entry, direction, id), &verdict, &asked);
@@ -83,11 +102,11 @@ impl<A: Width> Tracker<'_, A> {
         };
         let mut entry = entry;
         if let Some(place) = place.filter(|_| !followed.varies && !program.changes_connmarks()) {
-            entry.verdicts[place] = self.verdicts.remember(&verdict);
+            entry.places[place] = self.verdicts.remember(&verdict);
             if !verdict.has_looked {
                 // The entry is not put back.
                 if let Some(kept) = self.table.get_mut(id) {
-                    kept.verdicts[place] = entry.verdicts[place];
+                    kept.places[place] = entry.places[place];
                 }
             }
         }
@@ -98,7 +117,7 @@ impl<A: Width> Tracker<'_, A> {
         &mut self,
         packet: &Packet,
         look: &Look<A>,
-        (mut entry, direction, id): (Entry<A>, Direction, super::table::Id),
+        (mut entry, direction, id): (Entry<A>, Direction, Id),
         verdict: &Verdict,
         asked: &Connection,
     ) -> Tracked<A> {
@@ -112,8 +131,13 @@ impl<A: Width> Tracker<'_, A> {
                 None => self.table.put_back(id, entry),
             }
         }
-        let has_connection = !matches!(verdict.ctstate, CtState::Invalid | CtState::Untracked);
+        let has_connection = verdict.has_connection();
+        let place = place(direction, look.ctstate).filter(|place| {
+            let known = self.verdicts.of(entry.places[*place]);
+            look.ends.is_none() && verdict.is_plain() && known == Some(verdict)
+        });
         Tracked {
+            seat: place.map(|place| Seat { id, place }),
             direction: has_connection.then_some(direction),
             status,
             tuples: has_connection.then(|| (entry.original, entry.reply())),
@@ -132,12 +156,7 @@ impl<A: Width> Tracker<'_, A> {
 
 /// Where an entry remembers the verdict; errors are few, and not remembered.
 fn place(direction: Direction, ctstate: CtState) -> Option<usize> {
-    match (direction, ctstate) {
-        (_, CtState::Related) => None,
-        (Direction::Original, CtState::New) => Some(0),
-        (Direction::Original, _) => Some(1),
-        (Direction::Reply, _) => Some(2),
-    }
+    (ctstate != CtState::Related).then_some(direction as usize)
 }
 
 #[derive(Clone, Copy, PartialEq)]

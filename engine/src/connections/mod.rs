@@ -10,11 +10,13 @@
 
 mod entry;
 mod first;
+mod index;
 mod later;
 mod look;
 mod nat;
 mod packet;
 mod protocol;
+mod quick;
 mod sctp;
 mod sight;
 mod table;
@@ -33,6 +35,7 @@ use later::Verdicts;
 pub use look::Cause;
 use look::Look;
 pub use packet::Packet;
+pub use quick::{Quick, Seat};
 pub use sight::{Reply, Sight};
 use std::time::Duration;
 use table::Table;
@@ -81,6 +84,8 @@ pub struct Tracked<A> {
     pub source_shown: Option<(u128, u16)>,
     /// Why it is INVALID.
     pub cause: Option<Cause>,
+    /// Where something can be noted for packets that go the same way, see [`Tracker::quick`].
+    pub seat: Option<Seat>,
     /// The header where the packet ended; of an unknown decision as it came.
     pub header: Ends,
 }
@@ -293,6 +298,7 @@ impl<A> Tracked<A> {
             shown: Shown::Nothing,
             source_shown: None,
             cause: None,
+            seat: None,
             header: Ends {
                 source: None,
                 destination: None,

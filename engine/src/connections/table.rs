@@ -1,6 +1,7 @@
 //! conntrack's table.
 
-use super::entry::{Client, Entry, VerdictId};
+use super::entry::{Client, Entry, Place};
+use super::index::{Hash, Hasher, Index};
 use super::tuple::{End, Tuple, Width};
 use super::vague::Vague;
 use ahash::AHashMap;
@@ -87,10 +88,11 @@ pub(super) struct Table<A> {
     slots: Vec<Slot<A>>,
     free: u32,
     len: usize,
+    hasher: Hasher,
     /// The slot, and in the lowest bit the direction.
-    by_tuple: AHashMap<Tuple<A>, u32>,
+    by_tuple: Index,
     /// By the original tuple's source: the newest.
-    by_source: AHashMap<Side<A>, u32>,
+    by_source: Index,
     /// Those with an open source.
     open: AHashMap<OpenKey<A>, Vec<u32>>,
     /// Some source was left open that is none of this node's addresses.
@@ -113,8 +115,9 @@ impl<A: Width> Table<A> {
             slots: Vec::new(),
             free: NONE,
             len: 0,
-            by_tuple: AHashMap::new(),
-            by_source: AHashMap::new(),
+            hasher: Hasher::new(),
+            by_tuple: Index::new(),
+            by_source: Index::new(),
             open: AHashMap::new(),
             has_ranges: false,
             vague: Vague::default(),
@@ -136,7 +139,7 @@ impl<A: Width> Table<A> {
         let entries = self.slots.iter_mut().filter_map(|slot| slot.entry.as_mut());
         for entry in entries {
             entry.rules = (None, None);
-            entry.verdicts = [VerdictId::NONE; 3];
+            entry.places = [Place::NONE; 2];
         }
     }
 
@@ -145,9 +148,15 @@ impl<A: Width> Table<A> {
         self.len
     }
 
+    /// An entry's deadline was set.
+    #[inline(always)]
+    pub(super) fn lives_until(&mut self, deadline: u64) {
+        self.earliest = self.earliest.min(deadline);
+    }
+
     /// Puts an entry back that was taken out to be changed, but for its tuples.
     pub(super) fn put_back(&mut self, id: Id, entry: Entry<A>) {
-        self.earliest = self.earliest.min(entry.deadline);
+        self.lives_until(entry.deadline);
         if let Some(slot) = self.slots.get_mut(id.0 as usize)
             && slot.entry.is_some()
         {
@@ -164,7 +173,7 @@ impl<A: Width> Table<A> {
 
     /// Puts in a new one, whose tuples must not be there.
     pub(super) fn insert(&mut self, entry: Entry<A>) -> Id {
-        self.earliest = self.earliest.min(entry.deadline);
+        self.lives_until(entry.deadline);
         let id = match self.free {
             NONE => {
                 self.slots.push(Slot {
@@ -178,44 +187,78 @@ impl<A: Width> Table<A> {
                 free
             }
         };
-        let protocol = entry.original.protocol;
-        self.by_tuple.insert(entry.original, id << 1);
-        if let Some(reply) = entry.reply() {
-            self.by_tuple.entry(reply).or_insert(id << 1 | 1);
+        let side = (entry.original.protocol, entry.original.from());
+        let (hash, before) = (self.hasher.side(side.0, side.1), self.newest(side));
+        match before {
+            Some(before) => self.by_source.replace(hash, before, id),
+            None => self.by_source.insert(hash, id),
         }
+        self.slots[id as usize] = Slot {
+            entry: Some(entry),
+            next: before.unwrap_or(NONE),
+        };
+        self.by_tuple
+            .insert(self.hasher.tuple(&entry.original), id << 1);
+        self.hold_reply(id, &entry);
         if let Some(key) = open_key(&entry) {
             self.has_ranges |=
                 matches!(entry.client, Client::Open(open) if open.addresses.is_some());
             self.open.entry(key).or_default().push(id);
         }
-        let side = (protocol, entry.original.from());
-        let before = self.by_source.insert(side, id).unwrap_or(NONE);
-        self.slots[id as usize] = Slot {
-            entry: Some(entry),
-            next: before,
-        };
         self.len += 1;
         Id(id)
     }
 
+    /// Has an entry be found by its reply tuple, unless another is.
+    fn hold_reply(&mut self, id: u32, entry: &Entry<A>) {
+        if let Some(reply) = entry.reply() {
+            let hash = self.hasher.tuple(&reply);
+            if self.holder(hash, &reply).is_none() {
+                self.by_tuple.insert(hash, id << 1 | 1);
+            }
+        }
+    }
+
+    /// The newest entry with this source.
+    fn newest(&self, side: Side<A>) -> Option<u32> {
+        let hash = self.hasher.side(side.0, side.1);
+        self.by_source.find(hash, |id| {
+            let of = self.get(Id(id)).map(|entry| &entry.original);
+            of.is_some_and(|of| (of.protocol, of.from()) == side)
+        })
+    }
+
+    /// The slot and direction that a tuple is found by.
+    #[inline(always)]
+    fn holder(&self, hash: Hash, tuple: &Tuple<A>) -> Option<u32> {
+        self.by_tuple.find(hash, |value| {
+            let entry = self.get(Id(value >> 1));
+            entry.is_some_and(|entry| match value & 1 {
+                0 => entry.original == *tuple,
+                _ => entry.is_reply(tuple),
+            })
+        })
+    }
+
     pub(super) fn remove(&mut self, Id(id): Id) {
-        let Some(entry) = self
-            .slots
-            .get_mut(id as usize)
-            .and_then(|slot| slot.entry.take())
-        else {
+        let Some(entry) = self.get(Id(id)).copied() else {
             return;
         };
         self.len -= 1;
         self.vague.remove(id);
-        for tuple in [Some(entry.original), entry.reply()].into_iter().flatten() {
-            if self.by_tuple.get(&tuple).is_some_and(|of| of >> 1 == id) {
-                self.by_tuple.remove(&tuple);
+        let tuples = [(Some(entry.original), 0), (entry.reply(), 1)];
+        for (tuple, direction) in tuples {
+            if let Some(tuple) = tuple {
+                let hash = self.hasher.tuple(&tuple);
+                self.by_tuple.remove(hash, id << 1 | direction);
             }
         }
         self.forget_source(&entry, id);
         self.forget_open(&entry, id);
-        self.slots[id as usize].next = self.free;
+        self.slots[id as usize] = Slot {
+            entry: None,
+            next: self.free,
+        };
         self.free = id;
     }
 
@@ -223,17 +266,18 @@ impl<A: Width> Table<A> {
     fn forget_source(&mut self, entry: &Entry<A>, id: u32) {
         let side = (entry.original.protocol, entry.original.from());
         let behind = self.slots[id as usize].next;
-        let Some(first) = self.by_source.get_mut(&side) else {
+        let Some(first) = self.newest(side) else {
             return;
         };
-        if *first == id {
+        if first == id {
+            let hash = self.hasher.side(side.0, side.1);
             match behind {
-                NONE => drop(self.by_source.remove(&side)),
-                behind => *first = behind,
+                NONE => self.by_source.remove(hash, id),
+                behind => self.by_source.replace(hash, id, behind),
             }
             return;
         }
-        let mut at = *first;
+        let mut at = first;
         while at != NONE {
             let next = self.slots[at as usize].next;
             if next == id {
@@ -264,10 +308,9 @@ impl<A: Width> Table<A> {
         self.forget_open(&entry, id.0);
         if let Some(entry) = self.get_mut(id) {
             entry.client = Client::Known(address, part);
-            entry.verdicts = [VerdictId::NONE; 3];
-            if let Some(reply) = entry.reply() {
-                self.by_tuple.entry(reply).or_insert(id.0 << 1 | 1);
-            }
+            entry.places = [Place::NONE; 2];
+            let closed = *entry;
+            self.hold_reply(id.0, &closed);
         }
     }
 
@@ -290,22 +333,33 @@ impl<A: Width> Table<A> {
 
     /// The live entry that holds a tuple.
     pub(super) fn by_tuple(&mut self, tuple: &Tuple<A>, now: u64) -> Option<(Id, Direction)> {
-        let found = *self.by_tuple.get(tuple)?;
-        let id = Id(found >> 1);
+        let (id, direction) = self.held_by(self.hasher.tuple(tuple), tuple)?;
         if self.get(id).is_some_and(|entry| entry.deadline > now) {
-            let direction = match found & 1 {
-                0 => Direction::Original,
-                _ => Direction::Reply,
-            };
             return Some((id, direction));
         }
         self.remove(id);
         None
     }
 
+    #[inline(always)]
+    pub(super) fn hash(&self, tuple: &Tuple<A>) -> Hash {
+        self.hasher.tuple(tuple)
+    }
+
+    /// The entry that holds a tuple of this hash, over or not.
+    #[inline(always)]
+    pub(super) fn held_by(&self, hash: Hash, tuple: &Tuple<A>) -> Option<(Id, Direction)> {
+        let found = self.holder(hash, tuple)?;
+        let direction = match found & 1 {
+            0 => Direction::Original,
+            _ => Direction::Reply,
+        };
+        Some((Id(found >> 1), direction))
+    }
+
     /// The live entries whose original tuple has this source, the newest first.
     pub(super) fn with_source(&self, side: Side<A>, now: u64) -> impl Iterator<Item = &Entry<A>> {
-        let mut at = self.by_source.get(&side).copied().unwrap_or(NONE);
+        let mut at = self.newest(side).unwrap_or(NONE);
         std::iter::from_fn(move || {
             let slot = self.slots.get(at as usize)?;
             at = slot.next;
@@ -401,6 +455,12 @@ impl<A: Width> Table<A> {
                 matches!(entry.client, Client::Open(open) if open.fits(tuple.from(), &is_local));
             fits && entry.deadline > now
         })
+    }
+
+    /// Whether an entry is vague.
+    #[inline(always)]
+    pub(super) fn is_vague(&self, Id(id): Id) -> bool {
+        self.vague.of(id).is_some()
     }
 
     /// Whether a vague entry of the protocol may have taken any tuple.

@@ -12,7 +12,7 @@ mod story;
 use crate::capture::{CaptureError, Frame, Interfaces};
 use crate::check::{Check, CheckReport, differs, packet_of};
 use crate::connections::{Packet, Sight, Tracked, Tracker, Width};
-use crate::counts::Counts;
+use crate::counts::{Account, Counts};
 use crate::draw;
 use crate::extract::{OfConnection, of_connection};
 use crate::link::LinkType;
@@ -153,6 +153,8 @@ struct Rest<'l> {
     questions: Option<Questions>,
     seed: u64,
     capture: u32,
+    /// Packets are counted, and nothing else is asked of each.
+    counts_alone: bool,
 }
 
 impl<'r, 'a, 'l> Following<'r, 'a, 'l> {
@@ -174,6 +176,7 @@ impl<'r, 'a, 'l> Following<'r, 'a, 'l> {
             rest: Rest {
                 counts: Counts::new(rules),
                 story: Story::default(),
+                counts_alone: verdicts.is_none() && questions.is_none(),
                 verdicts,
                 questions,
                 seed: settings.seed,
@@ -310,6 +313,9 @@ impl Rest<'_> {
         if read.leaves && !is_local(read.packet.header.source) {
             return Err(SkipReason::BehindNat);
         }
+        if self.counts_alone && self.quick(of, arrived, &read.packet, at) {
+            return Ok(());
+        }
         let rewritten;
         let mut closes = None;
         let packet = match of.tracker.sight(&read.packet, at) {
@@ -351,10 +357,27 @@ impl Rest<'_> {
         Ok(())
     }
 
+    /// Counts a packet that goes the way of one before it; whether it does.
+    fn quick<A: Width>(
+        &mut self,
+        of: &mut OfFamily<'_, '_, A>,
+        arrived: &Arrived,
+        packet: &Packet,
+        at: Duration,
+    ) -> bool {
+        let Some(quick) = of.tracker.quick(packet, at) else {
+            return false;
+        };
+        let counts = self.counts.family_mut(A::FAMILY);
+        counts.add(Account::of(quick.note), arrived.original_len);
+        self.story.state(quick.ctstate);
+        true
+    }
+
     /// Counts a packet for the Service whose connection it belongs to.
     fn count<A: Width>(
         &mut self,
-        of: &OfFamily<'_, '_, A>,
+        of: &mut OfFamily<'_, '_, A>,
         arrived: &Arrived,
         packet: &Packet,
         tracked: &Tracked<A>,
@@ -373,7 +396,11 @@ impl Rest<'_> {
         self.tell(arrived, Ok(verdict));
         tracked.credit_reply(&mut decision);
         let counts = self.counts.family_mut(A::FAMILY);
-        counts.decision(class, &decision, arrived.original_len);
+        let account = counts.account(class, &decision);
+        counts.add(account, arrived.original_len);
+        if let Some(seat) = tracked.seat {
+            of.tracker.note(seat, account.number());
+        }
     }
 
     fn tell(&mut self, arrived: &Arrived, packet: Result<PacketVerdict<'_>, SkipReason>) {

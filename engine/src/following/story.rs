@@ -30,11 +30,8 @@ pub struct ConnectionsReport {
 impl Story {
     /// Notes a packet.
     pub(super) fn note<A>(&mut self, tracked: &Tracked<A>) {
+        self.state(tracked.ctstate);
         let report = &mut self.report;
-        let mut states = CtState::ALL.iter().zip(&mut report.states);
-        if let Some((_, packets)) = states.find(|(state, _)| **state == tracked.ctstate) {
-            *packets += 1;
-        }
         if let Some(cause) = tracked.cause {
             *report.causes.entry(cause).or_default() += 1;
         }
@@ -43,6 +40,14 @@ impl Story {
         report.elsewhere += u64::from(tracked.shown == Shown::Elsewhere);
         if tracked.begins {
             report.begun += 1;
+        }
+    }
+
+    /// Notes a packet of which nothing more is to be told.
+    pub(super) fn state(&mut self, ctstate: CtState) {
+        let mut states = CtState::ALL.iter().zip(&mut self.report.states);
+        if let Some((_, packets)) = states.find(|(state, _)| **state == ctstate) {
+            *packets += 1;
         }
     }
 
