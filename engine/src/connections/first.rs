@@ -3,8 +3,8 @@
 use super::entry::{Client, Entry};
 use super::look::Look;
 use super::nat::{Choice, Wanted};
-use super::tuple::Width;
-use super::{Ends, Packet, Shown, Shows, Tracked, Tracker, context, ends};
+use super::tuple::{End, Width};
+use super::{Ends, Packet, Shows, Tracked, Tracker, context, ends};
 use kpclass_compiler::{Followed, Left, Progress};
 use kpclass_ruleset::conntrack::{CtStatus, Direction};
 use kpclass_ruleset::decision::{Decision, Disposition, Fact, Unknown};
@@ -17,12 +17,12 @@ impl<A: Width> Tracker<'_, A> {
         &mut self,
         packet: &Packet,
         look: &Look<A>,
-        draw: u64,
-        shows: Option<&dyn Shows>,
+        followed: Followed,
+        shows: Option<&dyn Shows<A>>,
     ) -> Tracked<A> {
         let Followed {
             mut decision, left, ..
-        } = self.decide(packet, look, draw);
+        } = followed;
         if let Disposition::Unknown(unknown) = decision.disposition {
             return self.unknown(packet, look, unknown);
         }
@@ -64,50 +64,8 @@ impl<A: Width> Tracker<'_, A> {
         tracked
     }
 
-    /// The number with which a first packet goes where the captures show it to have gone.
-    pub(super) fn shown(
-        &mut self,
-        packet: &Packet,
-        look: &Look<A>,
-        draw: u64,
-        shows: Option<&dyn Shows>,
-    ) -> (u64, Shown) {
-        let mut seen = Few::default();
-        if let Some(shows) = shows {
-            shows.endpoints(&mut |end| seen.add(end));
-        }
-        let h = packet.header;
-        if seen.is_empty() || seen.contains((h.destination, h.destination_port)) {
-            return (draw, Shown::Nothing);
-        }
-        match self.leads(packet, look, draw, &seen) {
-            Some(true) => return (draw, Shown::Taken),
-            // It is not sent on.
-            None => return (draw, Shown::Nothing),
-            Some(false) => {}
-        }
-        let context = context(packet, CtState::New);
-        let pieces = self.program.partition(&h, &context).unwrap_or_default();
-        // The lists that packets before it filled may lead it elsewhere.
-        let mut leading = pieces
-            .iter()
-            .filter(|piece| endpoint(&piece.decision).is_some_and(|end| seen.contains(end)));
-        let found = leading.find(|piece| self.leads(packet, look, piece.last, &seen) == Some(true));
-        match found {
-            Some(piece) => (piece.last, Shown::Taken),
-            None => (draw, Shown::Elsewhere),
-        }
-    }
-
-    /// Whether a number leads to one of these endpoints; `None`: to none at all.
-    fn leads(&mut self, packet: &Packet, look: &Look<A>, draw: u64, seen: &Few) -> Option<bool> {
-        let followed = self.decide(packet, look, draw);
-        self.lists.undo();
-        endpoint(&followed.decision).map(|end| seen.contains(end))
-    }
-
     /// By the compiled program where that says enough, else by the rules.
-    fn decide(&mut self, packet: &Packet, look: &Look<A>, draw: u64) -> Followed {
+    pub(super) fn decide(&mut self, packet: &Packet, look: &Look<A>, draw: u64) -> Followed {
         let context = context(packet, look.ctstate);
         let header = &packet.header;
         if !self.walks
@@ -234,53 +192,23 @@ impl<A: Width> Tracker<'_, A> {
 }
 
 /// Closes an open source by what the captures show.
-fn pin<A: Width>(entry: &mut Entry<A>, shows: Option<&dyn Shows>) -> Option<(u128, u16)> {
+fn pin<A: Width>(entry: &mut Entry<A>, shows: Option<&dyn Shows<A>>) -> Option<End<A>> {
     let Client::Open(open) = entry.client else {
         return None;
     };
-    let (address, part) = shows?.source((entry.server.0.number(), entry.server.1))?;
+    let (address, part) = shows?.source(entry.server)?;
     let is_kept = open.part.is_none_or(|kept| kept == part);
     let is_inside = open
         .addresses
-        .is_none_or(|(first, last)| (first..=last).contains(&A::of(address)));
+        .is_none_or(|(first, last)| (first..=last).contains(&address));
     if !is_kept || !is_inside {
         return None;
     }
-    entry.client = Client::Known(A::of(address), part);
-    if entry.original.from() == (A::of(address), part) {
+    entry.client = Client::Known(address, part);
+    if entry.original.from() == (address, part) {
         entry.status = entry.status.without(CtStatus::SNAT);
     }
     Some((address, part))
-}
-
-/// Where a decision sends a packet.
-fn endpoint(decision: &Decision) -> Option<(u128, u16)> {
-    let (nat, _) = decision.dnat?;
-    Some((address_number(nat.address?), nat.port?))
-}
-
-/// A few ends; more are left out.
-#[derive(Default)]
-struct Few {
-    ends: [(u128, u16); 4],
-    len: usize,
-}
-
-impl Few {
-    fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    fn contains(&self, end: (u128, u16)) -> bool {
-        self.ends[..self.len].contains(&end)
-    }
-
-    fn add(&mut self, end: (u128, u16)) {
-        if self.len < self.ends.len() && !self.contains(end) {
-            self.ends[self.len] = end;
-            self.len += 1;
-        }
-    }
 }
 
 /// What is made of a first packet.

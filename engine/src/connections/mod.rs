@@ -10,8 +10,8 @@
 
 mod entry;
 mod first;
-mod index;
 mod later;
+mod leading;
 mod look;
 mod nat;
 mod packet;
@@ -32,6 +32,7 @@ use kpclass_ruleset::target::{RejectWith, Target};
 use kpclass_ruleset::value::{CtState, number_address};
 use kpclass_ruleset::{RuleId, Ruleset};
 use later::Verdicts;
+use leading::Leading;
 pub use look::Cause;
 use look::Look;
 pub use packet::Packet;
@@ -39,6 +40,7 @@ pub use quick::{Quick, Seat};
 pub use sight::{Reply, Sight};
 use std::time::Duration;
 use table::Table;
+pub(crate) use tuple::End;
 pub use tuple::{Tuple, Width};
 
 /// The connections of one family.
@@ -50,6 +52,7 @@ pub struct Tracker<'r, A> {
     table: Table<A>,
     lists: Lists,
     verdicts: Verdicts,
+    leading: Leading<A>,
     now: u64,
     /// Whether the rules must be walked for first packets.
     walks: bool,
@@ -81,7 +84,7 @@ pub struct Tracked<A> {
     /// Of a first packet whose destination rules rewrite: what the captures show of the kernel's choice.
     pub shown: Shown,
     /// The source that captures show nat to have chosen.
-    pub source_shown: Option<(u128, u16)>,
+    pub source_shown: Option<(A, u16)>,
     /// Why it is INVALID.
     pub cause: Option<Cause>,
     /// Where something can be noted for packets that go the same way, see [`Tracker::quick`].
@@ -91,11 +94,11 @@ pub struct Tracked<A> {
 }
 
 /// What captures show of a first packet behind nat. Ends are addresses and ports.
-pub trait Shows {
+pub trait Shows<A> {
     /// Gives all endpoints to which it may have been sent.
-    fn endpoints(&self, take: &mut dyn FnMut((u128, u16)));
+    fn endpoints(&self, take: &mut dyn FnMut((A, u16)));
     /// From where it was sent to this endpoint; `None`: that is not shown.
-    fn source(&self, server: (u128, u16)) -> Option<(u128, u16)>;
+    fn source(&self, server: (A, u16)) -> Option<(A, u16)>;
 }
 
 /// What captures show of where a connection went.
@@ -131,6 +134,7 @@ impl<'r, A: Width> Tracker<'r, A> {
             table: Table::new(ruleset),
             lists: program.lists(),
             verdicts: Verdicts::default(),
+            leading: Leading::default(),
             now: 0,
             walks: program.asks_of_connections(),
         }
@@ -146,6 +150,7 @@ impl<'r, A: Width> Tracker<'r, A> {
         self.table.forget_rules();
         self.table.sources.add(ruleset);
         self.verdicts = Verdicts::default();
+        self.leading = Leading::default();
         self.walks = program.asks_of_connections();
         (self.program, self.ruleset) = (program, ruleset);
     }
@@ -161,7 +166,7 @@ impl<'r, A: Width> Tracker<'r, A> {
         packet: &Packet,
         at: Duration,
         draw: u64,
-        shows: Option<&dyn Shows>,
+        shows: Option<&dyn Shows<A>>,
     ) -> (Tracked<A>, u64) {
         self.now = self.now.max(protocol::nanos(at));
         self.lists.begin(Duration::from_nanos(self.now));
@@ -173,8 +178,8 @@ impl<'r, A: Width> Tracker<'r, A> {
         let tracked = match (look.unknown, &look.entry) {
             (Some(unknown), _) => self.unknown(packet, &look, unknown),
             (None, Some(_)) if look.id.is_none() => {
-                let (draw, shown) = self.shown(packet, &look, draw, shows);
-                let tracked = self.first(packet, &look, draw, shows);
+                let (followed, draw, shown) = self.shown(packet, &look, draw, shows);
+                let tracked = self.first(packet, &look, followed, shows);
                 return (Tracked { shown, ..tracked }, draw);
             }
             (None, Some(_)) => self.later(packet, &look, draw),

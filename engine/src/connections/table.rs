@@ -1,9 +1,9 @@
 //! conntrack's table.
 
 use super::entry::{Client, Entry, Place};
-use super::index::{Hash, Hasher, Index};
 use super::tuple::{End, Tuple, Width};
 use super::vague::Vague;
+use crate::index::{Hash, Hasher, Index};
 use ahash::AHashMap;
 use kpclass_ruleset::Ruleset;
 use kpclass_ruleset::conntrack::Direction;
@@ -188,7 +188,7 @@ impl<A: Width> Table<A> {
             }
         };
         let side = (entry.original.protocol, entry.original.from());
-        let (hash, before) = (self.hasher.side(side.0, side.1), self.newest(side));
+        let (hash, before) = (self.hash_side(side), self.newest(side));
         match before {
             Some(before) => self.by_source.replace(hash, before, id),
             None => self.by_source.insert(hash, id),
@@ -198,7 +198,7 @@ impl<A: Width> Table<A> {
             next: before.unwrap_or(NONE),
         };
         self.by_tuple
-            .insert(self.hasher.tuple(&entry.original), id << 1);
+            .insert(entry.original.hash(&self.hasher), id << 1);
         self.hold_reply(id, &entry);
         if let Some(key) = open_key(&entry) {
             self.has_ranges |=
@@ -212,16 +212,21 @@ impl<A: Width> Table<A> {
     /// Has an entry be found by its reply tuple, unless another is.
     fn hold_reply(&mut self, id: u32, entry: &Entry<A>) {
         if let Some(reply) = entry.reply() {
-            let hash = self.hasher.tuple(&reply);
+            let hash = reply.hash(&self.hasher);
             if self.holder(hash, &reply).is_none() {
                 self.by_tuple.insert(hash, id << 1 | 1);
             }
         }
     }
 
+    fn hash_side(&self, (protocol, (address, part)): Side<A>) -> Hash {
+        let rest = u64::from(protocol) << 16 | u64::from(part);
+        self.hasher.hash(address.number(), 0, rest)
+    }
+
     /// The newest entry with this source.
     fn newest(&self, side: Side<A>) -> Option<u32> {
-        let hash = self.hasher.side(side.0, side.1);
+        let hash = self.hash_side(side);
         self.by_source.find(hash, |id| {
             let of = self.get(Id(id)).map(|entry| &entry.original);
             of.is_some_and(|of| (of.protocol, of.from()) == side)
@@ -249,7 +254,7 @@ impl<A: Width> Table<A> {
         let tuples = [(Some(entry.original), 0), (entry.reply(), 1)];
         for (tuple, direction) in tuples {
             if let Some(tuple) = tuple {
-                let hash = self.hasher.tuple(&tuple);
+                let hash = tuple.hash(&self.hasher);
                 self.by_tuple.remove(hash, id << 1 | direction);
             }
         }
@@ -270,7 +275,7 @@ impl<A: Width> Table<A> {
             return;
         };
         if first == id {
-            let hash = self.hasher.side(side.0, side.1);
+            let hash = self.hash_side(side);
             match behind {
                 NONE => self.by_source.remove(hash, id),
                 behind => self.by_source.replace(hash, id, behind),
@@ -333,7 +338,7 @@ impl<A: Width> Table<A> {
 
     /// The live entry that holds a tuple.
     pub(super) fn by_tuple(&mut self, tuple: &Tuple<A>, now: u64) -> Option<(Id, Direction)> {
-        let (id, direction) = self.held_by(self.hasher.tuple(tuple), tuple)?;
+        let (id, direction) = self.held_by(tuple.hash(&self.hasher), tuple)?;
         if self.get(id).is_some_and(|entry| entry.deadline > now) {
             return Some((id, direction));
         }
@@ -343,7 +348,7 @@ impl<A: Width> Table<A> {
 
     #[inline(always)]
     pub(super) fn hash(&self, tuple: &Tuple<A>) -> Hash {
-        self.hasher.tuple(tuple)
+        tuple.hash(&self.hasher)
     }
 
     /// The entry that holds a tuple of this hash, over or not.

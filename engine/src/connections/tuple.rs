@@ -1,5 +1,6 @@
 //! What a connection is found by (CONNTRACK.md 1), in as few bytes as its family allows.
 
+use crate::index::{self, Hasher};
 use kpclass_ruleset::conntrack;
 use kpclass_ruleset::value::{Family, address_number, number_address, protocol};
 use std::fmt::Debug;
@@ -40,7 +41,7 @@ impl Width for u128 {
 }
 
 /// Address, and port or what stands in its place.
-pub(super) type End<A> = (A, u16);
+pub(crate) type End<A> = (A, u16);
 
 /// Protocol and both sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,6 +64,13 @@ const PAIRS: [(u8, u8, u8); 6] = [
 ];
 
 impl<A: Width> Tuple<A> {
+    #[inline(always)]
+    pub(super) fn hash(&self, hasher: &Hasher) -> index::Hash {
+        let parts = u64::from(self.source_part) << 16 | u64::from(self.destination_part);
+        let rest = u64::from(self.protocol) << 32 | parts;
+        hasher.hash(self.source.number(), self.destination.number(), rest)
+    }
+
     pub(super) fn new(protocol: u8, source: End<A>, destination: End<A>) -> Self {
         Self {
             source: source.0,

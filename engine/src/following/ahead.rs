@@ -1,65 +1,188 @@
 //! What the frames ahead show behind nat: the kernel's own choices for a connection that is about to begin (CONNTRACK.md 10).
 
-use crate::connections::{Packet, Shows};
-use ahash::{AHashMap, AHashSet};
+use crate::connections::{End, Packet, Shows, Width};
+use crate::index::{Hash, Hasher, Index};
 use kpclass_compiler::Program;
 use kpclass_compiler::header::known;
 use kpclass_compiler::program::node::{Act, ActId};
 use kpclass_ruleset::packet::tcp_flag::ACK;
 use kpclass_ruleset::value::address_number;
 
-/// Address and port.
-type End = (u128, u16);
-
-/// Endpoints that one client's port is seen with; more are not told apart.
+/// Ways that are kept of what shows one; more are not told apart.
 const MOST: usize = 4;
 
 /// What two blocks of frames show: the present one, and the next.
 #[derive(Debug)]
-pub(super) struct Ahead {
-    /// Where rules send packets.
-    endpoints: AHashSet<End>,
-    present: Block,
-    next: Block,
+pub(super) struct Ahead<A> {
+    hasher: Hasher,
+    endpoints: Endpoints<A>,
+    present: Block<A>,
+    next: Block<A>,
 }
+
+/// Where rules send packets.
+#[derive(Debug)]
+struct Endpoints<A> {
+    ends: Vec<End<A>>,
+    index: Index,
+}
+
+impl<A: Width> Endpoints<A> {
+    fn new(program: &Program, hasher: &Hasher) -> Self {
+        let mut endpoints = Self {
+            ends: Vec::new(),
+            index: Index::new(),
+        };
+        for at in 0..program.act_count() as u32 {
+            if let Act::Dnat(dnat) = program.act(ActId(at))
+                && let (Some(address), Some(port)) = (dnat.address, dnat.port)
+            {
+                let end = (A::of(address_number(address)), port);
+                if !endpoints.hold(hasher, end) {
+                    let position = endpoints.ends.len() as u32;
+                    endpoints.index.insert(hash_end(hasher, end), position);
+                    endpoints.ends.push(end);
+                }
+            }
+        }
+        endpoints
+    }
+
+    #[inline(always)]
+    fn hold(&self, hasher: &Hasher, end: End<A>) -> bool {
+        let is_it = |at: u32| self.ends.get(at as usize) == Some(&end);
+        self.index.find(hash_end(hasher, end), is_it).is_some()
+    }
+}
+
+#[inline(always)]
+fn hash_end<A: Width>(hasher: &Hasher, (address, port): End<A>) -> Hash {
+    hasher.hash(address.number(), 0, u64::from(port))
+}
+
+/// By what a way is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Key<A> {
+    /// Protocol, and a client's address and port.
+    Client(u8, End<A>),
+    /// What nat leaves as it is of a packet on its way to an endpoint.
+    Sign(u64),
+    /// The sequence number of a SYN that an endpoint answers.
+    Answer(u32),
+}
+
+impl<A: Width> Key<A> {
+    #[inline(always)]
+    fn hash(&self, hasher: &Hasher) -> Hash {
+        let (kind, address, rest) = match *self {
+            Self::Client(protocol, (address, port)) => (
+                1,
+                address.number(),
+                u64::from(protocol) << 16 | u64::from(port),
+            ),
+            Self::Sign(sign) => (2, 0, sign),
+            Self::Answer(syn) => (3, 0, u64::from(syn)),
+        };
+        hasher.hash(address, kind, rest)
+    }
+}
+
+/// From where to which endpoint.
+type Way<A> = (End<A>, End<A>);
+
+/// A way that a frame shows.
+#[derive(Clone, Copy, Debug)]
+struct Seen<A> {
+    key: Key<A>,
+    way: Way<A>,
+    /// The next one of the same key, or [`NONE`].
+    next: u32,
+}
+
+const NONE: u32 = u32::MAX;
 
 /// What the frames of one block show.
-#[derive(Debug, Default)]
-struct Block {
-    /// By protocol and a client's address and port.
-    endpoints: AHashMap<(u8, End), Vec<End>>,
-    /// By sign, from where to which endpoint.
-    signs: AHashMap<u64, Vec<(End, End)>>,
-    /// By a SYN's sequence number, to where it was answered from which endpoint.
-    answers: AHashMap<u32, Vec<(End, End)>>,
+#[derive(Debug)]
+struct Block<A> {
+    seen: Vec<Seen<A>>,
+    /// The first of each key.
+    index: Index,
 }
 
-impl Block {
-    fn clear(&mut self) {
-        self.endpoints.clear();
-        self.signs.clear();
-        self.answers.clear();
-    }
-
-    /// From where to which endpoints a packet was sent.
-    fn ways(&self, packet: &Packet) -> impl Iterator<Item = (End, End)> {
-        let signed = packet.sign.and_then(|sign| self.signs.get(&sign));
-        let answered = packet.syn.and_then(|syn| self.answers.get(&syn));
-        signed.into_iter().chain(answered).flatten().copied()
-    }
-}
-
-impl Ahead {
-    pub(super) fn new(program: &Program) -> Self {
-        let acts = (0..program.act_count() as u32).map(|at| program.act(ActId(at)));
-        let endpoints = acts.filter_map(|act| match act {
-            Act::Dnat(dnat) => Some((address_number(dnat.address?), dnat.port?)),
-            _ => None,
-        });
+impl<A: Width> Block<A> {
+    fn new() -> Self {
         Self {
-            endpoints: endpoints.collect(),
-            present: Block::default(),
-            next: Block::default(),
+            seen: Vec::new(),
+            index: Index::new(),
+        }
+    }
+
+    fn clear(&mut self) {
+        if !self.seen.is_empty() {
+            self.seen.clear();
+            self.index.clear();
+        }
+    }
+
+    fn first(&self, key: &Key<A>, hash: Hash) -> Option<u32> {
+        let is_it = |at: u32| {
+            self.seen
+                .get(at as usize)
+                .is_some_and(|seen| seen.key == *key)
+        };
+        self.index.find(hash, is_it)
+    }
+
+    /// Notes a way, unless it is there.
+    fn add(&mut self, hasher: &Hasher, key: Key<A>, way: Way<A>) {
+        let hash = key.hash(hasher);
+        let position = self.seen.len() as u32;
+        let new = Seen {
+            key,
+            way,
+            next: NONE,
+        };
+        let Some(mut at) = self.first(&key, hash) else {
+            self.index.insert(hash, position);
+            self.seen.push(new);
+            return;
+        };
+        for others in 1.. {
+            let seen = &mut self.seen[at as usize];
+            if seen.way == way || others == MOST {
+                return;
+            }
+            if seen.next == NONE {
+                seen.next = position;
+                break;
+            }
+            at = seen.next;
+        }
+        self.seen.push(new);
+    }
+
+    /// The ways that were noted.
+    fn ways(&self, hasher: &Hasher, key: Key<A>) -> impl Iterator<Item = Way<A>> {
+        let mut at = match self.seen.is_empty() {
+            true => NONE,
+            false => self.first(&key, key.hash(hasher)).unwrap_or(NONE),
+        };
+        std::iter::from_fn(move || {
+            let seen = self.seen.get(at as usize)?;
+            at = seen.next;
+            Some(seen.way)
+        })
+    }
+}
+
+impl<A: Width> Ahead<A> {
+    pub(super) fn new(program: &Program) -> Self {
+        let hasher = Hasher::new();
+        Self {
+            endpoints: Endpoints::new(program, &hasher),
+            hasher,
+            present: Block::new(),
+            next: Block::new(),
         }
     }
 
@@ -69,30 +192,24 @@ impl Ahead {
         if h.known & known::PORTS == 0 {
             return;
         }
-        let (from, to) = (
-            (h.source, h.source_port),
-            (h.destination, h.destination_port),
-        );
-        for (client, endpoint) in [(from, to), (to, from)] {
-            if self.endpoints.contains(&endpoint) {
-                let seen = self.next.endpoints.entry((h.protocol, client)).or_default();
-                if seen.len() < MOST && !seen.contains(&endpoint) {
-                    seen.push(endpoint);
-                }
+        let hasher = &self.hasher;
+        let from = (A::of(h.source), h.source_port);
+        let to = (A::of(h.destination), h.destination_port);
+        let is_to = self.endpoints.hold(hasher, to);
+        let is_from = self.endpoints.hold(hasher, from);
+        if is_to {
+            let way = (from, to);
+            self.next.add(hasher, Key::Client(h.protocol, from), way);
+            if let Some(sign) = packet.sign {
+                self.next.add(hasher, Key::Sign(sign), way);
             }
         }
-        let (is_to, is_from) = (self.endpoints.contains(&to), self.endpoints.contains(&from));
-        let add = |seen: &mut Vec<(End, End)>, way| {
-            if seen.len() < MOST && !seen.contains(&way) {
-                seen.push(way);
+        if is_from {
+            let way = (to, from);
+            self.next.add(hasher, Key::Client(h.protocol, to), way);
+            if let Some(syn) = packet.syn.filter(|_| h.tcp_flags & ACK != 0) {
+                self.next.add(hasher, Key::Answer(syn), way);
             }
-        };
-        if let Some(sign) = packet.sign.filter(|_| is_to) {
-            add(self.next.signs.entry(sign).or_default(), (from, to));
-        }
-        let is_answer = is_from && h.tcp_flags & ACK != 0;
-        if let Some(syn) = packet.syn.filter(|_| is_answer) {
-            add(self.next.answers.entry(syn).or_default(), (to, from));
         }
     }
 
@@ -102,39 +219,43 @@ impl Ahead {
         self.next.clear();
     }
 
-    fn blocks(&self) -> impl Iterator<Item = &Block> {
+    /// The ways of a key in both blocks.
+    fn ways(&self, key: Key<A>) -> impl Iterator<Item = Way<A>> {
         let blocks = [&self.present, &self.next].into_iter();
-        blocks.filter(|block| !block.endpoints.is_empty())
+        blocks.flat_map(move |block| block.ways(&self.hasher, key))
+    }
+
+    /// From where to which endpoints a packet was sent, as far as what nat leaves of it shows.
+    fn of_packet(&self, packet: &Packet) -> impl Iterator<Item = Way<A>> {
+        let keys = [packet.sign.map(Key::Sign), packet.syn.map(Key::Answer)];
+        keys.into_iter().flatten().flat_map(|key| self.ways(key))
     }
 }
 
 /// What is shown of one packet's connection.
-pub(super) struct Glimpse<'s> {
-    pub(super) ahead: &'s Ahead,
+pub(super) struct Glimpse<'s, A> {
+    pub(super) ahead: &'s Ahead<A>,
     pub(super) packet: &'s Packet,
     /// Addresses that nat may give it.
     pub(super) locals: &'s [u128],
 }
 
-impl Shows for Glimpse<'_> {
-    fn endpoints(&self, take: &mut dyn FnMut(End)) {
+impl<A: Width> Shows<A> for Glimpse<'_, A> {
+    fn endpoints(&self, take: &mut dyn FnMut(End<A>)) {
         let h = &self.packet.header;
-        for block in self.ahead.blocks() {
-            let own = [h.source].into_iter().chain(self.locals.iter().copied());
-            for address in own {
-                let seen = block.endpoints.get(&(h.protocol, (address, h.source_port)));
-                seen.into_iter().flatten().for_each(|end| take(*end));
-            }
-            block.ways(self.packet).for_each(|(_, to)| take(to));
+        let own = [h.source].into_iter().chain(self.locals.iter().copied());
+        for address in own {
+            let key = Key::Client(h.protocol, (A::of(address), h.source_port));
+            self.ahead.ways(key).for_each(|(_, to)| take(to));
         }
+        self.ahead
+            .of_packet(self.packet)
+            .for_each(|(_, to)| take(to));
     }
 
-    fn source(&self, server: End) -> Option<End> {
-        let ways = self
-            .ahead
-            .blocks()
-            .flat_map(|block| block.ways(self.packet));
-        let mut sources = ways.filter(|(_, to)| *to == server);
+    fn source(&self, server: End<A>) -> Option<End<A>> {
+        let mut ways = self.ahead.of_packet(self.packet);
+        let mut sources = ways.by_ref().filter(|(_, to)| *to == server);
         let (first, _) = sources.next()?;
         sources.all(|(from, _)| from == first).then_some(first)
     }

@@ -118,7 +118,7 @@ struct Read {
 struct OfFamily<'r, 'a, A> {
     of: &'r FamilyRules<'a>,
     tracker: Tracker<'r, A>,
-    ahead: Ahead,
+    ahead: Ahead<A>,
 }
 
 impl<'r, 'a, A: Width> OfFamily<'r, 'a, A> {
@@ -196,12 +196,11 @@ impl<'r, 'a, 'l> Following<'r, 'a, 'l> {
     fn read(&mut self, frame: &Frame<'_>) {
         let packet = self.packet(frame);
         if let Ok(read) = &packet {
-            let (v4, v6) = (&mut self.v4, &mut self.v6);
-            let ahead = match read.packet.header.family() {
-                Family::V4 => v4.as_mut().map(|of| &mut of.ahead),
-                Family::V6 => v6.as_mut().map(|of| &mut of.ahead),
-            };
-            ahead.into_iter().for_each(|ahead| ahead.note(&read.packet));
+            match (read.packet.header.family(), &mut self.v4, &mut self.v6) {
+                (Family::V4, Some(of), _) => of.ahead.note(&read.packet),
+                (Family::V6, _, Some(of)) => of.ahead.note(&read.packet),
+                _ => {}
+            }
         }
         self.blocks[1].push(Arrived {
             frame: frame.number,
@@ -346,9 +345,9 @@ impl Rest<'_> {
                 at,
                 draw: drawn,
                 closes,
-                source: tracked
-                    .source_shown
-                    .map(|(address, port)| (number_address(A::FAMILY, address), Some(port))),
+                source: tracked.source_shown.map(|(address, port)| {
+                    (number_address(A::FAMILY, address.number()), Some(port))
+                }),
                 said: Said::by_engine(&tracked),
                 misread: read.misread,
             });

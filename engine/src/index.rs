@@ -1,50 +1,39 @@
-//! Which entry holds a tuple: an open table of hashes and positions, most of a lookup in one cache line.
+//! Positions by hash: an open table, most of a lookup in one cache line.
 //!
 //! What stands at a position is compared by whoever asks, so that nothing of it is kept twice.
 
-use super::tuple::{Tuple, Width};
 use ahash::RandomState;
 
-/// The hash of a tuple, or of one of its sides.
+/// A hash.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Hash(u32);
+pub(crate) struct Hash(u32);
 
 /// Makes hashes. Its keys are drawn anew for each run: who sends packets cannot know which tuples meet.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Hasher {
+pub(crate) struct Hasher {
     keys: [u64; 3],
 }
 
 impl Hasher {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let state = RandomState::new();
         Self {
             keys: [0_u8, 1, 2].map(|key| state.hash_one(key)),
         }
     }
 
+    /// Of two addresses and of what fits into a word.
     #[inline(always)]
-    pub(super) fn tuple<A: Width>(&self, tuple: &Tuple<A>) -> Hash {
-        let ends = u64::from(tuple.source_part) << 16 | u64::from(tuple.destination_part);
-        let rest = u64::from(tuple.protocol) << 32 | ends;
-        self.hash(tuple.source.number(), tuple.destination.number(), rest)
-    }
-
-    #[inline(always)]
-    pub(super) fn side<A: Width>(&self, protocol: u8, (address, part): (A, u16)) -> Hash {
-        let rest = u64::from(protocol) << 16 | u64::from(part);
-        self.hash(address.number(), 0, rest)
-    }
-
-    #[inline(always)]
-    fn hash(&self, one: u128, other: u128, rest: u64) -> Hash {
+    pub(crate) fn hash(&self, one: u128, other: u128, rest: u64) -> Hash {
         let [a, b, c] = self.keys;
-        let addresses = (one as u64) ^ (other as u64).rotate_left(32);
-        let first = mix(addresses ^ a, rest ^ b);
-        // Of IPv4 it is zero.
+        let low = mix(one as u64 ^ a, other as u64 ^ b);
+        let mut all = mix(low ^ rest, c);
+        // Of IPv4 there is none.
         let high = ((one >> 64) as u64, (other >> 64) as u64);
-        let last = mix(first ^ high.0 ^ c, high.1 ^ a | 1);
-        Hash((last >> 32) as u32 ^ last as u32)
+        if high != (0, 0) {
+            all = mix(all ^ high.0, high.1 ^ b);
+        }
+        Hash((all >> 32) as u32 ^ all as u32)
     }
 }
 
@@ -74,7 +63,7 @@ const MOST_OF_8: usize = 5;
 
 /// Positions by hash.
 #[derive(Debug)]
-pub(super) struct Index {
+pub(crate) struct Index {
     cells: Vec<Cell>,
     /// Shifts a hash to its cell.
     shift: u32,
@@ -82,7 +71,7 @@ pub(super) struct Index {
 }
 
 impl Index {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with_bits(4)
     }
 
@@ -106,13 +95,13 @@ impl Index {
 
     /// The memory that a lookup reads first.
     #[inline(always)]
-    pub(super) fn place<R>(&self, Hash(hash): Hash, read: impl FnOnce(&u32) -> R) -> R {
+    pub(crate) fn place<R>(&self, Hash(hash): Hash, read: impl FnOnce(&u32) -> R) -> R {
         read(&self.cells[self.home(hash)].hash)
     }
 
     /// A value that stands at a hash, and is the one.
     #[inline(always)]
-    pub(super) fn find(&self, Hash(hash): Hash, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
+    pub(crate) fn find(&self, Hash(hash): Hash, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
         let mut at = self.home(hash);
         loop {
             let cell = self.cells[at];
@@ -126,8 +115,14 @@ impl Index {
         }
     }
 
+    /// Takes all out.
+    pub(crate) fn clear(&mut self) {
+        self.cells.fill(EMPTY);
+        self.len = 0;
+    }
+
     /// Puts a value in, which must not be there.
-    pub(super) fn insert(&mut self, Hash(hash): Hash, value: u32) {
+    pub(crate) fn insert(&mut self, Hash(hash): Hash, value: u32) {
         if (self.len + 1) * 8 > self.cells.len() * MOST_OF_8 {
             self.grow();
         }
@@ -152,14 +147,14 @@ impl Index {
     }
 
     /// Puts another value in the place of one.
-    pub(super) fn replace(&mut self, hash: Hash, old: u32, new: u32) {
+    pub(crate) fn replace(&mut self, hash: Hash, old: u32, new: u32) {
         if let Some(at) = self.position(hash, old) {
             self.cells[at].value = new;
         }
     }
 
     /// Takes a value out, if it is there.
-    pub(super) fn remove(&mut self, hash: Hash, value: u32) {
+    pub(crate) fn remove(&mut self, hash: Hash, value: u32) {
         let Some(mut free) = self.position(hash, value) else {
             return;
         };
