@@ -2,6 +2,7 @@
 //!
 //! What stands at a position is compared by whoever asks, so that nothing of it is kept twice.
 
+use crate::worker::near;
 use ahash::RandomState;
 
 /// A hash.
@@ -93,10 +94,10 @@ impl Index {
         (hash >> self.shift) as usize & self.mask()
     }
 
-    /// The memory that a lookup reads first.
+    /// What a lookup will read first comes nearer.
     #[inline(always)]
-    pub(crate) fn place<R>(&self, Hash(hash): Hash, read: impl FnOnce(&u32) -> R) -> R {
-        read(&self.cells[self.home(hash)].hash)
+    pub(crate) fn come_nearer(&self, Hash(hash): Hash) {
+        near::ask_for(&self.cells[self.home(hash)]);
     }
 
     /// A value that stands at a hash, and is the one.

@@ -3,7 +3,7 @@
 mod batch;
 mod block;
 mod flat;
-mod near;
+pub(crate) mod near;
 
 use crate::capture::{ABREAST, Abreast, Chunk, Frame, Frames, InterfaceIndex, Interfaces};
 use crate::check::{Check, Pending};

@@ -4,10 +4,10 @@ use super::protocol::{self, Said};
 use super::table::Id;
 use super::tuple::{Tuple, Width};
 use super::{Packet, Tracker, context};
+use crate::index::{Hash, Hasher};
 use kpclass_compiler::header::known;
 use kpclass_ruleset::conntrack::{CtStatus, Direction};
 use kpclass_ruleset::value::{CtState, protocol as number};
-use std::time::Duration;
 
 /// A connection, and the way of its packets, of which something can be noted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,16 +33,26 @@ impl<A: Width> Tracker<'_, A> {
         }
     }
 
-    /// Takes a packet for which all happens that happened to one that is noted. `None`: there is no such, and nothing was changed.
+    /// The hasher of tuples.
+    pub(crate) fn hasher(&self) -> Hasher {
+        self.table.hasher()
+    }
+
+    /// What will be read of the entry that a tuple of this hash has comes nearer: its position, and, a while later, itself.
+    #[inline(always)]
+    pub(crate) fn come_nearer(&self, hash: Hash, is_near: bool) {
+        self.table.come_nearer(hash, is_near);
+    }
+
+    /// Takes a packet, whose tuple has this hash, for which all happens that happened to one that is noted. `None`: there is no such, and nothing was changed.
     #[inline]
-    pub fn quick(&mut self, packet: &Packet, at: Duration) -> Option<Quick> {
+    pub(crate) fn quick(&mut self, packet: &Packet, hash: Hash, at: u64) -> Option<Quick> {
         let tuple = self.plain(packet)?;
-        let hash = self.table.hash(&tuple);
         let (id, direction) = self.table.held_by(hash, &tuple)?;
         if self.table.is_vague(id) {
             return None;
         }
-        let now = self.now.max(protocol::nanos(at));
+        let now = self.now.max(at);
         let entry = self.table.get_mut(id)?;
         let has_reply = entry.status.intersects(CtStatus::SEEN_REPLY);
         let ctstate = match direction {
@@ -83,12 +93,6 @@ impl<A: Width> Tracker<'_, A> {
             && matches!(h.protocol, number::TCP | number::UDP)
             && !packet.is_broken
             && self.program.conntrack_on();
-        is_one.then(|| {
-            Tuple::new(
-                h.protocol,
-                (A::of(h.source), h.source_port),
-                (A::of(h.destination), h.destination_port),
-            )
-        })
+        is_one.then(|| Tuple::of_ports(h))
     }
 }

@@ -4,6 +4,7 @@ use super::entry::{Client, Entry, Place};
 use super::tuple::{End, Tuple, Width};
 use super::vague::Vague;
 use crate::index::{Hash, Hasher, Index};
+use crate::worker::near;
 use ahash::AHashMap;
 use kpclass_ruleset::Ruleset;
 use kpclass_ruleset::conntrack::Direction;
@@ -346,9 +347,22 @@ impl<A: Width> Table<A> {
         None
     }
 
+    pub(super) fn hasher(&self) -> Hasher {
+        self.hasher
+    }
+
+    /// What will be read comes nearer: of a hash its cell, and, once that `is_near`, the entry.
     #[inline(always)]
-    pub(super) fn hash(&self, tuple: &Tuple<A>) -> Hash {
-        tuple.hash(&self.hasher)
+    pub(super) fn come_nearer(&self, hash: Hash, is_near: bool) {
+        if !is_near {
+            self.by_tuple.come_nearer(hash);
+            return;
+        }
+        let position = self.by_tuple.find(hash, |_| true);
+        if let Some(slot) = position.and_then(|at| self.slots.get(at as usize >> 1)) {
+            near::ask_for(slot);
+            near::ask_for(&slot.next);
+        }
     }
 
     /// The entry that holds a tuple of this hash, over or not.

@@ -1,6 +1,7 @@
 //! What a connection is found by (CONNTRACK.md 1), in as few bytes as its family allows.
 
 use crate::index::{self, Hasher};
+use kpclass_compiler::header::Header;
 use kpclass_ruleset::conntrack;
 use kpclass_ruleset::value::{Family, address_number, number_address, protocol};
 use std::fmt::Debug;
@@ -65,10 +66,20 @@ const PAIRS: [(u8, u8, u8); 6] = [
 
 impl<A: Width> Tuple<A> {
     #[inline(always)]
-    pub(super) fn hash(&self, hasher: &Hasher) -> index::Hash {
+    pub(crate) fn hash(&self, hasher: &Hasher) -> index::Hash {
         let parts = u64::from(self.source_part) << 16 | u64::from(self.destination_part);
         let rest = u64::from(self.protocol) << 32 | parts;
         hasher.hash(self.source.number(), self.destination.number(), rest)
+    }
+
+    /// Of a packet that has ports.
+    #[inline(always)]
+    pub(crate) fn of_ports(header: &Header) -> Self {
+        Self::new(
+            header.protocol,
+            (A::of(header.source), header.source_port),
+            (A::of(header.destination), header.destination_port),
+        )
     }
 
     pub(super) fn new(protocol: u8, source: End<A>, destination: End<A>) -> Self {
@@ -81,11 +92,11 @@ impl<A: Width> Tuple<A> {
         }
     }
 
-    pub(super) fn from(self) -> End<A> {
+    pub(crate) fn from(self) -> End<A> {
         (self.source, self.source_part)
     }
 
-    pub(super) fn to(self) -> End<A> {
+    pub(crate) fn to(self) -> End<A> {
         (self.destination, self.destination_part)
     }
 

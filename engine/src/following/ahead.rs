@@ -1,9 +1,9 @@
 //! What the frames ahead show behind nat: the kernel's own choices for a connection that is about to begin (CONNTRACK.md 10).
 
-use crate::connections::{End, Packet, Shows, Width};
+use crate::connections::{End, Packet, Shows, Tuple, Width};
 use crate::index::{Hash, Hasher, Index};
 use kpclass_compiler::Program;
-use kpclass_compiler::header::known;
+use kpclass_compiler::header::{Header, known};
 use kpclass_compiler::program::node::{Act, ActId};
 use kpclass_ruleset::packet::tcp_flag::ACK;
 use kpclass_ruleset::value::address_number;
@@ -11,53 +11,88 @@ use kpclass_ruleset::value::address_number;
 /// Ways that are kept of what shows one; more are not told apart.
 const MOST: usize = 4;
 
-/// What two blocks of frames show: the present one, and the next.
-#[derive(Debug)]
-pub(super) struct Ahead<A> {
-    hasher: Hasher,
-    endpoints: Endpoints<A>,
-    present: Block<A>,
-    next: Block<A>,
-}
-
 /// Where rules send packets.
 #[derive(Debug)]
-struct Endpoints<A> {
+pub(super) struct Endpoints<A> {
+    hasher: Hasher,
     ends: Vec<End<A>>,
     index: Index,
 }
 
 impl<A: Width> Endpoints<A> {
-    fn new(program: &Program, hasher: &Hasher) -> Self {
+    /// Those of a program; all hashes of this family are made by one `hasher`.
+    pub(super) fn new(program: Option<&Program>, hasher: Hasher) -> Self {
         let mut endpoints = Self {
+            hasher,
             ends: Vec::new(),
             index: Index::new(),
         };
-        for at in 0..program.act_count() as u32 {
-            if let Act::Dnat(dnat) = program.act(ActId(at))
+        let acts = program.into_iter().flat_map(|program| {
+            let acts = 0..program.act_count() as u32;
+            acts.map(|at| program.act(ActId(at)))
+        });
+        for act in acts {
+            if let Act::Dnat(dnat) = act
                 && let (Some(address), Some(port)) = (dnat.address, dnat.port)
             {
-                let end = (A::of(address_number(address)), port);
-                if !endpoints.hold(hasher, end) {
-                    let position = endpoints.ends.len() as u32;
-                    endpoints.index.insert(hash_end(hasher, end), position);
-                    endpoints.ends.push(end);
-                }
+                endpoints.add((A::of(address_number(address)), port));
             }
         }
         endpoints
     }
 
-    #[inline(always)]
-    fn hold(&self, hasher: &Hasher, end: End<A>) -> bool {
-        let is_it = |at: u32| self.ends.get(at as usize) == Some(&end);
-        self.index.find(hash_end(hasher, end), is_it).is_some()
+    fn add(&mut self, end: End<A>) {
+        if !self.hold(end) {
+            let position = self.ends.len() as u32;
+            self.index.insert(self.hash(end), position);
+            self.ends.push(end);
+        }
     }
-}
 
-#[inline(always)]
-fn hash_end<A: Width>(hasher: &Hasher, (address, port): End<A>) -> Hash {
-    hasher.hash(address.number(), 0, u64::from(port))
+    #[inline(always)]
+    fn hold(&self, end: End<A>) -> bool {
+        let is_it = |at: u32| self.ends.get(at as usize) == Some(&end);
+        self.index.find(self.hash(end), is_it).is_some()
+    }
+
+    #[inline(always)]
+    fn hash(&self, (address, port): End<A>) -> Hash {
+        self.hasher.hash(address.number(), 0, u64::from(port))
+    }
+
+    /// The hash of a packet's tuple. What will be read of its ends comes nearer.
+    #[inline(always)]
+    pub(super) fn meet(&self, header: &Header) -> Hash {
+        let tuple = Tuple::<A>::of_ports(header);
+        for end in [tuple.from(), tuple.to()] {
+            self.index.come_nearer(self.hash(end));
+        }
+        tuple.hash(&self.hasher)
+    }
+
+    /// Notes what a packet shows.
+    pub(super) fn note(&self, packet: &Packet, sighted: &mut Sighted<A>) {
+        let h = &packet.header;
+        if h.known & known::PORTS == 0 {
+            return;
+        }
+        let (hasher, tuple) = (&self.hasher, Tuple::<A>::of_ports(h));
+        let (from, to) = (tuple.from(), tuple.to());
+        if self.hold(to) {
+            let way = (from, to);
+            sighted.add(hasher, Key::Client(h.protocol, from), way);
+            if let Some(sign) = packet.sign {
+                sighted.add(hasher, Key::Sign(sign), way);
+            }
+        }
+        if self.hold(from) {
+            let way = (to, from);
+            sighted.add(hasher, Key::Client(h.protocol, to), way);
+            if let Some(syn) = packet.syn.filter(|_| h.tcp_flags & ACK != 0) {
+                sighted.add(hasher, Key::Answer(syn), way);
+            }
+        }
+    }
 }
 
 /// By what a way is found.
@@ -103,21 +138,23 @@ const NONE: u32 = u32::MAX;
 
 /// What the frames of one block show.
 #[derive(Debug)]
-struct Block<A> {
+pub(super) struct Sighted<A> {
     seen: Vec<Seen<A>>,
     /// The first of each key.
     index: Index,
 }
 
-impl<A: Width> Block<A> {
-    fn new() -> Self {
+impl<A> Default for Sighted<A> {
+    fn default() -> Self {
         Self {
             seen: Vec::new(),
             index: Index::new(),
         }
     }
+}
 
-    fn clear(&mut self) {
+impl<A: Width> Sighted<A> {
+    pub(super) fn clear(&mut self) {
         if !self.seen.is_empty() {
             self.seen.clear();
             self.index.clear();
@@ -175,69 +212,27 @@ impl<A: Width> Block<A> {
     }
 }
 
-impl<A: Width> Ahead<A> {
-    pub(super) fn new(program: &Program) -> Self {
-        let hasher = Hasher::new();
-        Self {
-            endpoints: Endpoints::new(program, &hasher),
-            hasher,
-            present: Block::new(),
-            next: Block::new(),
-        }
-    }
-
-    /// Notes a packet of the next block.
-    pub(super) fn note(&mut self, packet: &Packet) {
-        let h = &packet.header;
-        if h.known & known::PORTS == 0 {
-            return;
-        }
-        let hasher = &self.hasher;
-        let from = (A::of(h.source), h.source_port);
-        let to = (A::of(h.destination), h.destination_port);
-        let is_to = self.endpoints.hold(hasher, to);
-        let is_from = self.endpoints.hold(hasher, from);
-        if is_to {
-            let way = (from, to);
-            self.next.add(hasher, Key::Client(h.protocol, from), way);
-            if let Some(sign) = packet.sign {
-                self.next.add(hasher, Key::Sign(sign), way);
-            }
-        }
-        if is_from {
-            let way = (to, from);
-            self.next.add(hasher, Key::Client(h.protocol, to), way);
-            if let Some(syn) = packet.syn.filter(|_| h.tcp_flags & ACK != 0) {
-                self.next.add(hasher, Key::Answer(syn), way);
-            }
-        }
-    }
-
-    /// The next block is the present one.
-    pub(super) fn turn(&mut self) {
-        std::mem::swap(&mut self.present, &mut self.next);
-        self.next.clear();
-    }
-
-    /// The ways of a key in both blocks.
-    fn ways(&self, key: Key<A>) -> impl Iterator<Item = Way<A>> {
-        let blocks = [&self.present, &self.next].into_iter();
-        blocks.flat_map(move |block| block.ways(&self.hasher, key))
-    }
-
-    /// From where to which endpoints a packet was sent, as far as what nat leaves of it shows.
-    fn of_packet(&self, packet: &Packet) -> impl Iterator<Item = Way<A>> {
-        let keys = [packet.sign.map(Key::Sign), packet.syn.map(Key::Answer)];
-        keys.into_iter().flatten().flat_map(|key| self.ways(key))
-    }
-}
-
-/// What is shown of one packet's connection.
+/// What is shown of one packet's connection: by the frames of its own block, and of the next.
 pub(super) struct Glimpse<'s, A> {
-    pub(super) ahead: &'s Ahead<A>,
+    pub(super) blocks: [Option<&'s Sighted<A>>; 2],
+    pub(super) hasher: Hasher,
     pub(super) packet: &'s Packet,
     /// Addresses that nat may give it.
     pub(super) locals: &'s [u128],
+}
+
+impl<A: Width> Glimpse<'_, A> {
+    fn ways(&self, key: Key<A>) -> impl Iterator<Item = Way<A>> {
+        let blocks = self.blocks.iter().flatten();
+        blocks.flat_map(move |block| block.ways(&self.hasher, key))
+    }
+
+    /// From where to which endpoints it was sent, as far as what nat leaves of it shows.
+    fn of_packet(&self) -> impl Iterator<Item = Way<A>> {
+        let (sign, syn) = (self.packet.sign, self.packet.syn);
+        let keys = [sign.map(Key::Sign), syn.map(Key::Answer)];
+        keys.into_iter().flatten().flat_map(|key| self.ways(key))
+    }
 }
 
 impl<A: Width> Shows<A> for Glimpse<'_, A> {
@@ -246,15 +241,13 @@ impl<A: Width> Shows<A> for Glimpse<'_, A> {
         let own = [h.source].into_iter().chain(self.locals.iter().copied());
         for address in own {
             let key = Key::Client(h.protocol, (A::of(address), h.source_port));
-            self.ahead.ways(key).for_each(|(_, to)| take(to));
+            self.ways(key).for_each(|(_, to)| take(to));
         }
-        self.ahead
-            .of_packet(self.packet)
-            .for_each(|(_, to)| take(to));
+        self.of_packet().for_each(|(_, to)| take(to));
     }
 
     fn source(&self, server: End<A>) -> Option<End<A>> {
-        let mut ways = self.ahead.of_packet(self.packet);
+        let mut ways = self.of_packet();
         let mut sources = ways.by_ref().filter(|(_, to)| *to == server);
         let (first, _) = sources.next()?;
         sources.all(|(from, _)| from == first).then_some(first)

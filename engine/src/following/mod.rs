@@ -1,41 +1,43 @@
 //! A replay that follows connections: packets in the captures' order, one owner for the tables.
 //!
 //! ```text
-//! frames ─► read ─► a block ahead (which endpoints are seen behind nat) ─► sight? ─► Tracker ─► counts, verdicts
-//!                                                                                      └─► the reference's tracker, on another thread
+//! frames ─► Reader ─► blocks of packets, with what they show of nat ─► quick? sight? Tracker ─► counts, verdicts
+//!           (on a thread of its own, if there are two)                                 └─► the reference's tracker, on another thread
 //! ```
 
 mod ahead;
 mod judge;
+mod reader;
 mod story;
 
-use crate::capture::{CaptureError, Frame, Interfaces};
-use crate::check::{Check, CheckReport, differs, packet_of};
+use crate::capture::CaptureError;
+use crate::check::{Check, CheckReport, packet_of};
 use crate::connections::{Packet, Sight, Tracked, Tracker, Width};
 use crate::counts::{Account, Counts};
 use crate::draw;
-use crate::extract::{OfConnection, of_connection};
-use crate::link::LinkType;
-use crate::replay::{Cut, Listeners, Settings, Source, VerdictSink};
+use crate::index::Hasher;
+use crate::replay::{Listeners, Settings, Source, VerdictSink};
 use crate::report::{Report, Timing};
 use crate::rules::{FamilyRules, Rules};
 use crate::skip::SkipReason;
-use crate::verdicts::{self, FrameVerdict, PacketVerdict};
-use ahead::{Ahead, Glimpse};
+use crate::verdicts::{FrameVerdict, PacketVerdict};
+use ahead::{Endpoints, Glimpse, Sighted};
+use crossbeam::channel;
 pub use judge::Said;
 use judge::{Question, Questions};
-use kpclass_compiler::Context;
 use kpclass_compiler::header::known;
-use kpclass_reference::packet::read_datagram;
 use kpclass_ruleset::Hook;
 use kpclass_ruleset::conntrack::{self, Datagram};
-use kpclass_ruleset::value::{CtState, Family, number_address};
-use std::sync::Arc;
+use kpclass_ruleset::value::{Family, number_address};
+use reader::{All, Arrived, Block, Read, Reader};
 use std::time::{Duration, Instant};
 pub use story::{ConnectionsReport, Story};
 
-/// Frames that are read before the first of them is asked about.
-const BLOCK: usize = 2048;
+/// Blocks that wait between the two threads.
+const WAITING: usize = 4;
+
+/// A packet's memory is asked for so many packets before it is looked up, and twice as many before that the way to it.
+const AHEAD: usize = 12;
 
 /// The last time that is told from those before it, in nanoseconds since 1970: in the year 2262. Deadlines behind it can still be counted.
 const LAST_TIME: u64 = i64::MAX as u64;
@@ -61,17 +63,10 @@ pub fn follow(
                 (Some(questions), Some(judge))
             }
         };
+        let checks = questions.is_some();
         let mut following = Following::new(rules, settings, conntrack, questions, verdicts);
-        let (mut cuts, mut captures) = (Vec::new(), Vec::new());
-        for source in sources {
-            let mut capture = source.open()?;
-            captures.push(capture.name().to_owned());
-            following.capture = captures.len() as u32 - 1;
-            following.interfaces = Arc::clone(capture.interfaces());
-            capture.walk(|frames| frames.for_each(|frame| following.read(&frame)))?;
-            following.flush();
-            cuts.extend(Cut::of(&capture));
-        }
+        let reader = Reader::new(rules, settings, checks, following.endpoints(rules));
+        let All { cuts, captures } = read(reader, sources, settings.threads, &mut following)?;
         let (counts, story) = following.finish();
         let replay_s = started.elapsed().as_secs_f64();
         let waited = Instant::now();
@@ -97,28 +92,40 @@ pub fn follow(
     })
 }
 
-/// One frame, read.
-struct Arrived {
-    frame: u64,
-    timestamp_ns: u64,
-    original_len: u32,
-    packet: Result<Read, SkipReason>,
-}
-
-/// Its packet.
-struct Read {
-    packet: Packet,
-    /// The capture says that it leaves.
-    leaves: bool,
-    /// The reference's reader reads the frame otherwise; false where nothing is checked.
-    misread: bool,
+/// Reads all captures, and has them followed; on two threads, if so many may be.
+fn read(
+    reader: Reader<'_, '_>,
+    sources: Vec<Source>,
+    threads: usize,
+    following: &mut Following<'_, '_, '_>,
+) -> Result<All, CaptureError> {
+    if threads < 2 {
+        return reader.all(sources, |block| following.take(block));
+    }
+    let (full, blocks) = channel::bounded(WAITING);
+    let (back, spare) = channel::bounded(WAITING);
+    std::thread::scope(|scope| {
+        let reading = scope.spawn(move || {
+            reader.all(sources, |block| {
+                // Whoever follows is gone only if it has panicked, which is met where it is joined.
+                drop(full.send(block));
+                spare.try_recv().ok()
+            })
+        });
+        for block in blocks {
+            if let Some(block) = following.take(block) {
+                drop(back.try_send(block));
+            }
+        }
+        let read = reading.join();
+        read.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
 }
 
 /// One family's connections.
 struct OfFamily<'r, 'a, A> {
     of: &'r FamilyRules<'a>,
     tracker: Tracker<'r, A>,
-    ahead: Ahead<A>,
 }
 
 impl<'r, 'a, A: Width> OfFamily<'r, 'a, A> {
@@ -127,21 +134,16 @@ impl<'r, 'a, A: Width> OfFamily<'r, 'a, A> {
         Some(Self {
             of,
             tracker: Tracker::new(&of.program, of.ruleset, settings.clone()),
-            ahead: Ahead::new(&of.program),
         })
     }
 }
 
 /// The replay's state.
 struct Following<'r, 'a, 'l> {
-    rules: &'r Rules<'a>,
-    settings: &'r Settings,
     v4: Option<OfFamily<'r, 'a, u32>>,
     v6: Option<OfFamily<'r, 'a, u128>>,
-    capture: u32,
-    interfaces: Arc<Interfaces>,
-    /// The block that is asked about next, and the one that is being read.
-    blocks: [Vec<Arrived>; 2],
+    /// It is asked about once the next one shows what it does.
+    waiting: Option<Box<Block>>,
     rest: Rest<'l>,
 }
 
@@ -166,13 +168,9 @@ impl<'r, 'a, 'l> Following<'r, 'a, 'l> {
         verdicts: Option<VerdictSink<'l>>,
     ) -> Self {
         Self {
-            rules,
-            settings,
             v4: OfFamily::new(rules, conntrack),
             v6: OfFamily::new(rules, conntrack),
-            capture: 0,
-            interfaces: Arc::default(),
-            blocks: [Vec::with_capacity(BLOCK), Vec::with_capacity(BLOCK)],
+            waiting: None,
             rest: Rest {
                 counts: Counts::new(rules),
                 story: Story::default(),
@@ -192,129 +190,117 @@ impl<'r, 'a, 'l> Following<'r, 'a, 'l> {
         (self.rest.counts, self.rest.story)
     }
 
-    /// Reads a frame into the block ahead.
-    fn read(&mut self, frame: &Frame<'_>) {
-        let packet = self.packet(frame);
-        if let Ok(read) = &packet {
-            match (read.packet.header.family(), &mut self.v4, &mut self.v6) {
-                (Family::V4, Some(of), _) => of.ahead.note(&read.packet),
-                (Family::V6, _, Some(of)) => of.ahead.note(&read.packet),
-                _ => {}
+    /// Where rules send packets, with the hashers of the tables.
+    fn endpoints(&self, rules: &Rules<'_>) -> (Endpoints<u32>, Endpoints<u128>) {
+        let program = |family| rules.of(family).map(|rules| &rules.program);
+        let v4 = self.v4.as_ref().map(|of| of.tracker.hasher());
+        let v6 = self.v6.as_ref().map(|of| of.tracker.hasher());
+        let hasher = |of: Option<Hasher>| of.unwrap_or_else(Hasher::new);
+        (
+            Endpoints::new(program(Family::V4), hasher(v4)),
+            Endpoints::new(program(Family::V6), hasher(v6)),
+        )
+    }
+
+    /// Takes the next block. One that is done with comes back.
+    fn take(&mut self, block: Box<Block>) -> Option<Box<Block>> {
+        let mut done = self.waiting.take();
+        if let Some(present) = &done {
+            self.settle(present, Some(&block));
+        }
+        if block.is_last {
+            self.settle(&block, None);
+            done = Some(block);
+        } else {
+            self.waiting = Some(block);
+        }
+        done
+    }
+
+    /// Asks about a block.
+    fn settle(&mut self, block: &Block, next: Option<&Block>) {
+        self.rest.capture = block.capture;
+        for (at, arrived) in block.arrived.iter().enumerate() {
+            self.come_nearer(block.arrived.get(at + 2 * AHEAD), false);
+            self.come_nearer(block.arrived.get(at + AHEAD), true);
+            let frame = block.first_frame + at as u64;
+            self.ask(arrived, frame, block, next);
+        }
+    }
+
+    /// What will be read of a packet's connection comes nearer.
+    #[inline(always)]
+    fn come_nearer(&self, arrived: Option<&Arrived>, is_near: bool) {
+        let Some(arrived) = arrived else {
+            return;
+        };
+        match (&arrived.packet, &self.v4, &self.v6) {
+            (Ok(read), Some(of), _) if read.packet.header.family() == Family::V4 => {
+                of.tracker.come_nearer(arrived.hash, is_near);
             }
-        }
-        self.blocks[1].push(Arrived {
-            frame: frame.number,
-            timestamp_ns: frame.timestamp_ns,
-            original_len: frame.original_len,
-            packet,
-        });
-        if self.blocks[1].len() >= BLOCK {
-            self.settle();
+            (Ok(read), _, Some(of)) if read.packet.header.family() == Family::V6 => {
+                of.tracker.come_nearer(arrived.hash, is_near);
+            }
+            _ => {}
         }
     }
 
-    /// Asks about the block that was read before the last one.
-    fn settle(&mut self) {
-        let ready = std::mem::take(&mut self.blocks[0]);
-        self.rest.capture = self.capture;
-        for arrived in &ready {
-            self.ask(arrived);
-        }
-        let mut spare = ready;
-        spare.clear();
-        self.blocks[0] = std::mem::replace(&mut self.blocks[1], spare);
-        self.v4.iter_mut().for_each(|of| of.ahead.turn());
-        self.v6.iter_mut().for_each(|of| of.ahead.turn());
-    }
-
-    /// Asks about all that was read.
-    fn flush(&mut self) {
-        self.settle();
-        self.settle();
-    }
-
-    fn packet(&self, frame: &Frame<'_>) -> Result<Read, SkipReason> {
-        let (link, captured, len) = (frame.link, frame.captured, frame.original_len);
-        let read = of_connection(link, captured, len).map_err(SkipReason::Frame)?;
-        let header = read.header;
-        if header.known & known::FRAGMENT != 0 {
-            return Err(SkipReason::LaterFragment);
-        }
-        let family = header.family();
-        let of = self.rules.of(family).ok_or(SkipReason::NoRules(family))?;
-        let hook = verdicts::hook(self.settings.hook, || of.program.is_local(header.source));
-        let is_sent = hook == Hook::Output;
-        let device = || {
-            let named = self.settings.in_interface;
-            named.or_else(|| self.interfaces.name(frame.interface))
-        };
-        let OfConnection {
-            icmp_id,
-            carried,
-            chunks,
-            is_broken,
-            sign,
-            syn,
-            ..
-        } = read;
-        let packet = Packet {
-            header,
-            context: Context {
-                hook,
-                in_interface: if is_sent { None } else { device() },
-                mark: self.settings.mark,
-                ctstate: CtState::New,
-            },
-            icmp_id,
-            carried,
-            chunks,
-            is_broken,
-            sign,
-            syn,
-            is_rewritten: false,
-        };
-        Ok(Read {
-            leaves: leaves(link, captured),
-            misread: self.rest.questions.is_some() && is_misread(frame, &packet),
-            packet,
-        })
-    }
-
-    fn ask(&mut self, arrived: &Arrived) {
+    #[inline(always)]
+    fn ask(&mut self, arrived: &Arrived, frame: u64, block: &Block, next: Option<&Block>) {
         let counts = &mut self.rest.counts;
         counts.frames += 1;
         counts.bytes += u64::from(arrived.original_len);
         let asked = match &arrived.packet {
             Err(reason) => Err(*reason),
             Ok(read) => match (read.packet.header.family(), &mut self.v4, &mut self.v6) {
-                (Family::V4, Some(of), _) => self.rest.ask(of, arrived, read),
-                (Family::V6, _, Some(of)) => self.rest.ask(of, arrived, read),
+                (Family::V4, Some(of), _) => {
+                    let shown = [Some(&block.v4), next.map(|next| &next.v4)];
+                    self.rest.ask(of, (arrived, frame), read, shown)
+                }
+                (Family::V6, _, Some(of)) => {
+                    let shown = [Some(&block.v6), next.map(|next| &next.v6)];
+                    self.rest.ask(of, (arrived, frame), read, shown)
+                }
                 (family, ..) => Err(SkipReason::NoRules(family)),
             },
         };
         if let Err(reason) = asked {
             self.rest.counts.skipped[reason.index()] += 1;
-            self.rest.tell(arrived, Err(reason));
+            self.rest.tell((arrived, frame), Err(reason));
         }
     }
 }
 
 impl Rest<'_> {
+    #[inline(always)]
     fn ask<A: Width>(
         &mut self,
         of: &mut OfFamily<'_, '_, A>,
-        arrived: &Arrived,
+        (arrived, frame): (&Arrived, u64),
         read: &Read,
+        blocks: [Option<&Sighted<A>>; 2],
+    ) -> Result<(), SkipReason> {
+        let program = &of.of.program;
+        if read.leaves && !program.is_local(read.packet.header.source) {
+            return Err(SkipReason::BehindNat);
+        }
+        if self.counts_alone && self.quick(of, arrived, &read.packet) {
+            return Ok(());
+        }
+        self.ask_at_length(of, (arrived, frame), read, blocks)
+    }
+
+    #[inline(never)]
+    fn ask_at_length<A: Width>(
+        &mut self,
+        of: &mut OfFamily<'_, '_, A>,
+        (arrived, frame): (&Arrived, u64),
+        read: &Read,
+        blocks: [Option<&Sighted<A>>; 2],
     ) -> Result<(), SkipReason> {
         let at = Duration::from_nanos(arrived.timestamp_ns.min(LAST_TIME));
         let program = &of.of.program;
         let is_local = |address| program.is_local(address);
-        if read.leaves && !is_local(read.packet.header.source) {
-            return Err(SkipReason::BehindNat);
-        }
-        if self.counts_alone && self.quick(of, arrived, &read.packet, at) {
-            return Ok(());
-        }
         let rewritten;
         let mut closes = None;
         let packet = match of.tracker.sight(&read.packet, at) {
@@ -332,7 +318,8 @@ impl Rest<'_> {
         let drawn = draw::number(&packet.header, self.seed);
         let locals = program.local_addresses();
         let glimpse = Glimpse {
-            ahead: &of.ahead,
+            blocks,
+            hasher: of.tracker.hasher(),
             packet,
             locals,
         };
@@ -340,7 +327,7 @@ impl Rest<'_> {
         if let Some(questions) = &mut self.questions {
             questions.ask(Question {
                 capture: self.capture,
-                frame: arrived.frame,
+                frame,
                 datagram: as_datagram(packet),
                 at,
                 draw: drawn,
@@ -352,19 +339,20 @@ impl Rest<'_> {
                 misread: read.misread,
             });
         }
-        self.count(of, arrived, packet, &tracked);
+        self.count(of, (arrived, frame), packet, &tracked);
         Ok(())
     }
 
     /// Counts a packet that goes the way of one before it; whether it does.
+    #[inline(always)]
     fn quick<A: Width>(
         &mut self,
         of: &mut OfFamily<'_, '_, A>,
         arrived: &Arrived,
         packet: &Packet,
-        at: Duration,
     ) -> bool {
-        let Some(quick) = of.tracker.quick(packet, at) else {
+        let at = arrived.timestamp_ns.min(LAST_TIME);
+        let Some(quick) = of.tracker.quick(packet, arrived.hash, at) else {
             return false;
         };
         let counts = self.counts.family_mut(A::FAMILY);
@@ -377,7 +365,7 @@ impl Rest<'_> {
     fn count<A: Width>(
         &mut self,
         of: &mut OfFamily<'_, '_, A>,
-        arrived: &Arrived,
+        (arrived, frame): (&Arrived, u64),
         packet: &Packet,
         tracked: &Tracked<A>,
     ) {
@@ -392,7 +380,7 @@ impl Rest<'_> {
             class,
             decision: &decision,
         };
-        self.tell(arrived, Ok(verdict));
+        self.tell((arrived, frame), Ok(verdict));
         tracked.credit_reply(&mut decision);
         let counts = self.counts.family_mut(A::FAMILY);
         let account = counts.account(class, &decision);
@@ -402,25 +390,19 @@ impl Rest<'_> {
         }
     }
 
-    fn tell(&mut self, arrived: &Arrived, packet: Result<PacketVerdict<'_>, SkipReason>) {
+    fn tell(
+        &mut self,
+        (arrived, frame): (&Arrived, u64),
+        packet: Result<PacketVerdict<'_>, SkipReason>,
+    ) {
         if let Some(write) = &mut self.verdicts {
             write(FrameVerdict {
                 capture: self.capture,
-                frame: arrived.frame,
+                frame,
                 timestamp_ns: arrived.timestamp_ns,
                 packet,
             });
         }
-    }
-}
-
-/// Whether a Linux cooked header says that the packet leaves (`PACKET_OUTGOING`).
-fn leaves(link: LinkType, captured: &[u8]) -> bool {
-    const OUTGOING: u8 = 4;
-    match link {
-        LinkType::LINUX_SLL => captured.get(..2) == Some(&[0, OUTGOING]),
-        LinkType::LINUX_SLL2 => captured.get(10) == Some(&OUTGOING),
-        _ => false,
     }
 }
 
@@ -440,18 +422,6 @@ fn as_it_came(packet: &Packet, from: (u128, u16), to: (u128, u16), is_sent: bool
     packet.context.in_interface = None;
     packet.is_rewritten = true;
     packet
-}
-
-/// Whether the reference's reader reads a frame otherwise.
-fn is_misread(frame: &Frame<'_>, packet: &Packet) -> bool {
-    let read = read_datagram(frame.link.0, frame.captured, frame.original_len);
-    let Ok(read) = read else {
-        return true;
-    };
-    (read.icmp_id, read.carried) != (packet.icmp_id, packet.carried)
-        || read.chunks != packet.chunks
-        || read.is_broken != packet.is_broken
-        || differs(read.packet, &packet.header)
 }
 
 /// The packet in the reference's words; both readers say the same of it.

@@ -7,7 +7,7 @@
 
 /// Has what stands at a place come nearer; only a hint.
 #[inline(always)]
-pub(super) fn ask_for<T>(place: &T) {
+pub(crate) fn ask_for<T>(place: &T) {
     #[cfg(target_arch = "x86_64")]
     {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
