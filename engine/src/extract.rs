@@ -6,8 +6,10 @@
 
 mod connection;
 pub mod ordinary;
+mod plain;
 
 pub use connection::{OfConnection, of_connection};
+pub use plain::{Plain, plain};
 
 use crate::link::LinkType;
 use crate::wire::{

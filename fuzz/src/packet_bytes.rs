@@ -3,7 +3,7 @@
 //! reads and the reference does not, or otherwise.
 
 use kpclass_compiler::header::{Header, known};
-use kpclass_engine::extract::{MAX_TAGS, Skip, extract, of_connection};
+use kpclass_engine::extract::{MAX_TAGS, Skip, extract, of_connection, plain};
 use kpclass_engine::link::LinkType;
 use kpclass_reference::packet::{FramePacket, SkipReason, read_datagram, read_frame};
 use kpclass_ruleset::value::{Family, number_address};
@@ -69,6 +69,13 @@ pub fn compare(
 /// What only conntrack reads of a frame on which both readers agree.
 fn of_connections(link: LinkType, captured: &[u8], original_len: u32) -> Result<(), String> {
     let ours = of_connection(link, captured, original_len);
+    if let Some(plain) = plain(link, captured)
+        && ours.as_ref() != Ok(&plain.of_connection())
+    {
+        return Err(format!(
+            "the short way reads {plain:?}, the long way {ours:?}"
+        ));
+    }
     let theirs = read_datagram(link.0, captured, original_len);
     let agree = match (&ours, &theirs) {
         (Ok(ours), Ok(theirs)) => {

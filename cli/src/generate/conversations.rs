@@ -30,6 +30,8 @@ pub(crate) struct Conversations<'r> {
     traffic: Traffic,
     nodes: Vec<IpAddr>,
     vantage: Vantage,
+    /// Packets of a connection, at most, but for those that open and close it.
+    most_data: u32,
     numbers: Numbers,
     live: Vec<Conversation>,
 }
@@ -52,18 +54,15 @@ type End = (IpAddr, u16);
 /// Packets that open a connection: an answer comes at once.
 const OPENING: u32 = 3;
 
-/// Packets of a connection, at most, but for those that open and close it.
-const MOST_DATA: u64 = 24;
-
 impl<'r> Conversations<'r> {
     pub(crate) fn new(
         rules: &'r Rules<'r>,
         mut traffic: Traffic,
         nodes: Vec<IpAddr>,
-        (live, vantage, seed): (usize, Vantage, u64),
+        (live, most_data, vantage, seed): (usize, u32, Vantage, u64),
     ) -> Self {
         let mut numbers = Numbers::new(!seed);
-        let begin = |_| begin(rules, &mut traffic, &nodes, &mut numbers);
+        let begin = |_| begin(rules, &mut traffic, &nodes, most_data, &mut numbers);
         let live = (0..live.max(1)).map(begin).collect();
         Self {
             live,
@@ -71,6 +70,7 @@ impl<'r> Conversations<'r> {
             traffic,
             nodes,
             vantage,
+            most_data,
             numbers,
         }
     }
@@ -100,6 +100,7 @@ impl<'r> Conversations<'r> {
                 self.rules,
                 &mut self.traffic,
                 &self.nodes,
+                self.most_data,
                 &mut self.numbers,
             );
         }
@@ -112,6 +113,7 @@ fn begin(
     rules: &Rules<'_>,
     traffic: &mut Traffic,
     nodes: &[IpAddr],
+    most_data: u32,
     numbers: &mut Numbers,
 ) -> Conversation {
     loop {
@@ -138,7 +140,7 @@ fn begin(
             origin,
             sequence: numbers.bits() as u32,
             step: 0,
-            last: 4 + numbers.below(MOST_DATA) as u32,
+            last: 4 + numbers.below(most_data.into()) as u32,
         };
     }
 }

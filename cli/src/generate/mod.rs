@@ -92,6 +92,9 @@ pub(crate) struct CaptureArgs {
     /// Whole connections, so many of them at a time, instead of first packets
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub connections: Option<u32>,
+    /// Packets of a connection, at most, but for those that open and close it
+    #[arg(long, value_name = "N", default_value_t = 24, requires = "connections", value_parser = clap::value_parser!(u32).range(1..))]
+    pub data: u32,
     /// Where connections are seen
     #[arg(long, default_value = "arriving", requires = "connections")]
     pub vantage: Vantage,
@@ -206,7 +209,7 @@ fn conversations(
     let config = Config::default();
     let compiled = Rules::new(read.v4.as_ref(), read.v6.as_ref(), &facts, &config);
     let compiled = compiled.map_err(|e| Trouble::new(e.to_string()))?;
-    let how = (live, typed.vantage, typed.seed);
+    let how = (live, typed.data, typed.vantage, typed.seed);
     let mut conversations = Conversations::new(&compiled, traffic, nodes, how);
     write_to(&typed.output, |out| {
         let mut framer = Framer::new(link, usize::from(typed.size));

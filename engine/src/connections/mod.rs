@@ -36,6 +36,7 @@ use leading::Leading;
 pub use look::Cause;
 use look::Look;
 pub use packet::Packet;
+pub(crate) use quick::Glance;
 pub use quick::{Quick, Seat};
 pub use sight::{Reply, Sight};
 use std::time::Duration;

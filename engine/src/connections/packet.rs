@@ -1,6 +1,7 @@
 //! A packet as conntrack looks at it.
 
 use super::tuple::{Tuple, Width, has_ports};
+use crate::extract::OfConnection;
 use kpclass_compiler::Context;
 use kpclass_compiler::header::{Header, known};
 use kpclass_ruleset::Hook;
@@ -47,6 +48,30 @@ impl From<&Datagram> for Packet {
 }
 
 impl Packet {
+    /// As it was read.
+    pub(crate) fn new(read: OfConnection, context: Context) -> Self {
+        let OfConnection {
+            header,
+            icmp_id,
+            carried,
+            chunks,
+            is_broken,
+            sign,
+            syn,
+        } = read;
+        Self {
+            header,
+            context,
+            icmp_id,
+            carried,
+            chunks,
+            is_broken,
+            sign,
+            syn,
+            is_rewritten: false,
+        }
+    }
+
     fn has(&self, bit: u16) -> bool {
         self.header.known & bit != 0
     }

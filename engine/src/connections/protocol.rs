@@ -43,25 +43,22 @@ pub(super) fn ask<A: Width>(
     now: u64,
     settings: &Settings,
 ) -> Said {
-    match (packet.header.protocol, &mut entry.remembered) {
-        (protocol::TCP, Remembered::Tcp(tcp)) => match packet.tcp_flags() {
-            Some(flags) => tcp.segment(flags, direction, &mut entry.status, settings),
-            None => Said::Unknown,
-        },
+    let number = packet.header.protocol;
+    if matches!(number, protocol::TCP | protocol::UDP) {
+        return ask_of_ports(
+            entry,
+            (number, packet.tcp_flags()),
+            direction,
+            now,
+            settings,
+        );
+    }
+    match (number, &mut entry.remembered) {
         (protocol::SCTP, Remembered::Sctp(sctp)) => match &packet.chunks {
             Some(chunks) => sctp.packet(chunks, direction, is_first, &mut entry.status, settings),
             None => Said::Unknown,
         },
-        (protocol::TCP | protocol::SCTP, _) => Said::Unknown,
-        (protocol::UDP, _) => {
-            let is_young = now <= entry.first.saturating_add(STREAM);
-            both_ways(
-                &mut entry.status,
-                is_young,
-                settings.udp,
-                settings.udp_stream,
-            )
-        }
+        (protocol::SCTP, _) => Said::Unknown,
         (protocol::UDPLITE, _) => {
             both_ways(&mut entry.status, false, settings.udp, settings.udp_stream)
         }
@@ -72,6 +69,28 @@ pub(super) fn ask<A: Width>(
         (protocol::ICMP, _) => seconds(settings.icmp),
         (protocol::ICMPV6, _) => seconds(settings.icmpv6),
         _ => seconds(settings.generic),
+    }
+}
+
+/// The same of TCP and UDP, which most packets are.
+#[inline(always)]
+pub(super) fn ask_of_ports<A: Width>(
+    entry: &mut Entry<A>,
+    (number, tcp_flags): (u8, Option<u8>),
+    direction: Direction,
+    now: u64,
+    settings: &Settings,
+) -> Said {
+    let status = &mut entry.status;
+    match (number, &mut entry.remembered, tcp_flags) {
+        (protocol::TCP, Remembered::Tcp(tcp), Some(flags)) => {
+            tcp.segment(flags, direction, status, settings)
+        }
+        (protocol::TCP, ..) => Said::Unknown,
+        _ => {
+            let is_young = now <= entry.first.saturating_add(STREAM);
+            both_ways(status, is_young, settings.udp, settings.udp_stream)
+        }
     }
 }
 

@@ -3,8 +3,9 @@
 use super::protocol::{self, Said};
 use super::table::Id;
 use super::tuple::{Tuple, Width};
-use super::{Packet, Tracker, context};
+use super::{Packet, Tracker};
 use crate::index::{Hash, Hasher};
+use kpclass_compiler::Context;
 use kpclass_compiler::header::known;
 use kpclass_ruleset::conntrack::{CtStatus, Direction};
 use kpclass_ruleset::value::{CtState, protocol as number};
@@ -14,6 +15,36 @@ use kpclass_ruleset::value::{CtState, protocol as number};
 pub struct Seat {
     pub(super) id: Id,
     pub(super) place: usize,
+}
+
+/// What must be known of a packet of TCP or UDP that is whole and sound.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Glance<'p, A> {
+    pub(crate) tuple: Tuple<A>,
+    /// Of the tuple, by the tracker's hasher.
+    pub(crate) hash: Hash,
+    pub(crate) tcp_flags: Option<u8>,
+    /// Its ctstate is not looked at.
+    pub(crate) context: &'p Context,
+    /// Nanoseconds.
+    pub(crate) at: u64,
+}
+
+impl<'p, A: Width> Glance<'p, A> {
+    /// At a packet, if it is such a one.
+    pub(crate) fn at(packet: &'p Packet, hash: Hash, at: u64) -> Option<Self> {
+        let h = &packet.header;
+        let is_one = h.known & (known::PORTS | known::FRAGMENT) == known::PORTS
+            && matches!(h.protocol, number::TCP | number::UDP)
+            && !packet.is_broken;
+        is_one.then(|| Self {
+            tuple: Tuple::of_ports(h),
+            hash,
+            tcp_flags: packet.tcp_flags(),
+            context: &packet.context,
+            at,
+        })
+    }
 }
 
 /// A packet that goes the way of one before it.
@@ -44,10 +75,19 @@ impl<A: Width> Tracker<'_, A> {
         self.table.come_nearer(hash, is_near);
     }
 
-    /// Takes a packet, whose tuple has this hash, for which all happens that happened to one that is noted. `None`: there is no such, and nothing was changed.
+    /// Takes a packet for which all happens that happened to one that is noted. `None`: there is no such, and nothing was changed.
     #[inline]
-    pub(crate) fn quick(&mut self, packet: &Packet, hash: Hash, at: u64) -> Option<Quick> {
-        let tuple = self.plain(packet)?;
+    pub(crate) fn quick(&mut self, glance: &Glance<'_, A>) -> Option<Quick> {
+        let Glance {
+            tuple,
+            hash,
+            tcp_flags,
+            context,
+            at,
+        } = *glance;
+        if !self.program.conntrack_on() {
+            return None;
+        }
         let (id, direction) = self.table.held_by(hash, &tuple)?;
         if self.table.is_vague(id) {
             return None;
@@ -62,12 +102,17 @@ impl<A: Width> Tracker<'_, A> {
         };
         let place = entry.places[direction as usize];
         let verdict = self.verdicts.of(place)?;
-        let is_same = verdict.context == context(packet, ctstate);
+        let is_same = verdict.context
+            == Context {
+                ctstate,
+                ..*context
+            };
         if entry.deadline <= now || place.note == u32::MAX || !is_same {
             return None;
         }
         let before = (entry.remembered, entry.status);
-        match protocol::ask(entry, packet, direction, false, now, &self.settings) {
+        let protocol = (tuple.protocol, tcp_flags);
+        match protocol::ask_of_ports(entry, protocol, direction, now, &self.settings) {
             Said::Valid(None) => {}
             Said::Valid(Some(timeout)) => {
                 entry.deadline = now.saturating_add(timeout);
@@ -84,15 +129,5 @@ impl<A: Width> Tracker<'_, A> {
             note: place.note,
             ctstate,
         })
-    }
-
-    /// The tuple of a packet of TCP or UDP that conntrack looks at.
-    fn plain(&self, packet: &Packet) -> Option<Tuple<A>> {
-        let h = &packet.header;
-        let is_one = h.known & (known::PORTS | known::FRAGMENT) == known::PORTS
-            && matches!(h.protocol, number::TCP | number::UDP)
-            && !packet.is_broken
-            && self.program.conntrack_on();
-        is_one.then(|| Tuple::of_ports(h))
     }
 }

@@ -82,7 +82,7 @@ impl<A: Width> Tuple<A> {
         )
     }
 
-    pub(super) fn new(protocol: u8, source: End<A>, destination: End<A>) -> Self {
+    pub(crate) fn new(protocol: u8, source: End<A>, destination: End<A>) -> Self {
         Self {
             source: source.0,
             destination: destination.0,
@@ -90,6 +90,10 @@ impl<A: Width> Tuple<A> {
             destination_part: destination.1,
             protocol,
         }
+    }
+
+    pub(crate) fn protocol(self) -> u8 {
+        self.protocol
     }
 
     pub(crate) fn from(self) -> End<A> {

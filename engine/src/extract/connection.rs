@@ -73,17 +73,28 @@ pub fn of_connection(
 
 /// Sequence number, flags and length of a segment.
 fn sign(header: &Header, rest: Rest<'_>) -> Option<u64> {
-    let sequence = u64::from(double_word(rest.captured, 4)?);
-    let rest = (u64::from(header.length) << 8) | u64::from(header.tcp_flags);
-    Some((sequence << 24) | rest)
+    let sequence = double_word(rest.captured, 4)?;
+    Some(signed(sequence, header.length, header.tcp_flags))
+}
+
+pub(super) fn signed(sequence: u32, length: u16, tcp_flags: u8) -> u64 {
+    let rest = u64::from(length) << 8 | u64::from(tcp_flags);
+    u64::from(sequence) << 24 | rest
 }
 
 fn syn(header: &Header, rest: Rest<'_>) -> Option<u32> {
-    match header.tcp_flags & (tcp_flag::SYN | tcp_flag::ACK) {
-        tcp_flag::SYN => double_word(rest.captured, 4),
-        flags if flags & tcp_flag::SYN != 0 => {
-            double_word(rest.captured, 8).map(|acknowledged| acknowledged.wrapping_sub(1))
-        }
+    let (sequence, acknowledged) = (
+        double_word(rest.captured, 4)?,
+        double_word(rest.captured, 8)?,
+    );
+    opening(header.tcp_flags, sequence, acknowledged)
+}
+
+/// The sequence number of the SYN that a segment is, or answers.
+pub(super) fn opening(tcp_flags: u8, sequence: u32, acknowledged: u32) -> Option<u32> {
+    match tcp_flags & (tcp_flag::SYN | tcp_flag::ACK) {
+        tcp_flag::SYN => Some(sequence),
+        flags if flags & tcp_flag::SYN != 0 => Some(acknowledged.wrapping_sub(1)),
         _ => None,
     }
 }

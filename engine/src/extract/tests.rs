@@ -538,3 +538,41 @@ fn the_straight_path_gives_what_the_general_one_gives() {
         "{ordinary_ones:?}"
     );
 }
+
+#[test]
+fn a_plain_frame_is_read_as_the_general_way_reads_it() {
+    let udp = join(&[&[0x45, 0, 0, 28], &tcp4()[4..9], &[17, 0, 0], &tcp4()[12..]]);
+    let mut udp_of_20 = udp.clone();
+    udp_of_20[25] = 8;
+    udp_of_20[24] = 0;
+    let cooked = [&[8, 0, 0, 0, 0, 0, 0, 7, 0, 1, 4, 6][..], &[2; 6], &[0; 2]].concat();
+    let frames = [
+        (
+            LinkType::ETHERNET,
+            join(&[&ethernet_header(0x0800), &tcp4(), &[0; 10]]),
+        ),
+        (
+            LinkType::ETHERNET,
+            join(&[&ethernet_header(0x0800), &udp_of_20, &[0; 18]]),
+        ),
+        (LinkType::LINUX_SLL2, join(&[&cooked, &tcp4(), &[0; 10]])),
+    ];
+    let mut plain_ones = [0; 3];
+    for ((link, frame), count) in frames.iter().zip(&mut plain_ones) {
+        for at in 0..frame.len() {
+            for value in 0..=255 {
+                let mut frame = frame.clone();
+                frame[at] = value;
+                if let Some(read) = plain(*link, &frame) {
+                    let general = of_connection(*link, &frame, frame.len() as u32);
+                    assert_eq!(Ok(read.of_connection()), general, "byte {at} is {value}");
+                    *count += 1;
+                }
+            }
+        }
+    }
+    assert!(
+        plain_ones.iter().all(|count| *count > 1000),
+        "{plain_ones:?}"
+    );
+}

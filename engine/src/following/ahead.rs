@@ -1,9 +1,11 @@
 //! What the frames ahead show behind nat: the kernel's own choices for a connection that is about to begin (CONNTRACK.md 10).
 
+use super::reader::plain_tuple;
 use crate::connections::{End, Packet, Shows, Tuple, Width};
+use crate::extract::Plain;
 use crate::index::{Hash, Hasher, Index};
 use kpclass_compiler::Program;
-use kpclass_compiler::header::{Header, known};
+use kpclass_compiler::header::known;
 use kpclass_compiler::program::node::{Act, ActId};
 use kpclass_ruleset::packet::tcp_flag::ACK;
 use kpclass_ruleset::value::address_number;
@@ -62,8 +64,7 @@ impl<A: Width> Endpoints<A> {
 
     /// The hash of a packet's tuple. What will be read of its ends comes nearer.
     #[inline(always)]
-    pub(super) fn meet(&self, header: &Header) -> Hash {
-        let tuple = Tuple::<A>::of_ports(header);
+    pub(super) fn meet(&self, tuple: &Tuple<A>) -> Hash {
         for end in [tuple.from(), tuple.to()] {
             self.index.come_nearer(self.hash(end));
         }
@@ -71,26 +72,63 @@ impl<A: Width> Endpoints<A> {
     }
 
     /// Notes what a packet shows.
-    pub(super) fn note(&self, packet: &Packet, sighted: &mut Sighted<A>) {
-        let h = &packet.header;
-        if h.known & known::PORTS == 0 {
-            return;
-        }
-        let (hasher, tuple) = (&self.hasher, Tuple::<A>::of_ports(h));
-        let (from, to) = (tuple.from(), tuple.to());
+    #[inline(always)]
+    pub(super) fn note(&self, showing: &Showing<A>, sighted: &mut Sighted<A>) {
+        let (from, to) = (showing.tuple.from(), showing.tuple.to());
         if self.hold(to) {
-            let way = (from, to);
-            sighted.add(hasher, Key::Client(h.protocol, from), way);
-            if let Some(sign) = packet.sign {
-                sighted.add(hasher, Key::Sign(sign), way);
-            }
+            self.note_way((from, to), showing, showing.sign.map(Key::Sign), sighted);
         }
         if self.hold(from) {
-            let way = (to, from);
-            sighted.add(hasher, Key::Client(h.protocol, to), way);
-            if let Some(syn) = packet.syn.filter(|_| h.tcp_flags & ACK != 0) {
-                sighted.add(hasher, Key::Answer(syn), way);
-            }
+            let syn = showing.syn.filter(|_| showing.tcp_flags & ACK != 0);
+            self.note_way((to, from), showing, syn.map(Key::Answer), sighted);
+        }
+    }
+
+    /// The same of any packet.
+    pub(super) fn note_any(&self, packet: &Packet, sighted: &mut Sighted<A>) {
+        let h = &packet.header;
+        if h.known & known::PORTS != 0 {
+            let showing = Showing {
+                tuple: Tuple::of_ports(h),
+                tcp_flags: h.tcp_flags,
+                sign: packet.sign,
+                syn: packet.syn,
+            };
+            self.note(&showing, sighted);
+        }
+    }
+
+    fn note_way(
+        &self,
+        way: Way<A>,
+        showing: &Showing<A>,
+        key: Option<Key<A>>,
+        sighted: &mut Sighted<A>,
+    ) {
+        let client = Key::Client(showing.tuple.protocol(), way.0);
+        sighted.add(&self.hasher, client, way);
+        if let Some(key) = key {
+            sighted.add(&self.hasher, key, way);
+        }
+    }
+}
+
+/// What a packet with ports may show.
+pub(super) struct Showing<A> {
+    pub(super) tuple: Tuple<A>,
+    pub(super) tcp_flags: u8,
+    pub(super) sign: Option<u64>,
+    pub(super) syn: Option<u32>,
+}
+
+impl Showing<u32> {
+    #[inline(always)]
+    pub(super) fn of_plain(plain: &Plain) -> Self {
+        Self {
+            tuple: plain_tuple(plain),
+            tcp_flags: plain.tcp_flags,
+            sign: plain.sign(),
+            syn: plain.syn(),
         }
     }
 }

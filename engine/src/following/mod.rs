@@ -12,9 +12,10 @@ mod story;
 
 use crate::capture::CaptureError;
 use crate::check::{Check, CheckReport, packet_of};
-use crate::connections::{Packet, Sight, Tracked, Tracker, Width};
+use crate::connections::{Glance, Packet, Sight, Tracked, Tracker, Width};
 use crate::counts::{Account, Counts};
 use crate::draw;
+use crate::extract::Plain;
 use crate::index::Hasher;
 use crate::replay::{Listeners, Settings, Source, VerdictSink};
 use crate::report::{Report, Timing};
@@ -28,8 +29,8 @@ use judge::{Question, Questions};
 use kpclass_compiler::header::known;
 use kpclass_ruleset::Hook;
 use kpclass_ruleset::conntrack::{self, Datagram};
-use kpclass_ruleset::value::{Family, number_address};
-use reader::{All, Arrived, Block, Read, Reader};
+use kpclass_ruleset::value::{Family, number_address, protocol};
+use reader::{All, Arrived, Block, Reader, What, plain_tuple};
 use std::time::{Duration, Instant};
 pub use story::{ConnectionsReport, Story};
 
@@ -154,6 +155,7 @@ struct Rest<'l> {
     verdicts: Option<VerdictSink<'l>>,
     questions: Option<Questions>,
     seed: u64,
+    mark: u32,
     capture: u32,
     /// Packets are counted, and nothing else is asked of each.
     counts_alone: bool,
@@ -178,6 +180,7 @@ impl<'r, 'a, 'l> Following<'r, 'a, 'l> {
                 verdicts,
                 questions,
                 seed: settings.seed,
+                mark: settings.mark,
                 capture: 0,
             },
         }
@@ -234,11 +237,11 @@ impl<'r, 'a, 'l> Following<'r, 'a, 'l> {
         let Some(arrived) = arrived else {
             return;
         };
-        match (&arrived.packet, &self.v4, &self.v6) {
-            (Ok(read), Some(of), _) if read.packet.header.family() == Family::V4 => {
+        match (&arrived.what, &self.v4, &self.v6) {
+            (What::Plain(_) | What::Packet(Family::V4, _), Some(of), _) => {
                 of.tracker.come_nearer(arrived.hash, is_near);
             }
-            (Ok(read), _, Some(of)) if read.packet.header.family() == Family::V6 => {
+            (What::Packet(Family::V6, _), _, Some(of)) => {
                 of.tracker.come_nearer(arrived.hash, is_near);
             }
             _ => {}
@@ -250,19 +253,23 @@ impl<'r, 'a, 'l> Following<'r, 'a, 'l> {
         let counts = &mut self.rest.counts;
         counts.frames += 1;
         counts.bytes += u64::from(arrived.original_len);
-        let asked = match &arrived.packet {
-            Err(reason) => Err(*reason),
-            Ok(read) => match (read.packet.header.family(), &mut self.v4, &mut self.v6) {
-                (Family::V4, Some(of), _) => {
-                    let shown = [Some(&block.v4), next.map(|next| &next.v4)];
-                    self.rest.ask(of, (arrived, frame), read, shown)
-                }
-                (Family::V6, _, Some(of)) => {
-                    let shown = [Some(&block.v6), next.map(|next| &next.v6)];
-                    self.rest.ask(of, (arrived, frame), read, shown)
-                }
-                (family, ..) => Err(SkipReason::NoRules(family)),
-            },
+        let v4 = || [Some(&block.v4), next.map(|next| &next.v4)];
+        let v6 = || [Some(&block.v6), next.map(|next| &next.v6)];
+        let packet = |at: u32| &block.packets[at as usize];
+        let asked = match (&arrived.what, &mut self.v4, &mut self.v6) {
+            (What::Plain(plain), Some(of), _) => {
+                self.rest
+                    .ask_plain(of, (arrived, frame), (plain, block), v4)
+            }
+            (What::Packet(Family::V4, at), Some(of), _) => {
+                self.rest.ask(of, (arrived, frame), packet(*at), v4)
+            }
+            (What::Packet(Family::V6, at), _, Some(of)) => {
+                self.rest.ask(of, (arrived, frame), packet(*at), v6)
+            }
+            (What::Skipped(reason), ..) => Err(*reason),
+            (What::Plain(_), ..) => Err(SkipReason::NoRules(Family::V4)),
+            (What::Packet(family, _), ..) => Err(SkipReason::NoRules(*family)),
         };
         if let Err(reason) = asked {
             self.rest.counts.skipped[reason.index()] += 1;
@@ -272,22 +279,48 @@ impl<'r, 'a, 'l> Following<'r, 'a, 'l> {
 }
 
 impl Rest<'_> {
+    /// A plain packet, which mostly goes the way of one before it.
     #[inline(always)]
-    fn ask<A: Width>(
+    fn ask_plain<'b>(
+        &mut self,
+        of: &mut OfFamily<'_, '_, u32>,
+        (arrived, frame): (&Arrived, u64),
+        (plain, block): (&Plain, &Block),
+        blocks: impl FnOnce() -> [Option<&'b Sighted<u32>>; 2],
+    ) -> Result<(), SkipReason> {
+        let context = block.context(arrived.came, self.mark);
+        let is_tcp = plain.protocol == protocol::TCP;
+        let glance = || Glance {
+            tuple: plain_tuple(plain),
+            hash: arrived.hash,
+            tcp_flags: is_tcp.then_some(plain.tcp_flags),
+            context: &context,
+            at: arrived.timestamp_ns.min(LAST_TIME),
+        };
+        if self.counts_alone && !arrived.came.leaves && self.quick(of, arrived, &glance()) {
+            return Ok(());
+        }
+        let packet = Packet::new(plain.of_connection(), context);
+        self.ask_at_length(of, (arrived, frame), &packet, blocks())
+    }
+
+    /// Any packet.
+    fn ask<'b, A: Width>(
         &mut self,
         of: &mut OfFamily<'_, '_, A>,
         (arrived, frame): (&Arrived, u64),
-        read: &Read,
-        blocks: [Option<&Sighted<A>>; 2],
+        packet: &Packet,
+        blocks: impl FnOnce() -> [Option<&'b Sighted<A>>; 2],
     ) -> Result<(), SkipReason> {
-        let program = &of.of.program;
-        if read.leaves && !program.is_local(read.packet.header.source) {
-            return Err(SkipReason::BehindNat);
-        }
-        if self.counts_alone && self.quick(of, arrived, &read.packet) {
+        let at = arrived.timestamp_ns.min(LAST_TIME);
+        if self.counts_alone
+            && !arrived.came.leaves
+            && let Some(glance) = Glance::at(packet, arrived.hash, at)
+            && self.quick(of, arrived, &glance)
+        {
             return Ok(());
         }
-        self.ask_at_length(of, (arrived, frame), read, blocks)
+        self.ask_at_length(of, (arrived, frame), packet, blocks())
     }
 
     #[inline(never)]
@@ -295,23 +328,26 @@ impl Rest<'_> {
         &mut self,
         of: &mut OfFamily<'_, '_, A>,
         (arrived, frame): (&Arrived, u64),
-        read: &Read,
+        packet: &Packet,
         blocks: [Option<&Sighted<A>>; 2],
     ) -> Result<(), SkipReason> {
         let at = Duration::from_nanos(arrived.timestamp_ns.min(LAST_TIME));
         let program = &of.of.program;
         let is_local = |address| program.is_local(address);
+        if arrived.came.leaves && !is_local(packet.header.source) {
+            return Err(SkipReason::BehindNat);
+        }
         let rewritten;
         let mut closes = None;
-        let packet = match of.tracker.sight(&read.packet, at) {
-            None => &read.packet,
+        let packet = match of.tracker.sight(packet, at) {
+            None => packet,
             Some(Sight::Behind) => return Err(SkipReason::BehindNat),
             Some(Sight::Reply(reply)) => {
                 let (address, part) = reply.client;
                 let client = (number_address(A::FAMILY, address), part);
                 closes = reply.closes.map(|original| (original, client));
                 let is_sent = is_local(reply.server.0);
-                rewritten = as_it_came(&read.packet, reply.server, reply.client, is_sent);
+                rewritten = as_it_came(packet, reply.server, reply.client, is_sent);
                 &rewritten
             }
         };
@@ -336,7 +372,7 @@ impl Rest<'_> {
                     (number_address(A::FAMILY, address.number()), Some(port))
                 }),
                 said: Said::by_engine(&tracked),
-                misread: read.misread,
+                misread: arrived.came.misread,
             });
         }
         self.count(of, (arrived, frame), packet, &tracked);
@@ -349,10 +385,9 @@ impl Rest<'_> {
         &mut self,
         of: &mut OfFamily<'_, '_, A>,
         arrived: &Arrived,
-        packet: &Packet,
+        glance: &Glance<'_, A>,
     ) -> bool {
-        let at = arrived.timestamp_ns.min(LAST_TIME);
-        let Some(quick) = of.tracker.quick(packet, arrived.hash, at) else {
+        let Some(quick) = of.tracker.quick(glance) else {
             return false;
         };
         let counts = self.counts.family_mut(A::FAMILY);

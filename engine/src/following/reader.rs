@@ -2,11 +2,11 @@
 //!
 //! It knows of no connection, and so can run on a thread of its own, ahead of whoever follows them.
 
-use super::ahead::{Endpoints, Sighted};
-use crate::capture::{Capture, CaptureError, Frame, Interfaces};
+use super::ahead::{Endpoints, Showing, Sighted};
+use crate::capture::{Capture, CaptureError, Frame, InterfaceIndex, Interfaces};
 use crate::check::differs;
-use crate::connections::Packet;
-use crate::extract::{OfConnection, of_connection};
+use crate::connections::{Packet, Tuple};
+use crate::extract::{self, OfConnection, Plain, of_connection};
 use crate::index::Hash;
 use crate::link::LinkType;
 use crate::replay::{Cut, Settings, Source};
@@ -17,7 +17,7 @@ use kpclass_compiler::Context;
 use kpclass_compiler::header::known;
 use kpclass_reference::packet::read_datagram;
 use kpclass_ruleset::Hook;
-use kpclass_ruleset::value::{CtState, Family};
+use kpclass_ruleset::value::{CtState, Family, Interface};
 use std::sync::Arc;
 
 /// Frames of a block.
@@ -35,6 +35,10 @@ pub(super) struct Block {
     /// The first frame's number.
     pub(super) first_frame: u64,
     pub(super) arrived: Vec<Arrived>,
+    /// The packets that are not plain.
+    pub(super) packets: Vec<Packet>,
+    /// The devices by which packets of this block came.
+    devices: Vec<Option<Interface>>,
     pub(super) v4: Sighted<u32>,
     pub(super) v6: Sighted<u128>,
 }
@@ -43,6 +47,8 @@ impl Block {
     fn begin(&mut self, capture: u32, first_frame: u64) {
         (self.capture, self.first_frame, self.is_last) = (capture, first_frame, false);
         self.arrived.clear();
+        self.packets.clear();
+        self.devices.clear();
         self.v4.clear();
         self.v6.clear();
     }
@@ -54,16 +60,49 @@ pub(super) struct Arrived {
     pub(super) original_len: u32,
     /// Of its tuple, if it has ports.
     pub(super) hash: Hash,
-    pub(super) packet: Result<Read, SkipReason>,
+    /// How it came; of a frame without a packet nothing.
+    pub(super) came: Came,
+    pub(super) what: What,
 }
 
-/// Its packet.
-pub(super) struct Read {
-    pub(super) packet: Packet,
+/// What a frame holds.
+pub(super) enum What {
+    /// A packet of which all that matters fits here.
+    Plain(Plain),
+    /// Another, by position in the block, of this family.
+    Packet(Family, u32),
+    /// None, or one that is not asked about.
+    Skipped(SkipReason),
+}
+
+/// How a packet came.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Came {
+    /// The device, by position in the block.
+    device: u16,
+    is_sent: bool,
     /// The capture says that it leaves.
     pub(super) leaves: bool,
     /// The reference's reader reads the frame otherwise; false where nothing is checked.
     pub(super) misread: bool,
+}
+
+impl Block {
+    /// Where a packet starts, and by which device.
+    #[inline(always)]
+    pub(super) fn context(&self, came: Came, mark: u32) -> Context {
+        let device = self.devices.get(usize::from(came.device)).copied();
+        Context {
+            hook: if came.is_sent {
+                Hook::Output
+            } else {
+                Hook::Prerouting
+            },
+            in_interface: device.flatten().filter(|_| !came.is_sent),
+            mark,
+            ctstate: CtState::New,
+        }
+    }
 }
 
 /// What was read of all captures.
@@ -84,6 +123,8 @@ pub(super) struct Reader<'r, 'a> {
     block: Box<Block>,
     /// So many of the block's frames were looked at for what they show.
     noted: usize,
+    /// The last packet's interface, with its device's position in the block.
+    last: Option<(InterfaceIndex, u16)>,
 }
 
 impl<'r, 'a> Reader<'r, 'a> {
@@ -102,6 +143,7 @@ impl<'r, 'a> Reader<'r, 'a> {
             interfaces: Arc::default(),
             block: Box::default(),
             noted: 0,
+            last: None,
         }
     }
 
@@ -156,51 +198,43 @@ impl<'r, 'a> Reader<'r, 'a> {
         let spare = give(std::mem::take(&mut self.block));
         self.block = spare.unwrap_or_default();
         self.block.begin(capture, next_frame);
-        self.noted = 0;
+        (self.noted, self.last) = (0, None);
     }
 
     /// Reads a frame into the block.
+    #[inline(always)]
     fn read(&mut self, frame: &Frame<'_>) {
-        let packet = self.packet(frame);
-        let mut hash = Hash::default();
-        if let Ok(Read { packet, .. }) = &packet {
-            let header = &packet.header;
-            if header.known & known::PORTS != 0 {
-                hash = match header.family() {
-                    Family::V4 => self.v4.meet(header),
-                    Family::V6 => self.v6.meet(header),
-                };
-            }
-        }
+        let read = match extract::plain(frame.link, frame.captured) {
+            Some(plain) => self.read_plain(frame, plain),
+            None => self.read_any(frame),
+        };
+        let (came, hash, what) = read.unwrap_or_else(|reason| {
+            let what = What::Skipped(reason);
+            (Came::default(), Hash::default(), what)
+        });
         self.block.arrived.push(Arrived {
             timestamp_ns: frame.timestamp_ns,
             original_len: frame.original_len,
             hash,
-            packet,
+            came,
+            what,
         });
         if self.block.arrived.len() - self.noted >= BATCH {
             self.note();
         }
     }
 
-    /// Notes what the last frames show.
-    fn note(&mut self) {
-        let Block {
-            arrived, v4, v6, ..
-        } = &mut *self.block;
-        for arrived in &arrived[self.noted..] {
-            let Ok(Read { packet, .. }) = &arrived.packet else {
-                continue;
-            };
-            match packet.header.family() {
-                Family::V4 => self.v4.note(packet, v4),
-                Family::V6 => self.v6.note(packet, v6),
-            }
-        }
-        self.noted = arrived.len();
+    #[inline(always)]
+    fn read_plain(&mut self, frame: &Frame<'_>, plain: Plain) -> Result<Read, SkipReason> {
+        let came = self.came(frame, Family::V4, plain.source.into(), || {
+            plain.of_connection()
+        })?;
+        let hash = self.v4.meet(&plain_tuple(&plain));
+        Ok((came, hash, What::Plain(plain)))
     }
 
-    fn packet(&self, frame: &Frame<'_>) -> Result<Read, SkipReason> {
+    #[inline(never)]
+    fn read_any(&mut self, frame: &Frame<'_>) -> Result<Read, SkipReason> {
         let (link, captured, len) = (frame.link, frame.captured, frame.original_len);
         let read = of_connection(link, captured, len).map_err(SkipReason::Frame)?;
         let header = read.header;
@@ -208,47 +242,94 @@ impl<'r, 'a> Reader<'r, 'a> {
             return Err(SkipReason::LaterFragment);
         }
         let family = header.family();
+        let came = self.came(frame, family, header.source, || read.clone())?;
+        let hash = match family {
+            _ if header.known & known::PORTS == 0 => Hash::default(),
+            Family::V4 => self.v4.meet(&Tuple::of_ports(&header)),
+            Family::V6 => self.v6.meet(&Tuple::of_ports(&header)),
+        };
+        let context = self.block.context(came, self.settings.mark);
+        self.block.packets.push(Packet::new(read, context));
+        let position = self.block.packets.len() as u32 - 1;
+        Ok((came, hash, What::Packet(family, position)))
+    }
+
+    #[inline(always)]
+    fn came(
+        &mut self,
+        frame: &Frame<'_>,
+        family: Family,
+        source: u128,
+        read: impl FnOnce() -> OfConnection,
+    ) -> Result<Came, SkipReason> {
         let of = self.rules.of(family).ok_or(SkipReason::NoRules(family))?;
-        let hook = verdicts::hook(self.settings.hook, || of.program.is_local(header.source));
-        let is_sent = hook == Hook::Output;
-        let device = || {
-            let named = self.settings.in_interface;
-            named.or_else(|| self.interfaces.name(frame.interface))
-        };
-        let OfConnection {
-            icmp_id,
-            carried,
-            chunks,
-            is_broken,
-            sign,
-            syn,
-            ..
-        } = read;
-        let packet = Packet {
-            header,
-            context: Context {
-                hook,
-                in_interface: if is_sent { None } else { device() },
-                mark: self.settings.mark,
-                ctstate: CtState::New,
-            },
-            icmp_id,
-            carried,
-            chunks,
-            is_broken,
-            sign,
-            syn,
-            is_rewritten: false,
-        };
-        Ok(Read {
-            leaves: leaves(link, captured),
-            misread: self.checks && is_misread(frame, &packet),
-            packet,
+        let hook = verdicts::hook(self.settings.hook, || of.program.is_local(source));
+        Ok(Came {
+            device: self.device(frame.interface),
+            is_sent: hook == Hook::Output,
+            leaves: leaves(frame.link, frame.captured),
+            misread: self.checks && is_misread(frame, &read()),
         })
+    }
+
+    /// The position of a packet's device.
+    #[inline(always)]
+    fn device(&mut self, interface: InterfaceIndex) -> u16 {
+        match self.last {
+            Some((last, position)) if last == interface => position,
+            _ => self.add_device(interface),
+        }
+    }
+
+    /// A block has as many at most as it has frames.
+    fn add_device(&mut self, interface: InterfaceIndex) -> u16 {
+        let named = self.settings.in_interface;
+        let device = named.or_else(|| self.interfaces.name(interface));
+        let position = self.block.devices.len() as u16;
+        self.block.devices.push(device);
+        self.last = Some((interface, position));
+        position
+    }
+
+    /// Notes what the last frames show.
+    fn note(&mut self) {
+        let Block {
+            arrived,
+            packets,
+            v4,
+            v6,
+            ..
+        } = &mut *self.block;
+        for arrived in &arrived[self.noted..] {
+            match &arrived.what {
+                What::Plain(plain) => self.v4.note(&Showing::of_plain(plain), v4),
+                What::Packet(family, position) => {
+                    let packet = &packets[*position as usize];
+                    match family {
+                        Family::V4 => self.v4.note_any(packet, v4),
+                        Family::V6 => self.v6.note_any(packet, v6),
+                    }
+                }
+                What::Skipped(_) => {}
+            }
+        }
+        self.noted = arrived.len();
     }
 }
 
+/// What is read of a frame.
+type Read = (Came, Hash, What);
+
+/// The tuple of a plain packet.
+#[inline(always)]
+pub(super) fn plain_tuple(plain: &Plain) -> Tuple<u32> {
+    let from = (plain.source, plain.source_port);
+    let to = (plain.destination, plain.destination_port);
+    Tuple::new(plain.protocol, from, to)
+}
+
 /// Whether a Linux cooked header says that the packet leaves (`PACKET_OUTGOING`).
+#[inline(always)]
 fn leaves(link: LinkType, captured: &[u8]) -> bool {
     const OUTGOING: u8 = 4;
     match link {
@@ -259,13 +340,13 @@ fn leaves(link: LinkType, captured: &[u8]) -> bool {
 }
 
 /// Whether the reference's reader reads a frame otherwise.
-fn is_misread(frame: &Frame<'_>, packet: &Packet) -> bool {
+fn is_misread(frame: &Frame<'_>, ours: &OfConnection) -> bool {
     let read = read_datagram(frame.link.0, frame.captured, frame.original_len);
     let Ok(read) = read else {
         return true;
     };
-    (read.icmp_id, read.carried) != (packet.icmp_id, packet.carried)
-        || read.chunks != packet.chunks
-        || read.is_broken != packet.is_broken
-        || differs(read.packet, &packet.header)
+    (read.icmp_id, read.carried) != (ours.icmp_id, ours.carried)
+        || read.chunks != ours.chunks
+        || read.is_broken != ours.is_broken
+        || differs(read.packet, &ours.header)
 }
