@@ -9,6 +9,13 @@ use ahash::RandomState;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Hash(u32);
 
+impl Hash {
+    #[inline(always)]
+    pub(crate) fn number(self) -> u32 {
+        self.0
+    }
+}
+
 /// Makes hashes. Its keys are drawn anew for each run: who sends packets cannot know which tuples meet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Hasher {

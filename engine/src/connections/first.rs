@@ -3,7 +3,7 @@
 use super::entry::{Client, Entry};
 use super::look::Look;
 use super::nat::{Choice, Wanted};
-use super::tuple::{End, Width};
+use super::tuple::{End, Tuple, Width};
 use super::{Ends, Packet, Shows, Tracked, Tracker, context, ends};
 use kpclass_compiler::{Followed, Left, Progress};
 use kpclass_ruleset::conntrack::{CtStatus, Direction};
@@ -50,7 +50,7 @@ impl<A: Width> Tracker<'_, A> {
         if let Some((mut entry, doubt)) = new {
             tracked.header = of_entry(&entry, tracked.header);
             tracked.tuples = Some((entry.original, entry.reply()));
-            tracked.source_shown = pin(&mut entry, shows);
+            tracked.source_shown = self.pin(&mut entry, shows);
             tracked.rules = entry.rules;
             tracked.begins = true;
             self.close_if_reset(&mut entry, packet, &tracked.decision);
@@ -146,6 +146,28 @@ impl<A: Width> Tracker<'_, A> {
         }
     }
 
+    /// Closes an open source by what the captures show.
+    fn pin(&mut self, entry: &mut Entry<A>, shows: Option<&dyn Shows<A>>) -> Option<End<A>> {
+        let Client::Open(open) = entry.client else {
+            return None;
+        };
+        let (address, part) = shows?.source(entry.server)?;
+        let reply = Tuple::new(entry.original.protocol, entry.server, (address, part));
+        let is_kept = open.part.is_none_or(|kept| kept == part);
+        let is_inside = open
+            .addresses
+            .is_none_or(|(first, last)| (first..=last).contains(&address));
+        // Two connections never have one: what is shown is not this one's.
+        if !is_kept || !is_inside || self.table.by_tuple(&reply, self.now).is_some() {
+            return None;
+        }
+        entry.client = Client::Known(address, part);
+        if entry.original.from() == (address, part) {
+            entry.status = entry.status.without(CtStatus::SNAT);
+        }
+        Some((address, part))
+    }
+
     /// Lets nat choose; an error says what is not known of its choice.
     fn translate(
         &mut self,
@@ -189,26 +211,6 @@ impl<A: Width> Tracker<'_, A> {
             fact: Fact::NatAddress,
         })
     }
-}
-
-/// Closes an open source by what the captures show.
-fn pin<A: Width>(entry: &mut Entry<A>, shows: Option<&dyn Shows<A>>) -> Option<End<A>> {
-    let Client::Open(open) = entry.client else {
-        return None;
-    };
-    let (address, part) = shows?.source(entry.server)?;
-    let is_kept = open.part.is_none_or(|kept| kept == part);
-    let is_inside = open
-        .addresses
-        .is_none_or(|(first, last)| (first..=last).contains(&address));
-    if !is_kept || !is_inside {
-        return None;
-    }
-    entry.client = Client::Known(address, part);
-    if entry.original.from() == (address, part) {
-        entry.status = entry.status.without(CtStatus::SNAT);
-    }
-    Some((address, part))
 }
 
 /// What is made of a first packet.

@@ -120,7 +120,7 @@ impl<A: Width> Tracker<'_, A> {
         let Some(inverse) = tuple.inverse() else {
             return Look::invalid(Cause::NoConnection);
         };
-        let max = self.settings.max as usize;
+        let max = self.timeouts.settings.max as usize;
         if self.table.len() >= max {
             self.table.expire(self.now);
             if self.table.len() >= max {
@@ -128,15 +128,15 @@ impl<A: Width> Tracker<'_, A> {
             }
         }
         let mut entry = Entry::new(tuple, inverse, self.now);
-        let (direction, now, settings) = (Direction::Original, self.now, &self.settings);
-        match protocol::ask(&mut entry, packet, direction, true, now, settings) {
+        let (direction, now, timeouts) = (Direction::Original, self.now, &self.timeouts);
+        match protocol::ask(&mut entry, packet, direction, true, now, timeouts) {
             Said::Valid(timeout) => {
                 entry.deadline = now.saturating_add(timeout.unwrap_or_default());
                 let chunks = packet.chunks.as_deref();
                 let is_sctp = matches!(entry.remembered, Remembered::Sctp(_));
                 let is_blue = is_sctp && chunks.is_some_and(sctp::is_out_of_the_blue);
                 if is_blue {
-                    let longest = protocol::longest(tuple.protocol, settings);
+                    let longest = protocol::longest(tuple.protocol, &timeouts.settings);
                     entry.deadline = now.saturating_add(longest);
                 }
                 Look {
@@ -164,12 +164,12 @@ impl<A: Width> Tracker<'_, A> {
             Direction::Original if !has_reply => CtState::New,
             _ => CtState::Established,
         };
-        let (now, settings) = (self.now, &self.settings);
+        let (now, timeouts) = (self.now, &self.timeouts);
         let mut look = Look {
             id: Some(id),
             ..Look::none(ctstate)
         };
-        match protocol::ask(&mut entry, packet, direction, false, now, settings) {
+        match protocol::ask(&mut entry, packet, direction, false, now, timeouts) {
             Said::Valid(None) => {}
             Said::Valid(Some(timeout)) => entry.deadline = now.saturating_add(timeout),
             Said::Gone => look.ends = Some(id),

@@ -36,6 +36,7 @@ use leading::Leading;
 pub use look::Cause;
 use look::Look;
 pub use packet::Packet;
+use protocol::Timeouts;
 pub(crate) use quick::Glance;
 pub use quick::{Quick, Seat};
 pub use sight::{Reply, Sight};
@@ -49,7 +50,7 @@ pub use tuple::{Tuple, Width};
 pub struct Tracker<'r, A> {
     program: &'r Program,
     ruleset: &'r Ruleset,
-    settings: Settings,
+    timeouts: Timeouts,
     table: Table<A>,
     lists: Lists,
     verdicts: Verdicts,
@@ -131,7 +132,7 @@ impl<'r, A: Width> Tracker<'r, A> {
         Self {
             program,
             ruleset,
-            settings,
+            timeouts: Timeouts::new(settings),
             table: Table::new(ruleset),
             lists: program.lists(),
             verdicts: Verdicts::default(),
@@ -250,10 +251,10 @@ impl<'r, A: Width> Tracker<'r, A> {
 
     /// Of a full table there is no room to tell of it.
     fn leave_vague(&mut self, mut entry: entry::Entry<A>, unknown: Unknown) {
-        let longest = protocol::longest(entry.original.protocol, &self.settings);
+        let longest = protocol::longest(entry.original.protocol, &self.timeouts.settings);
         entry.deadline = self.now.saturating_add(longest);
         let is_there = self.table.by_tuple(&entry.original, self.now).is_some();
-        if !is_there && self.table.len() < self.settings.max as usize {
+        if !is_there && self.table.len() < self.timeouts.settings.max as usize {
             let id = self.table.insert(entry);
             self.table.doubt(id, unknown);
         }
@@ -281,7 +282,7 @@ impl<'r, A: Width> Tracker<'r, A> {
             && let entry::Remembered::Tcp(tcp) = &mut entry.remembered
             && tcp.set_closing()
         {
-            let timeout = protocol::nanos(self.settings.tcp_close);
+            let timeout = protocol::nanos(self.timeouts.settings.tcp_close);
             entry.deadline = self.now.saturating_add(timeout);
         }
     }

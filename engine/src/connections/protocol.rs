@@ -2,6 +2,7 @@
 
 use super::entry::{Entry, Remembered};
 use super::packet::Packet;
+use super::tcp;
 use super::tuple::Width;
 use kpclass_ruleset::conntrack::{CtStatus, Direction, Settings};
 use kpclass_ruleset::value::protocol;
@@ -31,6 +32,26 @@ pub(super) fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// How long entries live.
+#[derive(Clone, Debug)]
+pub(super) struct Timeouts {
+    pub(super) settings: Settings,
+    tcp: tcp::Timeouts,
+    udp: u64,
+    udp_stream: u64,
+}
+
+impl Timeouts {
+    pub(super) fn new(settings: Settings) -> Self {
+        Self {
+            tcp: tcp::Timeouts::new(&settings),
+            udp: nanos(settings.udp),
+            udp_stream: nanos(settings.udp_stream),
+            settings,
+        }
+    }
+}
+
 /// UDP is a stream from so many nanoseconds behind its first packet on.
 const STREAM: u64 = 2_000_000_000;
 
@@ -41,7 +62,7 @@ pub(super) fn ask<A: Width>(
     direction: Direction,
     is_first: bool,
     now: u64,
-    settings: &Settings,
+    timeouts: &Timeouts,
 ) -> Said {
     let number = packet.header.protocol;
     if matches!(number, protocol::TCP | protocol::UDP) {
@@ -50,9 +71,10 @@ pub(super) fn ask<A: Width>(
             (number, packet.tcp_flags()),
             direction,
             now,
-            settings,
+            timeouts,
         );
     }
+    let settings = &timeouts.settings;
     match (number, &mut entry.remembered) {
         (protocol::SCTP, Remembered::Sctp(sctp)) => match &packet.chunks {
             Some(chunks) => sctp.packet(chunks, direction, is_first, &mut entry.status, settings),
@@ -60,10 +82,11 @@ pub(super) fn ask<A: Width>(
         },
         (protocol::SCTP, _) => Said::Unknown,
         (protocol::UDPLITE, _) => {
-            both_ways(&mut entry.status, false, settings.udp, settings.udp_stream)
+            both_ways(&mut entry.status, false, timeouts.udp, timeouts.udp_stream)
         }
         (protocol::GRE, _) => {
-            both_ways(&mut entry.status, false, settings.gre, settings.gre_stream)
+            let (alone, replied) = (nanos(settings.gre), nanos(settings.gre_stream));
+            both_ways(&mut entry.status, false, alone, replied)
         }
         (protocol::ICMP | protocol::ICMPV6, _) if is_first && !packet.is_query() => Said::Invalid,
         (protocol::ICMP, _) => seconds(settings.icmp),
@@ -79,28 +102,28 @@ pub(super) fn ask_of_ports<A: Width>(
     (number, tcp_flags): (u8, Option<u8>),
     direction: Direction,
     now: u64,
-    settings: &Settings,
+    timeouts: &Timeouts,
 ) -> Said {
     let status = &mut entry.status;
     match (number, &mut entry.remembered, tcp_flags) {
         (protocol::TCP, Remembered::Tcp(tcp), Some(flags)) => {
-            tcp.segment(flags, direction, status, settings)
+            tcp.segment(flags, direction, status, &timeouts.tcp)
         }
         (protocol::TCP, ..) => Said::Unknown,
         _ => {
             let is_young = now <= entry.first.saturating_add(STREAM);
-            both_ways(status, is_young, settings.udp, settings.udp_stream)
+            both_ways(status, is_young, timeouts.udp, timeouts.udp_stream)
         }
     }
 }
 
 /// Of a protocol whose connections last longer once they are replied to.
-fn both_ways(status: &mut CtStatus, is_young: bool, alone: Duration, replied: Duration) -> Said {
+fn both_ways(status: &mut CtStatus, is_young: bool, alone: u64, replied: u64) -> Said {
     if is_young || !status.intersects(CtStatus::SEEN_REPLY) {
-        return seconds(alone);
+        return Said::Valid(Some(alone));
     }
     *status = status.with(CtStatus::ASSURED);
-    seconds(replied)
+    Said::Valid(Some(replied))
 }
 
 /// The longest that a connection of a protocol lives without a packet, in nanoseconds.

@@ -112,7 +112,7 @@ impl<A: Width> Tracker<'_, A> {
         }
         let before = (entry.remembered, entry.status);
         let protocol = (tuple.protocol, tcp_flags);
-        match protocol::ask_of_ports(entry, protocol, direction, now, &self.settings) {
+        match protocol::ask_of_ports(entry, protocol, direction, now, &self.timeouts) {
             Said::Valid(None) => {}
             Said::Valid(Some(timeout)) => {
                 entry.deadline = now.saturating_add(timeout);

@@ -1,6 +1,6 @@
 //! TCP's states (CONNTRACK.md 4.1), without windows.
 
-use super::protocol::{Said, seconds};
+use super::protocol::{Said, nanos};
 use kpclass_ruleset::conntrack::{CtStatus, Direction, Settings};
 use kpclass_ruleset::packet::tcp_flag::{ACK, CWR, ECE, FIN, PSH, RST, SYN, URG};
 use std::time::Duration;
@@ -16,11 +16,42 @@ const LA: u8 = 6;
 const TW: u8 = 7;
 const CL: u8 = 8;
 const S2: u8 = 9;
+const STATES: usize = 10;
 const IG: u8 = 14;
 const IV: u8 = 15;
 
 /// No sysctl sets it.
 const SYN_SENT2_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// How long a connection lives in each state, in nanoseconds.
+#[derive(Clone, Debug)]
+pub(super) struct Timeouts {
+    of_state: [u64; STATES],
+    unacknowledged: u64,
+    /// Connections are picked up in the middle.
+    loose: bool,
+}
+
+impl Timeouts {
+    pub(super) fn new(settings: &Settings) -> Self {
+        let of_state = |state| match state {
+            SR => settings.tcp_syn_recv,
+            ES => settings.tcp_established,
+            FW => settings.tcp_fin_wait,
+            CW => settings.tcp_close_wait,
+            LA => settings.tcp_last_ack,
+            TW => settings.tcp_time_wait,
+            CL => settings.tcp_close,
+            S2 => SYN_SENT2_TIMEOUT,
+            _ => settings.tcp_syn_sent,
+        };
+        Self {
+            of_state: std::array::from_fn(|state| nanos(of_state(state as u8))),
+            unacknowledged: nanos(settings.tcp_unacknowledged),
+            loose: settings.tcp_loose,
+        }
+    }
+}
 
 /// Kinds of segments, in the order of the rows.
 const KIND_SYN: u8 = 0;
@@ -53,6 +84,17 @@ const NEXT: [[[u8; 10]; 6]; 2] = [
         [IV, IV, IV, IV, IV, IV, IV, IV, IV, IV],
     ],
 ];
+
+/// By flags; [`KIND_NONE`] of those that no segment may have.
+const KINDS: [u8; 256] = {
+    let mut kinds = [KIND_NONE; 256];
+    let mut flags = 0;
+    while flags < kinds.len() {
+        kinds[flags] = kind(flags as u8);
+        flags += 1;
+    }
+    kinds
+};
 
 /// What an entry remembers of TCP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,11 +152,11 @@ impl Tcp {
         flags: u8,
         direction: Direction,
         status: &mut CtStatus,
-        settings: &Settings,
+        timeouts: &Timeouts,
     ) -> Said {
-        let kind = kind(flags);
+        let kind = KINDS[usize::from(flags)];
         let is_pickup = self.state == NO && kind == KIND_ACK;
-        if !are_valid(flags) || is_pickup && !settings.tcp_loose {
+        if kind == KIND_NONE || is_pickup && !timeouts.loose {
             return Said::Invalid;
         }
         let other = direction.inverse();
@@ -148,7 +190,7 @@ impl Tcp {
             S2 => self.set(SIMULTANEOUS, true),
             _ => {}
         }
-        self.accept(kind, direction, next, status, settings)
+        self.accept(kind, direction, next, status, timeouts)
     }
 
     fn ignore(&mut self, kind: u8, direction: Direction) -> Said {
@@ -166,27 +208,25 @@ impl Tcp {
         direction: Direction,
         next: u8,
         status: &mut CtStatus,
-        settings: &Settings,
+        timeouts: &Timeouts,
     ) -> Said {
         let old = std::mem::replace(&mut self.state, next);
         self.note(kind, direction, false);
         if next == FW && old != FW {
             self.set(CLOSE_INIT, true);
         }
-        let timeout = match kind {
-            KIND_RST => settings.tcp_close,
-            _ => timeout(next, settings),
-        };
+        let state = if kind == KIND_RST { CL } else { next };
+        let timeout = timeouts.of_state[usize::from(state)];
         let has_reply = status.intersects(CtStatus::SEEN_REPLY);
         match (kind, old, next) {
             (KIND_RST, ..) if !has_reply => Said::Gone,
             (KIND_SYN, SS, _) if !has_reply => Said::Valid(None),
-            (_, _, ES) if !has_reply => seconds(timeout.min(settings.tcp_unacknowledged)),
+            (_, _, ES) if !has_reply => Said::Valid(Some(timeout.min(timeouts.unacknowledged))),
             (_, SR | ES, ES) => {
                 *status = status.with(CtStatus::ASSURED);
-                seconds(timeout)
+                Said::Valid(Some(timeout))
             }
-            _ => seconds(timeout),
+            _ => Said::Valid(Some(timeout)),
         }
     }
 
@@ -196,22 +236,9 @@ impl Tcp {
     }
 }
 
-fn timeout(state: u8, settings: &Settings) -> Duration {
-    match state {
-        SR => settings.tcp_syn_recv,
-        ES => settings.tcp_established,
-        FW => settings.tcp_fin_wait,
-        CW => settings.tcp_close_wait,
-        LA => settings.tcp_last_ack,
-        TW => settings.tcp_time_wait,
-        CL => settings.tcp_close,
-        S2 => SYN_SENT2_TIMEOUT,
-        _ => settings.tcp_syn_sent,
-    }
-}
-
-fn kind(flags: u8) -> u8 {
+const fn kind(flags: u8) -> u8 {
     match flags & (SYN | ACK | FIN | RST) {
+        _ if !are_valid(flags) => KIND_NONE,
         f if f & RST != 0 => KIND_RST,
         f if f & SYN != 0 && f & ACK != 0 => KIND_SYNACK,
         f if f & SYN != 0 => KIND_SYN,
@@ -222,7 +249,7 @@ fn kind(flags: u8) -> u8 {
 }
 
 /// `tcp_valid_flags`.
-fn are_valid(flags: u8) -> bool {
+const fn are_valid(flags: u8) -> bool {
     let urgent = URG & flags;
     match flags & !(ECE | CWR | PSH | URG) {
         SYN | ACK => true,

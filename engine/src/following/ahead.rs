@@ -19,7 +19,13 @@ pub(super) struct Endpoints<A> {
     hasher: Hasher,
     ends: Vec<End<A>>,
     index: Index,
+    /// A bit for each hash's top bits: whether an endpoint may have them.
+    filter: Vec<u64>,
+    shift: u32,
 }
+
+/// Bits of the filter for each endpoint, at least.
+const BITS_EACH: usize = 16;
 
 impl<A: Width> Endpoints<A> {
     /// Those of a program; all hashes of this family are made by one `hasher`.
@@ -28,6 +34,8 @@ impl<A: Width> Endpoints<A> {
             hasher,
             ends: Vec::new(),
             index: Index::new(),
+            filter: Vec::new(),
+            shift: 0,
         };
         let acts = program.into_iter().flat_map(|program| {
             let acts = 0..program.act_count() as u32;
@@ -40,7 +48,30 @@ impl<A: Width> Endpoints<A> {
                 endpoints.add((A::of(address_number(address)), port));
             }
         }
+        endpoints.make_filter();
         endpoints
+    }
+
+    fn make_filter(&mut self) {
+        let bits = (self.ends.len() * BITS_EACH).next_power_of_two().max(64);
+        (self.shift, self.filter) = (32 - bits.trailing_zeros(), vec![0; bits / 64]);
+        for end in &self.ends {
+            let (word, bit) = self.filter_bit(self.hash(*end));
+            self.filter[word] |= 1 << bit;
+        }
+    }
+
+    #[inline(always)]
+    fn filter_bit(&self, hash: Hash) -> (usize, u32) {
+        let at = hash.number() >> self.shift;
+        ((at / 64) as usize, at % 64)
+    }
+
+    /// Whether it may be one; if not, it is none.
+    #[inline(always)]
+    fn may_hold(&self, end: End<A>) -> bool {
+        let (word, bit) = self.filter_bit(self.hash(end));
+        self.filter[word] >> bit & 1 != 0
     }
 
     fn add(&mut self, end: End<A>) {
@@ -62,13 +93,11 @@ impl<A: Width> Endpoints<A> {
         self.hasher.hash(address.number(), 0, u64::from(port))
     }
 
-    /// The hash of a packet's tuple. What will be read of its ends comes nearer.
+    /// The hash of a packet's tuple, and whether it may show something.
     #[inline(always)]
-    pub(super) fn meet(&self, tuple: &Tuple<A>) -> Hash {
-        for end in [tuple.from(), tuple.to()] {
-            self.index.come_nearer(self.hash(end));
-        }
-        tuple.hash(&self.hasher)
+    pub(super) fn meet(&self, tuple: &Tuple<A>) -> (Hash, bool) {
+        let may_show = self.may_hold(tuple.from()) | self.may_hold(tuple.to());
+        (tuple.hash(&self.hasher), may_show)
     }
 
     /// Notes what a packet shows.

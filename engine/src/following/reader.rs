@@ -83,6 +83,8 @@ pub(super) struct Came {
     is_sent: bool,
     /// The capture says that it leaves.
     pub(super) leaves: bool,
+    /// It has the address and port of an endpoint, or looks so.
+    may_show: bool,
     /// The reference's reader reads the frame otherwise; false where nothing is checked.
     pub(super) misread: bool,
 }
@@ -226,10 +228,11 @@ impl<'r, 'a> Reader<'r, 'a> {
 
     #[inline(always)]
     fn read_plain(&mut self, frame: &Frame<'_>, plain: Plain) -> Result<Read, SkipReason> {
-        let came = self.came(frame, Family::V4, plain.source.into(), || {
+        let mut came = self.came(frame, Family::V4, plain.source.into(), || {
             plain.of_connection()
         })?;
-        let hash = self.v4.meet(&plain_tuple(&plain));
+        let (hash, may_show) = self.v4.meet(&plain_tuple(&plain));
+        came.may_show = may_show;
         Ok((came, hash, What::Plain(plain)))
     }
 
@@ -242,12 +245,13 @@ impl<'r, 'a> Reader<'r, 'a> {
             return Err(SkipReason::LaterFragment);
         }
         let family = header.family();
-        let came = self.came(frame, family, header.source, || read.clone())?;
-        let hash = match family {
-            _ if header.known & known::PORTS == 0 => Hash::default(),
+        let mut came = self.came(frame, family, header.source, || read.clone())?;
+        let (hash, may_show) = match family {
+            _ if header.known & known::PORTS == 0 => (Hash::default(), false),
             Family::V4 => self.v4.meet(&Tuple::of_ports(&header)),
             Family::V6 => self.v6.meet(&Tuple::of_ports(&header)),
         };
+        came.may_show = may_show;
         let context = self.block.context(came, self.settings.mark);
         self.block.packets.push(Packet::new(read, context));
         let position = self.block.packets.len() as u32 - 1;
@@ -268,6 +272,7 @@ impl<'r, 'a> Reader<'r, 'a> {
             device: self.device(frame.interface),
             is_sent: hook == Hook::Output,
             leaves: leaves(frame.link, frame.captured),
+            may_show: false,
             misread: self.checks && is_misread(frame, &read()),
         })
     }
@@ -300,7 +305,8 @@ impl<'r, 'a> Reader<'r, 'a> {
             v6,
             ..
         } = &mut *self.block;
-        for arrived in &arrived[self.noted..] {
+        let new = arrived[self.noted..].iter();
+        for arrived in new.filter(|arrived| arrived.came.may_show) {
             match &arrived.what {
                 What::Plain(plain) => self.v4.note(&Showing::of_plain(plain), v4),
                 What::Packet(family, position) => {

@@ -41,6 +41,8 @@ struct Tcp {
     acknowledged: [Option<u32>; 2],
     /// The initial number of a SYN that conntrack let pass unread.
     pending: [Option<u32>; 2],
+    /// The original tuple of the connection that conntrack takes each one's segments for.
+    taken_for: [Option<Tuple>; 2],
 }
 
 /// So far apart are the initial numbers of two connections on the same ports.
@@ -165,6 +167,7 @@ impl Speakers {
         ) {
             let header = if packet.source.is_ipv4() { 40 } else { 60 };
             let bytes = packet.length.unwrap_or(header) - header;
+            talk.tcp.taken_for[side as usize] = tracked.tuples.map(|(original, _)| original);
             talk.tcp.went(side, flags, bytes.into(), tracked.unread);
         }
         let Some((last, _)) = seen.last.as_ref().filter(|_| seen.end != End::Gone) else {
@@ -247,6 +250,9 @@ impl Tcp {
         if flags & RST != 0 {
             let answers_syn = self.next[own].is_none() && side == Side::Server;
             let exact = self.acknowledged[own].unwrap_or(known);
+            // The other's segments can be another connection to conntrack: then there is nothing to acknowledge.
+            let is_one = self.taken_for[own] == self.taken_for[other] && self.next[other].is_some();
+            let acknowledged = if is_one { acknowledged } else { 0 };
             return (if answers_syn { 0 } else { exact }, acknowledged);
         }
         (known, acknowledged)

@@ -185,6 +185,11 @@ impl Tracker<'_> {
                 entry.status = entry.status.without(CtStatus::SNAT);
             }
         }
+        // What was seen is another's already: it is dropped at the very end (CONNTRACK.md 3.7).
+        let reply = entry.reply().filter(|_| seen.is_some());
+        if reply.is_some_and(|reply| self.table.by_tuple(&reply, self.now).is_some()) {
+            return entry.status;
+        }
         entry.status = entry.status.with(CtStatus::CONFIRMED);
         let status = entry.status;
         self.table.insert(entry);
