@@ -136,7 +136,7 @@ impl<A: Width> Tracker<'_, A> {
                 let is_sctp = matches!(entry.remembered, Remembered::Sctp(_));
                 let is_blue = is_sctp && chunks.is_some_and(sctp::is_out_of_the_blue);
                 if is_blue {
-                    let longest = protocol::longest(tuple.protocol, &timeouts.settings);
+                    let longest = timeouts.longest(tuple.protocol);
                     entry.deadline = now.saturating_add(longest);
                 }
                 Look {

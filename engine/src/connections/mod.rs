@@ -251,7 +251,7 @@ impl<'r, A: Width> Tracker<'r, A> {
 
     /// Of a full table there is no room to tell of it.
     fn leave_vague(&mut self, mut entry: entry::Entry<A>, unknown: Unknown) {
-        let longest = protocol::longest(entry.original.protocol, &self.timeouts.settings);
+        let longest = self.timeouts.longest(entry.original.protocol);
         entry.deadline = self.now.saturating_add(longest);
         let is_there = self.table.by_tuple(&entry.original, self.now).is_some();
         if !is_there && self.table.len() < self.timeouts.settings.max as usize {

@@ -50,6 +50,11 @@ impl Timeouts {
             settings,
         }
     }
+
+    /// The longest that an entry of a protocol may live without a packet.
+    pub(super) fn longest(&self, number: u8) -> u64 {
+        nanos(self.settings.longest(number))
+    }
 }
 
 /// UDP is a stream from so many nanoseconds behind its first packet on.
@@ -124,17 +129,4 @@ fn both_ways(status: &mut CtStatus, is_young: bool, alone: u64, replied: u64) ->
     }
     *status = status.with(CtStatus::ASSURED);
     Said::Valid(Some(replied))
-}
-
-/// The longest that a connection of a protocol lives without a packet, in nanoseconds.
-pub(super) fn longest(number: u8, settings: &Settings) -> u64 {
-    nanos(match number {
-        protocol::TCP => settings.tcp_established,
-        protocol::UDP | protocol::UDPLITE => settings.udp_stream.max(settings.udp),
-        protocol::SCTP => settings.sctp_established,
-        protocol::GRE => settings.gre_stream,
-        protocol::ICMP => settings.icmp,
-        protocol::ICMPV6 => settings.icmpv6,
-        _ => settings.generic,
-    })
 }

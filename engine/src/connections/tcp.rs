@@ -3,7 +3,6 @@
 use super::protocol::{Said, nanos};
 use kpclass_ruleset::conntrack::{CtStatus, Direction, Settings};
 use kpclass_ruleset::packet::tcp_flag::{ACK, CWR, ECE, FIN, PSH, RST, SYN, URG};
-use std::time::Duration;
 
 /// States, in the order of the tables' columns; [`IG`] and [`IV`] stand in their fields only.
 const NO: u8 = 0;
@@ -19,9 +18,6 @@ const S2: u8 = 9;
 const STATES: usize = 10;
 const IG: u8 = 14;
 const IV: u8 = 15;
-
-/// No sysctl sets it.
-const SYN_SENT2_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// How long a connection lives in each state, in nanoseconds.
 #[derive(Clone, Debug)]
@@ -42,7 +38,7 @@ impl Timeouts {
             LA => settings.tcp_last_ack,
             TW => settings.tcp_time_wait,
             CL => settings.tcp_close,
-            S2 => SYN_SENT2_TIMEOUT,
+            S2 => Settings::TCP_SYN_SENT2,
             _ => settings.tcp_syn_sent,
         };
         Self {

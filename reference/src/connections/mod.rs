@@ -365,7 +365,7 @@ impl<'a> Tracker<'a> {
                         rule: None,
                         fact: Fact::Conntrack,
                     });
-                    entry.deadline = now + protocol::longest(tuple.protocol, &self.settings);
+                    entry.deadline = now + self.settings.longest(tuple.protocol);
                 }
                 Look {
                     entry: Some((entry, direction)),

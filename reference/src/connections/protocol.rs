@@ -106,19 +106,6 @@ fn is_query(packet: &Packet) -> bool {
     }
 }
 
-/// The longest that a connection of a protocol lives without a packet.
-pub(super) fn longest(number: u8, settings: &Settings) -> Duration {
-    match number {
-        protocol::TCP => settings.tcp_established,
-        protocol::UDP | protocol::UDPLITE => settings.udp_stream.max(settings.udp),
-        protocol::SCTP => settings.sctp_established,
-        protocol::GRE => settings.gre_stream,
-        protocol::ICMP => settings.icmp,
-        protocol::ICMPV6 => settings.icmpv6,
-        _ => settings.generic,
-    }
-}
-
 /// ICMP that tells of another packet: of IPv4 `icmp_is_err`, of IPv6 whatever is below 128.
 pub(super) fn is_error(packet: &Packet) -> bool {
     match (packet.protocol, packet.icmp) {

@@ -2,7 +2,7 @@
 
 use super::entry::{Client, Entry};
 use super::nat::{self, Wanted};
-use super::protocol::{self, Remembered};
+use super::protocol::Remembered;
 use super::{Asked, Concluded, Look, Tracker};
 use crate::state::{Address, Kept};
 use crate::walk::Way;
@@ -224,7 +224,7 @@ impl Tracker<'_> {
 
     /// Of a full table there is no room to tell of it.
     fn leave_vague(&mut self, mut entry: Entry, unknown: Unknown) {
-        let longest = protocol::longest(entry.original.protocol, &self.settings);
+        let longest = self.settings.longest(entry.original.protocol);
         entry.deadline = self.now + longest;
         entry.vague = Some(unknown);
         let is_there = self.table.by_tuple(&entry.original, self.now).is_some();

@@ -204,8 +204,7 @@ impl TcpState {
     fn timeout(self, settings: &Settings) -> Duration {
         match self {
             No | SynSent => settings.tcp_syn_sent,
-            // No sysctl sets it.
-            SynSent2 => Duration::from_secs(120),
+            SynSent2 => Settings::TCP_SYN_SENT2,
             SynRecv => settings.tcp_syn_recv,
             Established => settings.tcp_established,
             FinWait => settings.tcp_fin_wait,

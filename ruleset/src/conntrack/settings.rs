@@ -1,5 +1,6 @@
 //! conntrack's sysctls, with the kernel's defaults (CONNTRACK.md 8).
 
+use crate::value::protocol;
 use std::fmt;
 use std::time::Duration;
 
@@ -108,6 +109,27 @@ impl Settings {
         timeouts
             .map(|(name, field)| (format!("{PREFIX}{name}"), field(&mut all).as_secs()))
             .collect()
+    }
+
+    /// SYN_SENT2's timeout, which no sysctl sets (`nf_conntrack_tcp_init_net`).
+    pub const TCP_SYN_SENT2: Duration = Duration::from_secs(120);
+
+    /// The longest that an entry of a protocol may live without a packet.
+    pub fn longest(&self, number: u8) -> Duration {
+        let (kind, least) = match number {
+            protocol::TCP => ("tcp_", Self::TCP_SYN_SENT2),
+            protocol::UDP | protocol::UDPLITE => ("udp_", Duration::ZERO),
+            protocol::SCTP => ("sctp_", Duration::ZERO),
+            protocol::GRE => ("gre_", Duration::ZERO),
+            protocol::ICMP => ("icmp_", Duration::ZERO),
+            protocol::ICMPV6 => ("icmpv6_", Duration::ZERO),
+            _ => ("generic_", Duration::ZERO),
+        };
+        let mut all = self.clone();
+        let timeouts = Self::TIMEOUTS.iter();
+        let own = timeouts.filter(|(name, _)| name.starts_with(kind));
+        own.map(|(_, field)| *field(&mut all))
+            .fold(least, Duration::max)
     }
 
     /// Takes one setting, as `sysctl` prints it or takes it: `net.netfilter.nf_conntrack_udp_timeout = 30`, with the path's slashes for

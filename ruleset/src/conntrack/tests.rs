@@ -110,3 +110,26 @@ fn a_status_prints_its_names() {
             .intersects(CtStatus::ASSURED)
     );
 }
+
+#[test]
+fn an_entry_lives_as_long_as_the_longest_of_its_protocols_timeouts() {
+    let mut settings = Settings::default();
+    let seconds = |settings: &Settings, number| settings.longest(number).as_secs();
+    assert_eq!(seconds(&settings, protocol::TCP), 432_000);
+    assert_eq!(seconds(&settings, protocol::ICMP), 30);
+    for text in [
+        "nf_conntrack_gre_timeout_stream=1",
+        "nf_conntrack_tcp_timeout_established=1",
+        "nf_conntrack_tcp_timeout_max_retrans=1",
+        "nf_conntrack_tcp_timeout_unacknowledged=1",
+        "nf_conntrack_tcp_timeout_close_wait=7",
+        "nf_conntrack_icmpv6_timeout=9",
+    ] {
+        settings.set(text).unwrap();
+    }
+    assert_eq!(seconds(&settings, protocol::GRE), 30);
+    assert_eq!(seconds(&settings, protocol::TCP), 120, "SYN_SENT2's");
+    assert_eq!(seconds(&settings, protocol::ICMP), 30);
+    assert_eq!(seconds(&settings, protocol::ICMPV6), 9);
+    assert_eq!(seconds(&settings, 253), 600);
+}
