@@ -212,11 +212,15 @@ impl<A: Width> Table<A> {
 
     /// Has an entry be found by its reply tuple, unless another is.
     fn hold_reply(&mut self, id: u32, entry: &Entry<A>) {
-        if let Some(reply) = entry.reply() {
-            let hash = reply.hash(&self.hasher);
-            if self.holder(hash, &reply).is_none() {
-                self.by_tuple.insert(hash, id << 1 | 1);
-            }
+        let Some(reply) = entry.reply() else {
+            return;
+        };
+        let hash = reply.hash(&self.hasher);
+        match self.holder(hash, &reply) {
+            None => self.by_tuple.insert(hash, id << 1 | 1),
+            // Both are one, and conntrack meets the reply tuple first.
+            Some(own) if own == id << 1 => self.by_tuple.replace(hash, own, id << 1 | 1),
+            Some(_) => {}
         }
     }
 

@@ -107,6 +107,10 @@ impl Table {
         self.by_tuple
             .insert(entry.original, (id, Direction::Original));
         match entry.reply() {
+            // Both stand in one place, the reply tuple first.
+            Some(reply) if reply == entry.original => {
+                self.by_tuple.insert(reply, (id, Direction::Reply));
+            }
             Some(reply) => {
                 self.by_tuple.entry(reply).or_insert((id, Direction::Reply));
             }
