@@ -1,5 +1,8 @@
 //! The tracker, where it is easier told in code than in the corpus' sequences.
 
+mod doubts;
+mod ways;
+
 use kpclass_reference::Walk;
 use kpclass_reference::connections::{Tracked, Tracker};
 use kpclass_ruleset::Ruleset;
