@@ -1,0 +1,294 @@
+//! Chains and rules while they are read.
+
+use super::{Chain, Counters, Hook, Policy, Rule, Ruleset, Source, TableId};
+use crate::ids::{ChainId, StrId, Strings};
+use crate::matches::Match;
+use crate::target::Target;
+use crate::value::Family;
+
+#[derive(Clone, Debug)]
+struct PendingChain {
+    table: TableId,
+    name: StrId,
+    hook: Option<Hook>,
+    policy: Policy,
+    declared: bool,
+    counters: Option<Counters>,
+    rules: Vec<u32>,
+}
+
+/// Collects chains and rules in any order; [`finish`](Self::finish) lays them out.
+#[derive(Clone, Debug)]
+pub struct RulesetBuilder {
+    family: Family,
+    /// The interned strings, for the matches and targets being built.
+    pub strings: Strings,
+    present: [bool; 5],
+    chains: Vec<PendingChain>,
+    /// The chain of each table by its name's id.
+    by_name: Vec<[Option<ChainId>; 5]>,
+    rules: Vec<Rule>,
+    matches: Vec<Match>,
+}
+
+impl RulesetBuilder {
+    /// An empty one.
+    pub fn new(family: Family) -> Self {
+        Self {
+            family,
+            strings: Strings::default(),
+            present: [false; 5],
+            chains: Vec::new(),
+            by_name: Vec::new(),
+            rules: Vec::new(),
+            matches: Vec::new(),
+        }
+    }
+
+    /// The family.
+    pub fn family(&self) -> Family {
+        self.family
+    }
+
+    /// Notes that an input holds the table.
+    pub fn add_table(&mut self, table: TableId) {
+        self.present[table as usize] = true;
+    }
+
+    /// Whether an input holds the table.
+    pub fn has_table(&self, table: TableId) -> bool {
+        self.present[table as usize]
+    }
+
+    /// Whether no input holds any table.
+    pub fn is_empty(&self) -> bool {
+        self.present == [false; 5]
+    }
+
+    /// The chain of that name, if it was named before.
+    pub fn find(&self, table: TableId, name: &str) -> Option<ChainId> {
+        let name = self.strings.find(name)?;
+        self.by_name.get(name.index())?[table as usize]
+    }
+
+    /// The chain of that name, which is added, undeclared, if it is new.
+    pub fn chain(&mut self, table: TableId, name: &str) -> ChainId {
+        let name_id = self.strings.intern(name);
+        if let Some(id) = *self.slot(table, name_id) {
+            return id;
+        }
+        let id = ChainId(self.chains.len() as u32);
+        *self.slot(table, name_id) = Some(id);
+        self.chains.push(PendingChain {
+            table,
+            name: name_id,
+            hook: Hook::from_chain(name).filter(|h| table.hooks().contains(h)),
+            policy: Policy::Accept,
+            declared: false,
+            counters: None,
+            rules: Vec::new(),
+        });
+        id
+    }
+
+    fn slot(&mut self, table: TableId, name: StrId) -> &mut Option<ChainId> {
+        if name.index() >= self.by_name.len() {
+            self.by_name.resize(name.index() + 1, [None; 5]);
+        }
+        &mut self.by_name[name.index()][table as usize]
+    }
+
+    /// Notes that the dump holds the chain.
+    pub fn declare(&mut self, chain: ChainId) {
+        let chain = &mut self.chains[chain.index()];
+        chain.declared = true;
+        self.present[chain.table as usize] = true;
+    }
+
+    /// Whether the dump holds the chain.
+    pub fn is_declared(&self, chain: ChainId) -> bool {
+        self.chains[chain.index()].declared
+    }
+
+    /// Sets a built-in chain's policy.
+    pub fn set_policy(&mut self, chain: ChainId, policy: Policy) {
+        self.chains[chain.index()].policy = policy;
+    }
+
+    /// Sets the counters beside a chain's policy.
+    pub fn set_counters(&mut self, chain: ChainId, counters: Counters) {
+        self.chains[chain.index()].counters = Some(counters);
+    }
+
+    /// Whether the chain is built-in.
+    pub fn is_builtin(&self, chain: ChainId) -> bool {
+        self.chains[chain.index()].hook.is_some()
+    }
+
+    /// How many chains were named so far.
+    pub fn chain_count(&self) -> usize {
+        self.chains.len()
+    }
+
+    /// How many rules the chain has so far.
+    pub fn rule_count(&self, chain: ChainId) -> usize {
+        self.chains[chain.index()].rules.len()
+    }
+
+    /// Appends a rule (`-A`); declares its chain.
+    pub fn push(
+        &mut self,
+        chain: ChainId,
+        matches: impl IntoIterator<Item = Match>,
+        target: Target,
+        source: Source,
+        counters: Option<Counters>,
+    ) {
+        let at = self.rule_count(chain);
+        self.insert(chain, at, matches, target, source, counters);
+    }
+
+    /// Inserts a rule before the `at`-th, from 0 (`-I`); past the end it is appended.
+    pub fn insert(
+        &mut self,
+        chain: ChainId,
+        at: usize,
+        matches: impl IntoIterator<Item = Match>,
+        target: Target,
+        source: Source,
+        counters: Option<Counters>,
+    ) {
+        self.declare(chain);
+        let first_match = self.matches.len() as u32;
+        self.matches.extend(matches);
+        let match_count = self.matches.len() as u32 - first_match;
+        let id = self.rules.len() as u32;
+        self.rules.push(Rule {
+            chain,
+            first_match,
+            match_count,
+            target,
+            source,
+            counters,
+        });
+        let rules = &mut self.chains[chain.index()].rules;
+        rules.insert(at.min(rules.len()), id);
+    }
+
+    /// Takes the `at`-th rule, from 0, out of a chain (`-D`); false if there is none.
+    pub fn remove(&mut self, chain: ChainId, at: usize) -> bool {
+        let rules = &mut self.chains[chain.index()].rules;
+        if at < rules.len() {
+            rules.remove(at);
+            return true;
+        }
+        false
+    }
+
+    /// The matches and target of a chain's `at`-th rule, from 0.
+    pub fn rule(&self, chain: ChainId, at: usize) -> Option<(&[Match], &Target)> {
+        let rule = &self.rules[*self.chains[chain.index()].rules.get(at)? as usize];
+        let first = rule.first_match as usize;
+        Some((
+            &self.matches[first..first + rule.match_count as usize],
+            &rule.target,
+        ))
+    }
+
+    /// Empties a chain (`-F CHAIN`, and `:CHAIN` of a restore text).
+    pub fn flush(&mut self, chain: ChainId) {
+        self.chains[chain.index()].rules.clear();
+    }
+
+    /// Undeclares an emptied chain (`-X CHAIN`).
+    pub fn delete(&mut self, chain: ChainId) {
+        let chain = &mut self.chains[chain.index()];
+        chain.rules.clear();
+        chain.declared = false;
+    }
+
+    /// Renames a chain (`-E`), jumps to it included; false if the name is taken, or either is a built-in chain's.
+    pub fn rename(&mut self, chain: ChainId, name: &str) -> bool {
+        let name = self.strings.intern(name);
+        let PendingChain {
+            table, name: old, ..
+        } = self.chains[chain.index()];
+        let builtin =
+            Hook::from_chain(&self.strings[name]).is_some_and(|h| table.hooks().contains(&h));
+        if builtin || self.is_builtin(chain) || self.slot(table, name).is_some() {
+            return false;
+        }
+        *self.slot(table, old) = None;
+        *self.slot(table, name) = Some(chain);
+        self.chains[chain.index()].name = name;
+        true
+    }
+
+    /// Every chain of a table that the dump holds.
+    pub fn declared_chains(&self, table: TableId) -> Vec<ChainId> {
+        let declared = self
+            .chains
+            .iter()
+            .enumerate()
+            .filter(|(_, c)| c.table == table && c.declared);
+        declared.map(|(i, _)| ChainId(i as u32)).collect()
+    }
+
+    /// Lays the rules out table by table and chain by chain, in the order in which the chains were first named.
+    /// A chain that nothing declares and nothing jumps to is left out. `files` are the names of the inputs.
+    pub fn finish(self, files: Vec<String>) -> Ruleset {
+        let mut referenced = vec![false; self.chains.len()];
+        for chain in self.chains.iter() {
+            for rule in &chain.rules {
+                if let Target::Jump(to) | Target::Goto(to) = self.rules[*rule as usize].target {
+                    referenced[to.index()] = true;
+                }
+            }
+        }
+        let mut order: Vec<usize> = (0..self.chains.len())
+            .filter(|i| self.chains[*i].declared || referenced[*i])
+            .collect();
+        order.sort_by_key(|i| self.chains[*i].table);
+        let mut renumbered = vec![ChainId(u32::MAX); self.chains.len()];
+        for (new, old) in order.iter().enumerate() {
+            renumbered[*old] = ChainId(new as u32);
+        }
+
+        let mut ruleset = Ruleset {
+            family: self.family,
+            strings: self.strings,
+            files,
+            present: self.present,
+            builtin: [[None; 5]; 5],
+            chains: Vec::with_capacity(order.len()),
+            rules: Vec::with_capacity(self.rules.len()),
+            matches: self.matches,
+        };
+        for old in order {
+            let pending = &self.chains[old];
+            let id = ChainId(ruleset.chains.len() as u32);
+            let start = ruleset.rules.len() as u32;
+            for rule in &pending.rules {
+                let mut rule = self.rules[*rule as usize].clone();
+                rule.chain = id;
+                if let Target::Jump(to) | Target::Goto(to) = &mut rule.target {
+                    *to = renumbered[to.index()];
+                }
+                ruleset.rules.push(rule);
+            }
+            if let (Some(hook), true) = (pending.hook, pending.declared) {
+                ruleset.builtin[pending.table as usize][hook as usize] = Some(id);
+            }
+            ruleset.chains.push(Chain {
+                table: pending.table,
+                name: pending.name,
+                hook: pending.hook,
+                policy: pending.policy,
+                declared: pending.declared,
+                counters: pending.counters,
+                rules: start..ruleset.rules.len() as u32,
+            });
+        }
+        ruleset
+    }
+}
