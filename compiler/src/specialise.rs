@@ -69,6 +69,8 @@ pub(crate) struct Specialiser<'a> {
     ways: AHashMap<Entry, Option<Ways>>,
     /// What was noted on the way to the present state, and is not before a node yet.
     acts: Vec<Act>,
+    /// Room for what is still to be done for a root, and for what was.
+    room: (Vec<(bool, Task)>, Vec<NodeId>),
 }
 
 /// States that the classes of one of several parts may visit. No thread knows what another has left, or what comes out would depend on
@@ -110,6 +112,7 @@ impl<'a> Specialiser<'a> {
             visits,
             ways: AHashMap::new(),
             acts: Vec::new(),
+            room: Default::default(),
         }
     }
 
@@ -123,7 +126,12 @@ impl<'a> Specialiser<'a> {
         self.class = id;
         self.own.clear();
         self.acts.clear();
-        match self.build(start) {
+        let (mut work, mut done) = std::mem::take(&mut self.room);
+        work.clear();
+        done.clear();
+        let built = self.build(start, &mut work, &mut done);
+        self.room = (work, done);
+        match built {
             Ok(root) => root,
             Err(TooLarge) => {
                 self.made.walked += 1;
@@ -132,37 +140,41 @@ impl<'a> Specialiser<'a> {
         }
     }
 
-    fn build(&mut self, start: State) -> Result<NodeId, TooLarge> {
+    fn build(
+        &mut self,
+        start: State,
+        work: &mut Vec<(bool, Task)>,
+        done: &mut Vec<NodeId>,
+    ) -> Result<NodeId, TooLarge> {
         let limit = self.limit();
-        let mut work = vec![(false, Task::Visit(start))];
-        let mut done: Vec<NodeId> = Vec::new();
+        work.push((false, Task::Visit(start)));
         while let Some((shared, task)) = work.pop() {
             self.sharing = shared;
             if self.made.nodes.list.len() > limit || work.len() > self.config.class_nodes {
                 return Err(TooLarge);
             }
             match task {
-                Task::Visit(state) => self.visit(state, &mut work, &mut done)?,
-                Task::Learn(learnt) => self.learn(*learnt, &done),
-                Task::Finish { state, from } => self.finish_visit(state, from, &mut done),
+                Task::Visit(state) => self.visit(state, work, done)?,
+                Task::Learn(learnt) => self.learn(*learnt, done),
+                Task::Finish { state, from } => self.finish_visit(state, from, done),
                 Task::Test {
                     test,
                     inverted,
                     again,
                     rule,
                 } => {
-                    let (yes, no) = two(&mut done)?;
+                    let (yes, no) = two(done)?;
                     let node = self.test(test, inverted, again, rule, yes, no);
                     done.push(node);
                 }
                 Task::Draw(draw) => {
-                    let (yes, no) = two(&mut done)?;
+                    let (yes, no) = two(done)?;
                     let draw = DrawId(self.made.draws.id(draw));
                     let node = self.node(Node::Draw { draw, yes, no });
                     done.push(node);
                 }
                 Task::Route(destination) => {
-                    let node = self.route(destination, &mut done)?;
+                    let node = self.route(destination, done)?;
                     done.push(node);
                 }
             }

@@ -1,5 +1,6 @@
 //! Nodes → flat form, class by class: what is asked is gathered, then the nodes are followed once for each combination of answers.
 
+mod alike;
 mod gather;
 mod lists;
 mod merged;
@@ -13,6 +14,7 @@ use super::super::test::Test;
 use super::{Address, Ask, Leaf, MAX_ASKS, Member, NOWHERE, Place, Plan, Set, Taker};
 use crate::machine::state::Class;
 use crate::program::{ClassId, Program};
+use alike::Shapes;
 use gather::Gathered;
 use kpclass_ruleset::Hook;
 use kpclass_ruleset::value::{CtState, Family};
@@ -85,6 +87,8 @@ struct Builder<'p, A> {
     gathering: u32,
     /// Room for nodes that are still to be gathered.
     work: Vec<NodeId>,
+    /// Room for the ways of a set's members.
+    shapes: Shapes,
     /// Room for where a member's combinations of answers end, and their leaves.
     ends: (Vec<(Stop, Noted)>, Vec<Leaf>),
 }
@@ -123,6 +127,7 @@ impl<'p, A: Address> Builder<'p, A> {
             met: vec![0; program.nodes.len()],
             gathering: 0,
             work: Vec::new(),
+            shapes: Shapes::default(),
             ends: Default::default(),
         }
     }
@@ -157,8 +162,17 @@ impl<'p, A: Address> Builder<'p, A> {
         let in_front = self.in_front(&mut gathered, roots);
         let first = self.members.len() as u32;
         let plan = self.plan(&gathered, &in_front)?;
-        for set in 0..gathered.sets.len() {
-            for member in 0..gathered.sets[set].own.len() {
+        for (set, drawn_from) in gathered.sets.iter().enumerate() {
+            let first_of_set = self.members.len();
+            for member in 0..drawn_from.own.len() {
+                let alike = drawn_from.alike.get(member).copied().flatten();
+                if let Some(first) = alike
+                    .map(|alike| alike.first)
+                    .filter(|first| *first < member)
+                    && self.put_alike(alike, drawn_from.alike[first], first_of_set + first)
+                {
+                    continue;
+                }
                 let way = Way {
                     gathered: &gathered,
                     in_front: &in_front,
@@ -237,27 +251,6 @@ impl<'p, A: Address> Builder<'p, A> {
     fn set(&mut self, thresholds: &[u64], offset: u32) -> Set {
         let first = self.lists.thresholds.first(thresholds, |below| *below);
         Set::new(thresholds, offset, first)
-    }
-
-    /// Whether a test is of one source.
-    fn is_host(&self, test: TestId) -> bool {
-        match self.program.tests[test.0 as usize] {
-            Test::Source(prefix) => prefix.host(self.program.family).is_some(),
-            _ => false,
-        }
-    }
-
-    /// Whether a test is of sources that are no ordinary ones.
-    fn is_of_loopback(&self, test: TestId) -> bool {
-        let program = self.program;
-        match (program.tests[test.0 as usize], program.family) {
-            (Test::LeavesLoopback(_), _) => true,
-            (Test::Source(prefix), Family::V4) => {
-                prefix.mask >> 24 == 0xff && prefix.address >> 24 == 127
-            }
-            (Test::Source(prefix), Family::V6) => prefix.host(Family::V6) == Some(1),
-            _ => false,
-        }
     }
 
     fn thresholds_of(&self, selection: NodeId) -> Vec<u64> {
@@ -358,10 +351,7 @@ impl<'p, A: Address> Builder<'p, A> {
             .iter()
             .zip(led_here)
             .all(|(leaf, led_here)| !led_here || !leaf.is_slow());
-        let own = match own.map(|test| &self.program.tests[test.0 as usize]) {
-            Some(Test::Source(host)) => A::new(host.address),
-            _ => A::default(),
-        };
+        let own = self.source(own);
         let row = self.lists.leaves.first(&leaves, |leaf| *leaf);
         self.ends = (ends, leaves);
         (Member { own, row }, taker)

@@ -2,9 +2,11 @@
 
 use super::super::ask::is_of_tuple;
 use super::super::{Address, Ask};
+use super::alike::Alike;
 use super::{Builder, Question, Unfit, ask};
 use crate::program::node::{ActId, Node, NodeId, RouteTo, TestId};
 use crate::program::test::Test;
+use kpclass_ruleset::value::Family;
 
 /// A class as its nodes say.
 #[derive(Default)]
@@ -24,6 +26,8 @@ pub(super) struct DrawnFrom {
     pub(super) act: Option<ActId>,
     /// For each member the test that is its own.
     pub(super) own: Vec<Option<TestId>>,
+    /// For each member that is drawn its ways, if they are an endpoint's.
+    pub(super) alike: Vec<Option<Alike>>,
 }
 
 impl Gathered {
@@ -88,12 +92,23 @@ impl<A: Address> Builder<'_, A> {
             });
             return Ok(gathered);
         }
+        let mut shapes = std::mem::take(&mut self.shapes);
         for set in 0..gathered.sets.len() {
+            shapes.begin();
             for member in 0..=gathered.sets[set].thresholds.len() {
-                let own = self.gather_member(set, member, &mut gathered)?;
+                let alike = self.alike(&gathered, (set, member), &mut shapes);
+                let own = if shapes.is_known(alike, member) {
+                    alike.map(|alike| alike.own)
+                } else {
+                    let own = self.gather_member(set, member, &mut gathered)?;
+                    shapes.gathered(alike, member);
+                    own
+                };
                 gathered.sets[set].own.push(own);
+                gathered.sets[set].alike.push(alike);
             }
         }
+        self.shapes = shapes;
         Ok(gathered)
     }
 
@@ -177,6 +192,35 @@ impl<A: Address> Builder<'_, A> {
             Node::End(_) | Node::Walk { .. } => {}
         }
         Ok(None)
+    }
+
+    /// Whether a test is of one source.
+    pub(super) fn is_host(&self, test: TestId) -> bool {
+        match self.program.tests[test.0 as usize] {
+            Test::Source(prefix) => prefix.host(self.program.family).is_some(),
+            _ => false,
+        }
+    }
+
+    /// Whether a test is of sources that are no ordinary ones.
+    pub(super) fn is_of_loopback(&self, test: TestId) -> bool {
+        let program = self.program;
+        match (program.tests[test.0 as usize], program.family) {
+            (Test::LeavesLoopback(_), _) => true,
+            (Test::Source(prefix), Family::V4) => {
+                prefix.mask >> 24 == 0xff && prefix.address >> 24 == 127
+            }
+            (Test::Source(prefix), Family::V6) => prefix.host(Family::V6) == Some(1),
+            _ => false,
+        }
+    }
+
+    /// The host that a member's own test asks for.
+    pub(super) fn source(&self, own: Option<TestId>) -> A {
+        match own.map(|test| &self.program.tests[test.0 as usize]) {
+            Some(Test::Source(host)) => A::new(host.address),
+            _ => A::default(),
+        }
     }
 
     /// Of a class without draws: the one host that is asked for.
