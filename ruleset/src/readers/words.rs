@@ -31,9 +31,11 @@ pub(crate) fn split(line: &Line<'_>, from: usize, words: &mut Vec<Word>) -> Resu
         let mut quoted = false;
         loop {
             // Most bytes only make a word longer.
-            while at < bytes.len() && !SPECIAL[usize::from(bytes[at])] {
-                at += 1;
-            }
+            let special = |byte: &u8| SPECIAL[usize::from(*byte)];
+            at += bytes[at..]
+                .iter()
+                .position(special)
+                .unwrap_or(bytes.len() - at);
             if at >= bytes.len() || blank(bytes, at).is_some() {
                 break;
             }
