@@ -15,7 +15,7 @@ use crate::ruleset::{Counters, Hook, Policy, RulesetBuilder, Source, TableId};
 use crate::target::Target;
 use crate::value::Family;
 use ahash::AHashMap;
-use ahead::{Ahead, LINES, ReadyTarget, Scratch};
+use ahead::{Ahead, LINES, Ready, ReadyTarget, Scratch};
 
 /// Longest name of a chain, in bytes (`XT_EXTENSION_MAXNAMELEN` less its terminator).
 const MAX_CHAIN_NAME: usize = 28;
@@ -83,7 +83,7 @@ impl<'t> TextReader<'_, 't> {
         Ok(())
     }
 
-    /// The lines of a section, whose rules are read ahead.
+    /// The lines of a section, whose rules and chains are read ahead.
     fn ahead(
         &mut self,
         lines: &[TextLine<'t>],
@@ -100,7 +100,7 @@ impl<'t> TextReader<'_, 't> {
             |scratch, at| ahead::read(scratch, some(at), family, table),
             |ahead| {
                 if result.is_ok() {
-                    result = self.take_ahead(ahead, some(at), section, input);
+                    result = self.take_ahead(ahead, some(at), (section, table), input);
                 }
                 at += 1;
             },
@@ -112,33 +112,56 @@ impl<'t> TextReader<'_, 't> {
         &mut self,
         mut ahead: Ahead<'t>,
         lines: &[TextLine<'t>],
-        section: &Section,
+        (section, table): (&Section, TableId),
         input: &Input,
     ) -> Result<(), ReadError> {
-        let mut matches = ahead.rename(|| &mut self.builders.of(section.family).strings);
+        let place = Place {
+            family: section.family,
+            table,
+        };
         let file = self.builders.file();
-        for (text, rule) in lines.iter().zip(ahead.rules) {
-            let (Some(rule), Some(table)) = (rule, section.table) else {
+        let builder = self.builders.of(place.family);
+        let mut first_match = ahead.give_matches(builder);
+        let mut chains = vec![None; ahead.names.len()];
+        if ahead.lines.iter().all(Option::is_some) {
+            // All at once: what one look-up waits for in memory, the others wait for at the same time.
+            let named = ahead.names.iter().zip(&mut chains);
+            named.for_each(|(name, chain)| *chain = Some(builder.chain(table, name)));
+        }
+        for (text, ready) in lines.iter().zip(ahead.lines) {
+            let Some(ready) = ready else {
                 self.line(text, section, input)?;
+                // It may have given chains other names.
+                chains.fill(None);
                 continue;
             };
-            let place = Place {
-                family: section.family,
-                table,
+            let builder = self.builders.of(place.family);
+            let mut chain = |name: u32| {
+                *chains[name as usize]
+                    .get_or_insert_with(|| builder.chain(table, ahead.names[name as usize]))
             };
-            let chain = self.chain(rule.chain, place);
-            let source = Source {
-                file,
-                line: text.line.number,
-            };
-            let builder = self.builders.of(section.family);
-            let target = match rule.target {
-                ReadyTarget::Target(target) => target,
-                ReadyTarget::Jump(to) => Target::Jump(builder.chain(table, to)),
-                ReadyTarget::Goto(to) => Target::Goto(builder.chain(table, to)),
-            };
-            let matches = matches.by_ref().take(rule.matches as usize);
-            builder.push(chain, matches, target, source, rule.counters);
+            match ready {
+                Ready::Chain(name) => {
+                    let chain = chain(name);
+                    builder.flush(chain);
+                    builder.declare(chain);
+                }
+                Ready::Rule(rule) => {
+                    let source = Source {
+                        file,
+                        line: text.line.number,
+                    };
+                    let of = chain(rule.chain);
+                    let target = match rule.target {
+                        ReadyTarget::Target(target) => target,
+                        ReadyTarget::Jump(to) => Target::Jump(chain(to)),
+                        ReadyTarget::Goto(to) => Target::Goto(chain(to)),
+                    };
+                    let matches = first_match..first_match + rule.matches;
+                    first_match = matches.end;
+                    builder.push_with(of, matches, target, source, rule.counters);
+                }
+            }
         }
         Ok(())
     }
@@ -391,7 +414,7 @@ fn chain_name<'t>(cursor: &Cursor<'_, 't>, word: Word) -> Result<&'t str, ReadEr
 
 /// Why no chain can have this name: iptables refuses it, or cannot read back what it prints.
 pub(crate) fn not_a_chain(name: &str) -> Option<String> {
-    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let plain = |byte: &u8| PLAIN[usize::from(*byte)];
     if name.len() <= MAX_CHAIN_NAME
         && name.as_bytes().first().is_some_and(|first| *first != b'-')
         && name.as_bytes().iter().all(plain)
@@ -410,6 +433,17 @@ pub(crate) fn not_a_chain(name: &str) -> Option<String> {
         _ => None,
     }
 }
+
+/// Bytes of which nearly all names are made.
+const PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = 0;
+    while byte < plain.len() {
+        plain[byte] = (byte as u8).is_ascii_alphanumeric() || matches!(byte as u8, b'-' | b'_');
+        byte += 1;
+    }
+    plain
+};
 
 fn set_policy(
     builder: &mut RulesetBuilder,

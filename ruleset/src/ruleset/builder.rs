@@ -5,6 +5,7 @@ use crate::ids::{ChainId, StrId, Strings};
 use crate::matches::Match;
 use crate::target::Target;
 use crate::value::Family;
+use std::ops::Range;
 
 #[derive(Clone, Debug)]
 struct PendingChain {
@@ -158,21 +159,53 @@ impl RulesetBuilder {
         source: Source,
         counters: Option<Counters>,
     ) {
-        self.declare(chain);
-        let first_match = self.matches.len() as u32;
+        let first = self.matches.len() as u32;
         self.matches.extend(matches);
-        let match_count = self.matches.len() as u32 - first_match;
-        let id = self.rules.len() as u32;
+        let matches = first..self.matches.len() as u32;
+        let id = self.add(chain, matches, target, source, counters);
+        let rules = &mut self.chains[chain.index()].rules;
+        rules.insert(at.min(rules.len()), id);
+    }
+
+    /// Takes in the matches of many rules, which [`Self::push_with`] gives each its own of; the position of the first.
+    pub(crate) fn add_matches(&mut self, matches: &mut Vec<Match>) -> u32 {
+        let first = self.matches.len() as u32;
+        self.matches.append(matches);
+        first
+    }
+
+    /// Appends a rule whose matches are there already.
+    pub(crate) fn push_with(
+        &mut self,
+        chain: ChainId,
+        matches: Range<u32>,
+        target: Target,
+        source: Source,
+        counters: Option<Counters>,
+    ) {
+        let id = self.add(chain, matches, target, source, counters);
+        self.chains[chain.index()].rules.push(id);
+    }
+
+    /// Takes in a rule that stands nowhere yet.
+    fn add(
+        &mut self,
+        chain: ChainId,
+        matches: Range<u32>,
+        target: Target,
+        source: Source,
+        counters: Option<Counters>,
+    ) -> u32 {
+        self.declare(chain);
         self.rules.push(Rule {
             chain,
-            first_match,
-            match_count,
+            first_match: matches.start,
+            match_count: matches.end - matches.start,
             target,
             source,
             counters,
         });
-        let rules = &mut self.chains[chain.index()].rules;
-        rules.insert(at.min(rules.len()), id);
+        self.rules.len() as u32 - 1
     }
 
     /// Takes the `at`-th rule, from 0, out of a chain (`-D`); false if there is none.

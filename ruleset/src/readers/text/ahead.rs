@@ -1,5 +1,5 @@
-//! Rules read ahead, by all cores: `-A CHAIN …` lines become rules that lack only the ids of their chains and strings. Whatever else a
-//! line may be, an error above all, is left to [`super::TextReader`], which goes through the lines in order.
+//! Rules and chains read ahead, by all cores: `-A CHAIN …` lines become rules that lack only the ids of their chains and strings, and of `:CHAIN -`
+//! lines the name is left. Whatever else a line may be, an error above all, is left to [`super::TextReader`], which goes through the lines in order.
 
 use super::super::Line;
 use super::super::rule::{Draft, ReadTarget};
@@ -9,39 +9,52 @@ use super::super::words::{Cursor, Word, split};
 use super::{counters, not_a_chain};
 use crate::ids::{StrId, Strings};
 use crate::matches::{Match, MatchKind};
-use crate::ruleset::{Counters, Hook, TableId};
+use crate::ruleset::{Counters, Hook, RulesetBuilder, TableId};
 use crate::target::Target;
 use crate::value::Family;
+use ahash::AHashMap;
 
 /// Lines that are read at a time.
 pub(super) const LINES: usize = 2048;
 
-/// The rules of some lines.
+/// What was read of some lines. Chains are positions in `names`.
 #[derive(Debug, Default)]
 pub(super) struct Ahead<'t> {
     /// One for each line.
-    pub(super) rules: Vec<Option<Ready<'t>>>,
-    /// Their matches, one rule's behind the other's.
-    pub(super) matches: Vec<Match>,
+    pub(super) lines: Vec<Option<Ready>>,
+    /// The names of chains, in the order in which lines name them first.
+    pub(super) names: Vec<&'t str>,
+    /// The rules' matches, one rule's behind the other's.
+    matches: Vec<Match>,
     /// What the ids in matches and targets stand for.
-    pub(super) strings: Strings,
+    strings: Strings,
+}
+
+/// What a line says.
+#[derive(Debug)]
+pub(super) enum Ready {
+    /// There is a chain, not a built-in one, and it is empty.
+    Chain(u32),
+    /// A rule.
+    Rule(ReadyRule),
 }
 
 /// A rule but for its chains.
 #[derive(Debug)]
-pub(super) struct Ready<'t> {
-    pub(super) chain: &'t str,
+pub(super) struct ReadyRule {
+    pub(super) chain: u32,
+    /// How many it has.
     pub(super) matches: u32,
-    pub(super) target: ReadyTarget<'t>,
+    pub(super) target: ReadyTarget,
     pub(super) counters: Option<Counters>,
 }
 
 /// What it names.
 #[derive(Debug)]
-pub(super) enum ReadyTarget<'t> {
+pub(super) enum ReadyTarget {
     Target(Target),
-    Jump(&'t str),
-    Goto(&'t str),
+    Jump(u32),
+    Goto(u32),
 }
 
 /// What reading ahead needs again and again.
@@ -49,6 +62,10 @@ pub(super) enum ReadyTarget<'t> {
 pub(super) struct Scratch<'t> {
     words: Vec<Word>,
     draft: Draft<'t>,
+    /// The positions of names.
+    names: AHashMap<&'t str, u32>,
+    /// The one named last: most lines of a chain stand side by side.
+    last: Option<(&'t str, u32)>,
 }
 
 /// Reads lines of one table and family.
@@ -58,16 +75,19 @@ pub(super) fn read<'t>(
     family: Family,
     table: TableId,
 ) -> Ahead<'t> {
+    scratch.names.clear();
+    scratch.last = None;
     let mut ahead = Ahead {
-        rules: Vec::with_capacity(lines.len()),
+        lines: Vec::with_capacity(lines.len()),
         ..Ahead::default()
     };
     for line in lines {
-        let rule = match line.shape {
-            Shape::Bare => rule(scratch, &line.line, &mut ahead, family, table),
+        let ready = match line.shape {
+            Shape::Bare => rule(scratch, &line.line, &mut ahead, family, table).map(Ready::Rule),
+            Shape::Chain => chain(scratch, &line.line, &mut ahead, table).map(Ready::Chain),
             _ => None,
         };
-        ahead.rules.push(rule);
+        ahead.lines.push(ready);
     }
     ahead
 }
@@ -78,7 +98,7 @@ fn rule<'t>(
     ahead: &mut Ahead<'t>,
     family: Family,
     table: TableId,
-) -> Option<Ready<'t>> {
+) -> Option<ReadyRule> {
     let (from, counted) = if line.text.starts_with('[') {
         let close = line.text.find(']')?;
         (close + 1, Some(counters(&line.text[..=close])?))
@@ -100,29 +120,68 @@ fn rule<'t>(
     if read.rest.is_some() || read.remark.is_some() || scratch.draft.expansions() != 1 {
         return None;
     }
-    let target = match read.target {
-        ReadTarget::Target(target) => ReadyTarget::Target(target),
-        ReadTarget::Chain(to, _, goto) => {
-            if Hook::from_chain(to).is_some_and(|hook| table.hooks().contains(&hook)) {
-                return None;
-            }
-            if goto {
-                ReadyTarget::Goto(to)
-            } else {
-                ReadyTarget::Jump(to)
-            }
-        }
-    };
+    if matches!(read.target, ReadTarget::Chain(to, ..) if is_built_in(to, table)) {
+        return None;
+    }
     let before = ahead.matches.len();
     scratch
         .draft
         .expand(|matches| ahead.matches.extend(matches));
-    Some(Ready {
+    // A line that is left to others names nothing.
+    let chain = scratch.position(chain, ahead);
+    let target = match read.target {
+        ReadTarget::Target(target) => ReadyTarget::Target(target),
+        ReadTarget::Chain(to, _, true) => ReadyTarget::Goto(scratch.position(to, ahead)),
+        ReadTarget::Chain(to, _, false) => ReadyTarget::Jump(scratch.position(to, ahead)),
+    };
+    Some(ReadyRule {
         chain,
         matches: (ahead.matches.len() - before) as u32,
         target,
         counters: read.counters.or(counted),
     })
+}
+
+/// `:CHAIN - [0:0]`.
+fn chain<'t>(
+    scratch: &mut Scratch<'t>,
+    line: &Line<'t>,
+    ahead: &mut Ahead<'t>,
+    table: TableId,
+) -> Option<u32> {
+    if !line.text.starts_with(':') {
+        return None;
+    }
+    split(line, 1, &mut scratch.words).ok()?;
+    let mut cursor = Cursor::new(*line, &scratch.words);
+    let (chain, policy) = (cursor.next()?, cursor.next()?);
+    if let Some(word) = cursor.next() {
+        counters(cursor.raw(word))?;
+    }
+    let chain = name(&cursor, chain)?;
+    let is_plain = cursor.raw(policy) == "-" && !is_built_in(chain, table);
+    is_plain.then(|| scratch.position(chain, ahead))
+}
+
+fn is_built_in(name: &str, table: TableId) -> bool {
+    Hook::from_chain(name).is_some_and(|hook| table.hooks().contains(&hook))
+}
+
+impl<'t> Scratch<'t> {
+    /// The position of a chain's name, which is added if new.
+    fn position(&mut self, name: &'t str, ahead: &mut Ahead<'t>) -> u32 {
+        if let Some((last, at)) = self.last
+            && last == name
+        {
+            return at;
+        }
+        let at = *self.names.entry(name).or_insert_with(|| {
+            ahead.names.push(name);
+            ahead.names.len() as u32 - 1
+        });
+        self.last = Some((name, at));
+        at
+    }
 }
 
 /// The name of a chain, as it stands.
@@ -132,25 +191,24 @@ fn name<'t>(cursor: &Cursor<'_, 't>, word: Word) -> Option<&'t str> {
 }
 
 impl Ahead<'_> {
-    /// The matches, once their ids, and those of the targets, are those of the strings that `to` gives.
-    pub(super) fn rename<'s>(
-        &mut self,
-        to: impl FnOnce() -> &'s mut Strings,
-    ) -> std::vec::IntoIter<Match> {
+    /// Gives a builder the matches, whose ids, and those of the targets, become its own; the position of the first.
+    pub(super) fn give_matches(&mut self, builder: &mut RulesetBuilder) -> u32 {
         if self.strings.len() > 0 {
-            let to = to();
+            let to = &mut builder.strings;
             let ids = (0..self.strings.len() as u32).map(|id| to.intern(&self.strings[StrId(id)]));
             let ids: Vec<StrId> = ids.collect();
             self.matches
                 .iter_mut()
                 .for_each(|condition| rename_match(condition, &ids));
-            for rule in self.rules.iter_mut().flatten() {
-                if let ReadyTarget::Target(target) = &mut rule.target {
+            for ready in self.lines.iter_mut().flatten() {
+                if let Ready::Rule(rule) = ready
+                    && let ReadyTarget::Target(target) = &mut rule.target
+                {
                     rename_target(target, &ids);
                 }
             }
         }
-        std::mem::take(&mut self.matches).into_iter()
+        builder.add_matches(&mut self.matches)
     }
 }
 
