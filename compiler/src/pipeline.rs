@@ -3,16 +3,16 @@
 use crate::config::Config;
 use crate::error::CompileError;
 use crate::index;
-use crate::lower::lower;
+use crate::lower::{MANY, lower};
 use crate::machine::Rules;
 use crate::machine::state::Class;
 use crate::merge::Merge;
 use crate::parts;
 use crate::program::Program;
 use crate::program::lookup::{Address, Lookup, Lookups};
-use kpclass_ruleset::Ruleset;
 use kpclass_ruleset::node::NodeFacts;
 use kpclass_ruleset::value::Family;
+use kpclass_ruleset::{Ruleset, ordered};
 use std::sync::Arc;
 
 impl Program {
@@ -25,8 +25,14 @@ impl Program {
         node: &NodeFacts,
         config: &Config,
     ) -> Result<Self, CompileError> {
-        crate::loops::check(ruleset)?;
-        let rules = Arc::new(Rules::new(lower(ruleset, node), node));
+        let long = ruleset.rules().len() >= MANY;
+        let (graph, loops) = ordered::both(
+            long,
+            || lower(ruleset, node),
+            || crate::loops::check(ruleset),
+        );
+        loops?;
+        let rules = Arc::new(Rules::new(graph, node));
         let program = match rules.graph.family {
             Family::V4 => whole::<u32>(&rules, config, Lookups::V4),
             Family::V6 => whole::<u128>(&rules, config, Lookups::V6),

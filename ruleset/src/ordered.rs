@@ -49,9 +49,36 @@ pub fn each<S, T: Send>(
     });
 }
 
+/// What two pieces of work come to, done at the same time where each is so `long` that another thread pays.
+pub fn both<A, B: Send>(
+    long: bool,
+    first: impl FnOnce() -> A,
+    second: impl FnOnce() -> B + Send,
+) -> (A, B) {
+    if !long || std::thread::available_parallelism().map_or(1, usize::from) < 2 {
+        return (first(), second());
+    }
+    std::thread::scope(|scope| {
+        let second = scope.spawn(second);
+        let first = first();
+        let second = second.join();
+        (
+            first,
+            second.unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn both_are_done() {
+        for long in [false, true] {
+            assert_eq!(both(long, || 1, || 2), (1, 2));
+        }
+    }
 
     #[test]
     fn all_are_taken_in_order() {

@@ -62,7 +62,7 @@ impl Lowering<'_> {
     }
 
     pub(super) fn ask(&mut self, inverted: bool, ask: Ask) {
-        self.conditions.push(Condition {
+        self.done.conditions.push(Condition {
             inverted,
             of_connection: false,
             ask,
@@ -70,7 +70,7 @@ impl Lowering<'_> {
     }
 
     fn ask_connection(&mut self, inverted: bool, ask: Ask) {
-        self.conditions.push(Condition {
+        self.done.conditions.push(Condition {
             inverted,
             of_connection: true,
             ask,
@@ -128,8 +128,8 @@ impl Lowering<'_> {
     fn multiport(&mut self, inverted: bool, m: &Multiport) {
         self.ask(false, Ask::PortProtocol);
         self.ask(false, Ask::HasPorts);
-        let id = ListId(self.port_lists.len() as u32);
-        self.port_lists.push(m.ports.clone());
+        let id = ListId(self.done.port_lists.len() as u32);
+        self.done.port_lists.push(m.ports.clone());
         self.ask(inverted, Ask::PortList(m.side, id));
     }
 
@@ -174,8 +174,8 @@ impl Lowering<'_> {
         }
         if let Some(rest) = c.rest {
             let options = later_options(self.ruleset.text(rest), self.ruleset.family());
-            let at = self.later_options.len() as u32;
-            self.later_options.push(options);
+            let at = self.done.later_options.len() as u32;
+            self.done.later_options.push(options);
             self.ask_connection(false, Ask::Later(at));
         }
     }
@@ -193,8 +193,8 @@ impl Lowering<'_> {
     }
 
     fn recent(&mut self, inverted: bool, r: &Recent) {
-        let id = self.recents.len() as u32;
-        self.recents.push(RecentAsk {
+        let id = self.done.recents.len() as u32;
+        self.done.recents.push(RecentAsk {
             list: r.name,
             operation: r.operation,
             by_destination: r.by_destination,
@@ -215,8 +215,8 @@ impl Lowering<'_> {
         if !known {
             return self.ask(inverted, Ask::Unknown(Fact::IpSet(s.name)));
         }
-        let id = self.sets.len() as u32;
-        self.sets.push(*s);
+        let id = self.done.sets.len() as u32;
+        self.done.sets.push(*s);
         self.ask(inverted, Ask::Set(id));
     }
 

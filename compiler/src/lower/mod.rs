@@ -1,111 +1,178 @@
 //! Ruleset → [`Graph`]: matches become conditions, targets become operations, rules that cannot matter go.
 
+mod asked;
 mod matches;
 mod targets;
 
-use crate::graph::{Ask, Asked, Condition, Graph, LoweredChain, LoweredRule, Op, RecentAsk};
+use crate::graph::{
+    Ask, Asked, Condition, Graph, ListId, LoweredChain, LoweredRule, Op, RecentAsk,
+};
 use kpclass_ruleset::conntrack::LaterOption;
-use kpclass_ruleset::matches::{MatchKind, RecentOperation, SetMatch};
+use kpclass_ruleset::matches::{MatchKind, SetMatch};
 use kpclass_ruleset::node::NodeFacts;
 use kpclass_ruleset::target::Target;
 use kpclass_ruleset::value::{CtStates, PortRange};
-use kpclass_ruleset::{Chain, ChainId, Hook, Rule, Ruleset, TableId};
+use kpclass_ruleset::{Chain, ChainId, Hook, Rule, Ruleset, TableId, ordered};
+use std::ops::Range;
 
 /// The hooks (bits) whose nat chains are asked before the destination is settled.
 const BEFORE_NAT: u8 = 1 << Hook::Prerouting as u8 | 1 << Hook::Output as u8;
+
+/// Chains whose rules are lowered, and what these point at.
+#[derive(Default)]
+struct Lowered {
+    rules: Vec<LoweredRule>,
+    conditions: Vec<Condition>,
+    chains: Vec<LoweredChain>,
+    port_lists: Vec<Vec<PortRange>>,
+    recents: Vec<RecentAsk>,
+    sets: Vec<SetMatch>,
+    later_options: Vec<Option<Vec<LaterOption>>>,
+    asked: Asked,
+}
 
 /// The work in progress.
 pub(super) struct Lowering<'a> {
     ruleset: &'a Ruleset,
     node: &'a NodeFacts,
     conntrack_on: bool,
-    rules: Vec<LoweredRule>,
-    conditions: Vec<Condition>,
-    port_lists: Vec<Vec<PortRange>>,
-    recents: Vec<RecentAsk>,
-    sets: Vec<SetMatch>,
-    later_options: Vec<Option<Vec<LaterOption>>>,
-    hooks_of: Vec<u8>,
+    hooks_of: &'a [u8],
+    done: Lowered,
 }
 
-/// Lowers a ruleset. The ruleset's chains must not loop.
+/// Rules from which on they are gone through by two threads.
+pub(crate) const MANY: usize = 10_000;
+
+/// Lowers a ruleset.
 pub(crate) fn lower(ruleset: &Ruleset, node: &NodeFacts) -> Graph {
     let implied_masquerade = implies_masquerade(ruleset);
-    let mut lowering = Lowering {
-        ruleset,
-        node,
-        conntrack_on: implied_masquerade || turns_conntrack_on(ruleset),
-        rules: Vec::with_capacity(ruleset.rules().len()),
-        conditions: Vec::with_capacity(4 * ruleset.rules().len()),
-        port_lists: Vec::new(),
-        recents: Vec::new(),
-        sets: Vec::new(),
-        later_options: Vec::new(),
-        hooks_of: reaching_hooks(ruleset),
+    let conntrack_on = implied_masquerade || turns_conntrack_on(ruleset);
+    let hooks_of = reaching_hooks(ruleset);
+    let some = |chains: Range<u32>, rules: usize| {
+        let mut lowering = Lowering {
+            ruleset,
+            node,
+            conntrack_on,
+            hooks_of: &hooks_of,
+            done: Lowered {
+                rules: Vec::with_capacity(rules),
+                conditions: Vec::with_capacity(4 * rules),
+                ..Lowered::default()
+            },
+        };
+        chains.for_each(|id| lowering.lower_chain(ChainId(id)));
+        lowering.done
     };
-    let chains = ruleset
-        .chains()
-        .map(|(id, chain)| lowering.lower_chain(id, chain))
-        .collect();
+    let (chains, rules) = (ruleset.chains().len() as u32, ruleset.rules().len());
+    // The first half has room for the other, which is put behind it.
+    let is_half = |(_, chain): &(_, &Chain)| chain.rules.end as usize > rules / 2;
+    let half = ruleset.chains().find(is_half);
+    let half = half.map_or(chains, |(id, _)| id.0);
+    let (mut lowered, rest) = ordered::both(
+        rules >= MANY,
+        || some(0..half, rules),
+        || some(half..chains, rules.div_ceil(2)),
+    );
+    lowered.append(rest);
     let mut entries = [[None; 5]; 5];
     for table in TableId::ALL {
         for hook in Hook::ALL {
             entries[table as usize][hook as usize] = ruleset.entry(table, hook).map(|id| id.0);
         }
     }
-    let mut graph = Graph {
+    Graph {
         family: ruleset.family(),
-        rules: lowering.rules,
-        conditions: lowering.conditions,
-        chains,
+        rules: lowered.rules,
+        conditions: lowered.conditions,
+        chains: lowered.chains,
         entries,
-        port_lists: lowering.port_lists,
-        recents: lowering.recents,
-        set_names: lowering
+        port_lists: lowered.port_lists,
+        recents: lowered.recents,
+        set_names: lowered
             .sets
             .iter()
             .map(|s| ruleset.text(s.name).to_owned())
             .collect(),
-        sets: lowering.sets,
-        later_options: lowering.later_options,
-        conntrack_on: lowering.conntrack_on,
+        sets: lowered.sets,
+        later_options: lowered.later_options,
+        conntrack_on,
         implied_masquerade,
-        asked: Asked::default(),
-    };
-    graph.asked = asked(&graph);
-    graph
+        asked: lowered.asked,
+    }
+}
+
+impl Lowered {
+    /// Puts the next chains behind these.
+    fn append(&mut self, mut next: Self) {
+        let (rules, conditions) = (self.rules.len() as u32, self.conditions.len() as u32);
+        let lists = [
+            self.port_lists.len(),
+            self.recents.len(),
+            self.sets.len(),
+            self.later_options.len(),
+        ];
+        let [port_lists, recents, sets, later_options] = lists.map(|len| len as u32);
+        let moved = |range: &mut Range<u32>, by: u32| *range = range.start + by..range.end + by;
+        for chain in &mut next.chains {
+            moved(&mut chain.rules, rules);
+        }
+        for rule in &mut next.rules {
+            moved(&mut rule.conditions, conditions);
+        }
+        let conditions_that_point = next.conditions.iter_mut();
+        for condition in conditions_that_point.filter(|_| lists != [0; 4]) {
+            match &mut condition.ask {
+                Ask::PortList(_, ListId(at)) => *at += port_lists,
+                Ask::Recent(at) => *at += recents,
+                Ask::Set(at) => *at += sets,
+                Ask::Later(at) => *at += later_options,
+                _ => {}
+            }
+        }
+        self.chains.append(&mut next.chains);
+        self.rules.append(&mut next.rules);
+        self.conditions.append(&mut next.conditions);
+        self.port_lists.append(&mut next.port_lists);
+        self.recents.append(&mut next.recents);
+        self.sets.append(&mut next.sets);
+        self.later_options.append(&mut next.later_options);
+        self.asked = self.asked.or(next.asked);
+    }
 }
 
 impl Lowering<'_> {
-    fn lower_chain(&mut self, id: ChainId, chain: &Chain) -> LoweredChain {
-        let start = self.rules.len() as u32;
+    fn lower_chain(&mut self, id: ChainId) {
+        let chain = self.ruleset.chain(id);
+        // The lo leg asks raw and mangle PREROUTING after nat.
+        let is_late = chain.table != TableId::Nat || self.hooks_of[id.index()] & !BEFORE_NAT != 0;
+        let start = self.done.rules.len() as u32;
         for (rule_id, rule) in self.ruleset.chain_rules(id) {
-            let first = self.conditions.len();
+            let first = self.done.conditions.len();
             for m in self.ruleset.matches(rule) {
                 self.lower_match(m);
             }
             self.conditions_in_order(first);
             let op = self.lower_target(rule);
             if self.matters(first, op) {
-                let conditions = first as u32..self.conditions.len() as u32;
-                self.rules.push(LoweredRule {
+                self.done.note(first, op, is_late);
+                let conditions = first as u32..self.done.conditions.len() as u32;
+                self.done.rules.push(LoweredRule {
                     id: rule_id,
                     conditions,
                     op,
                 });
             } else {
-                self.conditions.truncate(first);
+                self.done.conditions.truncate(first);
             }
         }
         let name = self.ruleset.text(chain.name);
-        LoweredChain {
-            rules: start..self.rules.len() as u32,
+        self.done.chains.push(LoweredChain {
+            rules: start..self.done.rules.len() as u32,
             policy: chain.policy,
             is_mark_chain: matches!(name, "KUBE-MARK-MASQ" | "KUBE-MARK-DROP"),
             table: chain.table,
-            // The lo leg asks raw and mangle PREROUTING after nat.
-            is_late: chain.table != TableId::Nat || self.hooks_of[id.index()] & !BEFORE_NAT != 0,
-        }
+            is_late,
+        });
     }
 
     /// Drops what is always true and, between the conditions that have effects, puts those that are always known
@@ -119,18 +186,18 @@ impl Lowering<'_> {
                 && matches!((c.ask, c.inverted), (Ask::True, true) | (Ask::False, false))
         };
         let mut end = first;
-        for at in first..self.conditions.len() {
-            if !holds(&self.conditions[at]) {
-                self.conditions.swap(end, at);
+        for at in first..self.done.conditions.len() {
+            if !holds(&self.done.conditions[at]) {
+                self.done.conditions.swap(end, at);
                 end += 1;
             }
         }
-        self.conditions.truncate(end);
-        if self.conditions[first..].iter().any(never) {
-            self.conditions.truncate(first);
+        self.done.conditions.truncate(end);
+        if self.done.conditions[first..].iter().any(never) {
+            self.done.conditions.truncate(first);
             self.ask(false, Ask::False);
         }
-        let kept = &mut self.conditions[first..];
+        let kept = &mut self.done.conditions[first..];
         let local_known = self.node.local.is_some();
         for segment in kept.split_mut(|c| has_effect(&c.ask)) {
             segment.sort_by_key(|c| may_be_unknown(&c.ask, local_known));
@@ -139,7 +206,7 @@ impl Lowering<'_> {
 
     /// A rule that never matches, or does nothing, is left out, unless asking it has an effect.
     fn matters(&self, first: usize, op: Op) -> bool {
-        let conditions = &self.conditions[first..];
+        let conditions = &self.done.conditions[first..];
         if conditions
             .iter()
             .any(|c| c.ask == Ask::False && !c.inverted && !c.of_connection)
@@ -252,71 +319,4 @@ fn reaching_hooks(ruleset: &Ruleset) -> Vec<u8> {
         }
     }
     hooks
-}
-
-/// What the conditions ask about, and where.
-fn asked(graph: &Graph) -> Asked {
-    let mut asked = Asked::default();
-    for chain in &graph.chains {
-        for rule in &graph.rules[chain.rules.start as usize..chain.rules.end as usize] {
-            asked.sets_connmarks |= matches!(rule.op, Op::Connmark(_));
-            asked.notracks |= rule.op == Op::Notrack;
-            for condition in graph.conditions(rule) {
-                note(graph, &condition.ask, chain.is_late, &mut asked);
-            }
-        }
-    }
-    asked
-}
-
-fn note(graph: &Graph, ask: &Ask, late: bool, asked: &mut Asked) {
-    match *ask {
-        Ask::Chance(..) => asked.late_draw |= late,
-        Ask::OriginalSource(_) | Ask::OriginalDestination(_) => asked.original = true,
-        Ask::Later(_) => {
-            asked.connection = true;
-            asked.snat_state = true;
-        }
-        Ask::OriginalDestinationPort(_) => {
-            asked.original = true;
-            asked.connection = true;
-            asked.icmp = true;
-        }
-        Ask::CtState(states) if states.intersects(CtStates::SNAT) => {
-            asked.snat_state = true;
-            asked.source_port = true;
-        }
-        Ask::OriginalSourcePort(_) => {
-            asked.original = true;
-            asked.connection = true;
-            asked.source_port = true;
-        }
-        Ask::Recent(id) => {
-            let recent = graph.recents[id as usize];
-            asked.late_sets |= late && recent.by_destination;
-            asked.late_recent |= late && recent.operation != RecentOperation::Set;
-        }
-        Ask::Set(_) => {
-            asked.late_sets |= late;
-            note_set(asked);
-        }
-        Ask::SourcePort(_) | Ask::PortList(..) => asked.source_port = true,
-        Ask::TcpFlags(..) => asked.tcp_flags = true,
-        Ask::Icmp(..) => asked.icmp = true,
-        Ask::Length(_) => asked.length = true,
-        Ask::Ttl(..) => asked.ttl = true,
-        Ask::Dscp(_) => asked.dscp = true,
-        Ask::Mac(_) => asked.mac = true,
-        Ask::Fragment => asked.fragment = true,
-        Ask::InInterface(_) => asked.in_interface = true,
-        _ => {}
-    }
-}
-
-/// A set may ask for anything that a dimension can be.
-fn note_set(asked: &mut Asked) {
-    asked.source_port = true;
-    asked.icmp = true;
-    asked.mac = true;
-    asked.in_interface = true;
 }

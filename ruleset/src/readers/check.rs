@@ -3,9 +3,13 @@
 use super::{ReadError, Warning, WarningKind};
 use crate::ids::{ChainId, RuleId};
 use crate::matches::{Match, MatchKind, Ports};
+use crate::ordered;
 use crate::ruleset::{Rule, Ruleset, TableId};
 use crate::save::rule_text;
 use crate::target::Target;
+
+/// Rules from which on they are gone through by two threads.
+const MANY: usize = 10_000;
 
 /// How many names a warning lists.
 const NAMES: usize = 5;
@@ -15,12 +19,21 @@ const NAMES: usize = 5;
 /// # Errors
 /// A loop of chains.
 pub(crate) fn check(ruleset: &Ruleset, warnings: &mut Vec<Warning>) -> Result<(), ReadError> {
-    refuse_loops(ruleset)?;
-    missing_chains(ruleset, warnings);
-    lost_ports(ruleset, warnings);
-    services_in_ipsets(ruleset, warnings);
-    stale_chains(ruleset, warnings);
-    userspace_mode(ruleset, warnings);
+    let (loops, misleading) = ordered::both(
+        ruleset.rules().len() >= MANY,
+        || refuse_loops(ruleset),
+        || {
+            let mut warnings = Vec::new();
+            missing_chains(ruleset, &mut warnings);
+            lost_ports(ruleset, &mut warnings);
+            services_in_ipsets(ruleset, &mut warnings);
+            stale_chains(ruleset, &mut warnings);
+            userspace_mode(ruleset, &mut warnings);
+            warnings
+        },
+    );
+    loops?;
+    warnings.extend(misleading);
     Ok(())
 }
 
