@@ -10,8 +10,9 @@ use kpclass_ruleset::value::{
 use kpclass_ruleset::{Hook, Policy, RuleId, StrId, TableId};
 use std::ops::Range;
 
-/// An address under a mask, as numbers.
+/// An address under a mask, as numbers. (Packed: there are millions in a large ruleset's conditions.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(packed(4))]
 pub struct MaskedAddress {
     /// The masked address.
     pub address: u128,
@@ -43,6 +44,16 @@ impl MaskedAddress {
     }
 }
 
+/// Addresses from the first to the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(packed(4))]
+pub struct AddressRange {
+    /// The first.
+    pub first: u128,
+    /// The last.
+    pub last: u128,
+}
+
 /// One thing asked of a packet. Addresses and ports are the present ones, unless said otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ask {
@@ -57,9 +68,9 @@ pub enum Ask {
     /// `-d`.
     Destination(MaskedAddress),
     /// `--src-range`.
-    SourceRange(u128, u128),
+    SourceRange(AddressRange),
     /// `--dst-range`.
-    DestinationRange(u128, u128),
+    DestinationRange(AddressRange),
     /// `-i`.
     InInterface(InterfacePattern),
     /// `-o`.
@@ -140,6 +151,8 @@ pub struct Condition {
     /// What is asked.
     pub ask: Ask,
 }
+
+const _: () = assert!(size_of::<Condition>() == 40);
 
 /// What a rule does.
 #[derive(Clone, Copy, Debug, PartialEq)]

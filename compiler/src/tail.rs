@@ -1,7 +1,7 @@
 //! What a walk may forget once nat is done with the destination: two destinations between which no later rule
 //! distinguishes go on as one, so that the rest of the way is compiled once and not once an endpoint.
 
-use crate::graph::{Ask, Graph, MaskedAddress};
+use crate::graph::{AddressRange, Ask, Graph, MaskedAddress};
 use crate::machine::state::{Address, Class, FULL_WIDTH, NONE, State};
 use crate::program::addresses;
 use ahash::{AHashMap, AHashSet};
@@ -67,7 +67,9 @@ impl TailTests {
                             Some(host) => drop(tail.hosts.insert(host)),
                             None => drop(prefixes.insert(prefix)),
                         },
-                        Ask::DestinationRange(first, last) => drop(ranges.insert((first, last))),
+                        Ask::DestinationRange(AddressRange { first, last }) => {
+                            ranges.insert((first, last));
+                        }
                         Ask::DestinationPort(r) if r.first == r.last => {
                             tail.ports.insert(r.first);
                         }

@@ -1,6 +1,6 @@
 //! One match → the conditions that it is the conjunction of.
 
-use crate::graph::{Ask, Condition, ListId, MaskedAddress, RecentAsk};
+use crate::graph::{AddressRange, Ask, Condition, ListId, MaskedAddress, RecentAsk};
 use crate::lower::Lowering;
 use kpclass_ruleset::conntrack::later_options;
 use kpclass_ruleset::decision::Fact;
@@ -9,6 +9,7 @@ use kpclass_ruleset::matches::{
     Statistic, TcpMatch, TtlTest,
 };
 use kpclass_ruleset::value::{CtState, CtStates, PortRange, address_number, protocol};
+use std::net::IpAddr;
 
 impl Lowering<'_> {
     /// Appends the conditions of one match.
@@ -135,16 +136,10 @@ impl Lowering<'_> {
 
     fn iprange(&mut self, r: &Iprange) {
         if let Some((first, last, inverted)) = r.source {
-            self.ask(
-                inverted,
-                Ask::SourceRange(address_number(first), address_number(last)),
-            );
+            self.ask(inverted, Ask::SourceRange(range(first, last)));
         }
         if let Some((first, last, inverted)) = r.destination {
-            self.ask(
-                inverted,
-                Ask::DestinationRange(address_number(first), address_number(last)),
-            );
+            self.ask(inverted, Ask::DestinationRange(range(first, last)));
         }
     }
 
@@ -235,4 +230,11 @@ impl Lowering<'_> {
 fn without_nat_flags(states: CtStates) -> CtStates {
     let kept = CtState::ALL.into_iter().filter(|s| states.contains(*s));
     kept.fold(CtStates::default(), |set, s| set.with(CtStates::of(s)))
+}
+
+fn range(first: IpAddr, last: IpAddr) -> AddressRange {
+    AddressRange {
+        first: address_number(first),
+        last: address_number(last),
+    }
 }

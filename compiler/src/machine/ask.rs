@@ -4,7 +4,7 @@ use super::Machine;
 use super::state::{
     Address, Class, DSCP_REWRITTEN, Leg, Mark, NONE, NOTRACKED, SETS_CHANGED, State, TTL_REWRITTEN,
 };
-use crate::graph::{Ask, Graph, MaskedAddress, Op};
+use crate::graph::{AddressRange, Ask, Graph, MaskedAddress, Op};
 use crate::program::test::{AddressOf, Limit, Rewrite, Test};
 use crate::program::{Leaves, SetTest, addresses};
 use kpclass_ruleset::decision::Fact;
@@ -35,14 +35,14 @@ impl Machine<'_> {
             Ask::False => Answer::Known(false),
             Ask::Unknown(fact) => Answer::Test(Test::Unknown(fact)),
             Ask::Source(prefix) => source(self.graph, state, prefix),
-            Ask::SourceRange(first, last) => match source_of(state) {
+            Ask::SourceRange(AddressRange { first, last }) => match source_of(state) {
                 Some(AddressOf::Known(a)) => Answer::Known(first <= a && a <= last),
                 Some(AddressOf::Mapped(rule)) => Answer::Test(Test::MappedRange(rule, first, last)),
                 Some(_) => Answer::Test(Test::SourceRange(first, last)),
                 None => UNKNOWN_LOCAL,
             },
             Ask::Destination(prefix) => self.destination(state, prefix),
-            Ask::DestinationRange(first, last) => match state.destination {
+            Ask::DestinationRange(AddressRange { first, last }) => match state.destination {
                 Address::Known(a) => Answer::Known(first <= a && a <= last),
                 Address::Original => Answer::Test(Test::DestinationRange(first, last)),
                 Address::SomeLocal => UNKNOWN_LOCAL,
