@@ -231,13 +231,15 @@ impl<'r, A: Address> Flat<'r, A> {
         counts: &mut FamilyCounts,
     ) -> Option<()> {
         let tuple = self.batch.tuple(at);
-        let context = || scene.context(frame, self.batch.is_sent(at));
-        let number = || A::draw(tuple, self.seed);
-        let ask_more = || {
-            self.lookup
-                .ask_more(self.program, drawn, tuple, context, number)
+        let (member, answers) = match drawn.settled() {
+            Some(settled) => settled,
+            None => {
+                let context = || scene.context(frame, self.batch.is_sent(at));
+                let number = || A::draw(tuple, self.seed);
+                self.lookup
+                    .ask_more(self.program, drawn, tuple, context, number)?
+            }
         };
-        let (member, answers) = drawn.settled().or_else(ask_more)?;
         let record = &mut self.records[member as usize];
         let reached = &mut self.reached[record.leaf_at(answers, tuple)];
         let leaf = reached.leaf;

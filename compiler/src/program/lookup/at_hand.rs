@@ -12,6 +12,11 @@ impl<A: Address> Lookup<A> {
         AtHand {
             lookup: self,
             buckets: self.exact.buckets(),
+            none: if self.has_ports {
+                Place::NONE
+            } else {
+                self.other
+            },
             briefs: &self.briefs,
             leaves: &self.leaves,
         }
@@ -33,6 +38,8 @@ impl<A: Address> Lookup<A> {
 pub struct AtHand<'l, A: Address> {
     lookup: &'l Lookup<A>,
     buckets: &'l [Bucket<A::Key, Place>],
+    /// The class of a key that is not in the table, if that is all that counts.
+    none: Place,
     briefs: &'l [Brief<A>],
     leaves: &'l [Leaf],
 }
@@ -41,7 +48,7 @@ impl<A: Address> AtHand<'_, A> {
     /// The class of a key.
     #[inline(always)]
     pub fn place(&self, key: A::Key, bucket: usize) -> Place {
-        let place = self.buckets[bucket].find(key);
+        let place = self.buckets[bucket].find(key, self.none);
         if place == Place::NONE {
             return self.lookup.place_elsewhere(key, bucket);
         }

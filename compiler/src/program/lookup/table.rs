@@ -59,17 +59,18 @@ pub struct Bucket<K, V> {
 }
 
 impl<K: Key, V: Value> Bucket<K, V> {
-    /// What a key in this bucket leads to, else [`Value::NONE`].
+    /// What a key in this bucket leads to; else `none` if it is nowhere in the table, or [`Value::NONE`] if it may be in another bucket.
     #[inline(always)]
-    pub(super) fn find(&self, key: K) -> V {
-        // In which of the ways it stands can not be predicted.
-        let mut found = V::NONE;
+    pub(super) fn find(&self, key: K, none: V) -> V {
+        // In which of the ways it stands, or whether in any, can not be predicted.
+        let mut found = select_unpredictable(self.is_full(), V::NONE, none);
         for (other, value) in self.keys.iter().zip(&self.values) {
             found = select_unpredictable(*other == key, *value, found);
         }
         found
     }
 
+    #[inline(always)]
     fn is_full(&self) -> bool {
         self.keys[WAYS - 1] != K::EMPTY
     }
@@ -166,7 +167,7 @@ impl<K: Key, V: Value> Table<K, V> {
     /// What a key leads to; `bucket` is its own.
     #[inline(always)]
     pub fn find(&self, key: K, bucket: usize) -> Option<V> {
-        let found = self.buckets[bucket].find(key);
+        let found = self.buckets[bucket].find(key, V::NONE);
         if found == V::NONE {
             return self.find_behind(key, bucket);
         }
