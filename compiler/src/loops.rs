@@ -1,7 +1,6 @@
 //! A chain that reaches itself by jumps would never end; the kernel refuses it at load (`mark_source_chains`).
 
 use crate::error::CompileError;
-use kpclass_ruleset::target::Target;
 use kpclass_ruleset::{ChainId, Ruleset};
 
 #[derive(Clone, Copy, PartialEq)]
@@ -28,15 +27,11 @@ fn visit(ruleset: &Ruleset, start: ChainId, marks: &mut [Mark]) -> Option<ChainI
         return None;
     }
     marks[start.index()] = Mark::Open;
-    let mut open = vec![(start, ruleset.chain(start).rules.clone())];
-    while let Some((id, rules)) = open.last_mut() {
-        let Some(rule) = rules.next() else {
+    let mut open = vec![(start, ruleset.chain_jumps(start).iter())];
+    while let Some((id, jumps)) = open.last_mut() {
+        let Some(to) = jumps.next() else {
             marks[id.index()] = Mark::Closed;
             open.pop();
-            continue;
-        };
-        let target = &ruleset.rule(kpclass_ruleset::RuleId(rule)).target;
-        let (Target::Jump(to) | Target::Goto(to)) = target else {
             continue;
         };
         match marks[to.index()] {
@@ -44,7 +39,7 @@ fn visit(ruleset: &Ruleset, start: ChainId, marks: &mut [Mark]) -> Option<ChainI
             Mark::Closed => {}
             Mark::New => {
                 marks[to.index()] = Mark::Open;
-                open.push((*to, ruleset.chain(*to).rules.clone()));
+                open.push((*to, ruleset.chain_jumps(*to).iter()));
             }
         }
     }

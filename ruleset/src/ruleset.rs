@@ -149,6 +149,7 @@ pub struct Chain {
     pub counters: Option<Counters>,
     /// Its rules; rule number n is the n-th, from 1.
     pub rules: Range<u32>,
+    jumps: Range<u32>,
 }
 
 /// A rule.
@@ -177,6 +178,8 @@ pub struct Ruleset {
     chains: Vec<Chain>,
     rules: Vec<Rule>,
     matches: Vec<Match>,
+    /// Where the rules of each chain lead, apart: whoever goes from chain to chain need not read all rules.
+    jumps: Vec<ChainId>,
 }
 
 impl Ruleset {
@@ -248,6 +251,12 @@ impl Ruleset {
     pub fn chain_rules(&self, id: ChainId) -> impl ExactSizeIterator<Item = (RuleId, &Rule)> {
         let range = self.chain(id).rules.clone();
         range.map(|i| (RuleId(i), &self.rules[i as usize]))
+    }
+
+    /// The chains to which the rules of a chain lead, by `-j` or `-g`, one for each rule that does, in order.
+    pub fn chain_jumps(&self, id: ChainId) -> &[ChainId] {
+        let jumps = &self.chain(id).jumps;
+        &self.jumps[jumps.start as usize..jumps.end as usize]
     }
 
     /// A rule.

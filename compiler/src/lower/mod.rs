@@ -312,11 +312,8 @@ fn reaching_hooks(ruleset: &Ruleset) -> Vec<u8> {
             continue;
         }
         hooks[id.index()] |= bits;
-        for (_, rule) in ruleset.chain_rules(id) {
-            if let Target::Jump(to) | Target::Goto(to) = rule.target {
-                work.push((to, hooks[id.index()]));
-            }
-        }
+        let bits = hooks[id.index()];
+        work.extend(ruleset.chain_jumps(id).iter().map(|to| (*to, bits)));
     }
     hooks
 }

@@ -1,7 +1,7 @@
 //! What is asked of a whole ruleset once it is read: no chain may lead back to itself, and what may mislead is named.
 
 use super::{ReadError, Warning, WarningKind};
-use crate::ids::{ChainId, RuleId};
+use crate::ids::ChainId;
 use crate::matches::{Match, MatchKind, Ports};
 use crate::ordered;
 use crate::ruleset::{Rule, Ruleset, TableId};
@@ -19,13 +19,16 @@ const NAMES: usize = 5;
 /// # Errors
 /// A loop of chains.
 pub(crate) fn check(ruleset: &Ruleset, warnings: &mut Vec<Warning>) -> Result<(), ReadError> {
-    let (loops, misleading) = ordered::both(
+    let ((loops, first), second) = ordered::both(
         ruleset.rules().len() >= MANY,
-        || refuse_loops(ruleset),
         || {
-            let mut warnings = Vec::new();
+            let (loops, mut warnings) = (refuse_loops(ruleset), Vec::new());
             missing_chains(ruleset, &mut warnings);
             lost_ports(ruleset, &mut warnings);
+            (loops, warnings)
+        },
+        || {
+            let mut warnings = Vec::new();
             services_in_ipsets(ruleset, &mut warnings);
             stale_chains(ruleset, &mut warnings);
             userspace_mode(ruleset, &mut warnings);
@@ -33,7 +36,7 @@ pub(crate) fn check(ruleset: &Ruleset, warnings: &mut Vec<Warning>) -> Result<()
         },
     );
     loops?;
-    warnings.extend(misleading);
+    warnings.extend(first.into_iter().chain(second));
     Ok(())
 }
 
@@ -56,30 +59,28 @@ enum Visit {
 /// Depth first, with a stack of its own: chains come from untrusted text.
 fn refuse_loops(ruleset: &Ruleset) -> Result<(), ReadError> {
     let mut visits = vec![Visit::Not; ruleset.chains().len()];
-    let mut path: Vec<(ChainId, u32)> = Vec::new();
+    let mut path = Vec::new();
     for (start, _) in ruleset.chains() {
         if visits[start.index()] != Visit::Not {
             continue;
         }
         visits[start.index()] = Visit::Open;
-        path.push((start, ruleset.chain(start).rules.start));
-        while let Some((chain, next)) = path.last_mut() {
-            if *next == ruleset.chain(*chain).rules.end {
+        path.push((start, ruleset.chain_jumps(start).iter()));
+        while let Some((chain, jumps)) = path.last_mut() {
+            let Some(to) = jumps.next() else {
                 visits[chain.index()] = Visit::Done;
                 path.pop();
-                continue;
-            }
-            let rule = RuleId(*next);
-            *next += 1;
-            let Some(to) = jump(ruleset.rule(rule)) else {
                 continue;
             };
             match visits[to.index()] {
                 Visit::Not => {
                     visits[to.index()] = Visit::Open;
-                    path.push((to, ruleset.chain(to).rules.start));
+                    path.push((*to, ruleset.chain_jumps(*to).iter()));
                 }
-                Visit::Open => return Err(loop_error(ruleset, &path, to, rule)),
+                Visit::Open => {
+                    let path: Vec<ChainId> = path.iter().map(|(chain, _)| *chain).collect();
+                    return Err(loop_error(ruleset, &path, *to));
+                }
                 Visit::Done => {}
             }
         }
@@ -87,12 +88,10 @@ fn refuse_loops(ruleset: &Ruleset) -> Result<(), ReadError> {
     Ok(())
 }
 
-fn loop_error(ruleset: &Ruleset, path: &[(ChainId, u32)], to: ChainId, rule: RuleId) -> ReadError {
-    let round = path
-        .iter()
-        .skip_while(|(chain, _)| *chain != to)
-        .map(|(chain, _)| *chain);
-    let mut names: Vec<_> = round.map(|chain| ruleset.chain_name(chain)).collect();
+/// The error of a path whose last chain leads back to `to`.
+fn loop_error(ruleset: &Ruleset, path: &[ChainId], to: ChainId) -> ReadError {
+    let round = path.iter().skip_while(|chain| **chain != to);
+    let mut names: Vec<_> = round.map(|chain| ruleset.chain_name(*chain)).collect();
     let length = names.len();
     if length > NAMES {
         names.truncate(NAMES);
@@ -103,18 +102,29 @@ fn loop_error(ruleset: &Ruleset, path: &[(ChainId, u32)], to: ChainId, rule: Rul
         "a loop of chains, which the kernel refuses: {}",
         names.join(" -> ")
     );
-    let source = ruleset.rule(rule).source;
+    let closing = path.last().and_then(|last| {
+        ruleset
+            .chain_rules(*last)
+            .find(|(_, rule)| jump(rule) == Some(to))
+    });
+    let Some((id, rule)) = closing else {
+        return ReadError::new(message);
+    };
     ReadError::of_rule(
-        source.line,
-        rule_text(ruleset, rule),
+        rule.source.line,
+        rule_text(ruleset, id),
         ruleset.chain_name(to),
         message,
     )
-    .in_file(ruleset.file(source.file))
+    .in_file(ruleset.file(rule.source.file))
 }
 
 /// One warning for each absent chain, at its first use.
 fn missing_chains(ruleset: &Ruleset, warnings: &mut Vec<Warning>) {
+    // Most dumps lack none.
+    if ruleset.chains().all(|(_, chain)| chain.declared) {
+        return;
+    }
     let mut seen = vec![false; ruleset.chains().len()];
     for (_, rule) in ruleset.rules() {
         let Some(to) = jump(rule).filter(|to| !ruleset.chain(*to).declared) else {
@@ -246,11 +256,7 @@ fn reached(ruleset: &Ruleset) -> Vec<bool> {
     let mut open: Vec<ChainId> = builtin.map(|(id, _)| id).collect();
     while let Some(chain) = open.pop() {
         if !std::mem::replace(&mut reached[chain.index()], true) {
-            open.extend(
-                ruleset
-                    .chain_rules(chain)
-                    .filter_map(|(_, rule)| jump(rule)),
-            );
+            open.extend(ruleset.chain_jumps(chain));
         }
     }
     reached

@@ -296,16 +296,19 @@ impl RulesetBuilder {
             chains: Vec::with_capacity(order.len()),
             rules: Vec::with_capacity(self.rules.len()),
             matches: self.matches,
+            jumps: Vec::new(),
         };
         for old in order {
             let pending = &self.chains[old];
             let id = ChainId(ruleset.chains.len() as u32);
             let start = ruleset.rules.len() as u32;
+            let first_jump = ruleset.jumps.len() as u32;
             for rule in &pending.rules {
                 let mut rule = self.rules[*rule as usize].clone();
                 rule.chain = id;
                 if let Target::Jump(to) | Target::Goto(to) = &mut rule.target {
                     *to = renumbered[to.index()];
+                    ruleset.jumps.push(*to);
                 }
                 ruleset.rules.push(rule);
             }
@@ -320,6 +323,7 @@ impl RulesetBuilder {
                 declared: pending.declared,
                 counters: pending.counters,
                 rules: start..ruleset.rules.len() as u32,
+                jumps: first_jump..ruleset.jumps.len() as u32,
             });
         }
         ruleset
