@@ -6,6 +6,7 @@
 //! ```
 
 mod ahead;
+pub mod balance;
 mod judge;
 mod reader;
 mod story;
