@@ -64,6 +64,17 @@ impl<A: Width> Tracker<'_, A> {
         }
     }
 
+    /// Nothing is noted of the connection with this original tuple any more.
+    pub(crate) fn forget_notes(&mut self, original: &Tuple<A>) {
+        if let Some((id, _)) = self.table.by_tuple(original, self.now)
+            && let Some(entry) = self.table.get_mut(id)
+        {
+            for place in &mut entry.places {
+                place.note = u32::MAX;
+            }
+        }
+    }
+
     /// The hasher of tuples.
     pub(crate) fn hasher(&self) -> Hasher {
         self.table.hasher()

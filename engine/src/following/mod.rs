@@ -7,13 +7,16 @@
 
 mod ahead;
 pub mod balance;
+mod behind;
+mod by_service;
+mod findings;
 mod judge;
 mod reader;
 mod story;
 
 use crate::capture::CaptureError;
 use crate::check::{Check, CheckReport, packet_of};
-use crate::connections::{Glance, Packet, Sight, Tracked, Tracker, Width};
+use crate::connections::{Glance, Packet, Shows, Sight, Tracked, Tracker, Tuple, Width};
 use crate::counts::{Account, Counts};
 use crate::draw;
 use crate::extract::Plain;
@@ -24,16 +27,19 @@ use crate::rules::{FamilyRules, Rules};
 use crate::skip::SkipReason;
 use crate::verdicts::{FrameVerdict, PacketVerdict};
 use ahead::{Endpoints, Glimpse, Sighted};
+pub use by_service::{Balance, EndpointConnections, ServiceConnections, Talk, Unasked};
 use crossbeam::channel;
+pub use findings::{Finding, Masquerade, Skewed, Stale, Unequal, What};
 pub use judge::Said;
 use judge::{Question, Questions};
 use kpclass_compiler::header::known;
 use kpclass_ruleset::Hook;
 use kpclass_ruleset::conntrack::{self, Datagram};
 use kpclass_ruleset::value::{Family, number_address, protocol};
-use reader::{All, Arrived, Block, Reader, What, plain_tuple};
+use reader::{All, Arrived, Block, Reader, What as Read, plain_tuple};
 use std::time::{Duration, Instant};
-pub use story::{ConnectionsReport, Story};
+use story::Noted;
+pub use story::{ConnectionsReport, Met, Story};
 
 /// Blocks that wait between the two threads.
 const WAITING: usize = 4;
@@ -89,7 +95,7 @@ pub fn follow(
             check_s: waited.elapsed().as_secs_f64(),
         };
         let mut report = Report::new(rules, settings, captures, counts, check, cuts, timing);
-        report.connections = Some(story.report());
+        report.connections = Some(story.report(rules));
         Ok(report)
     })
 }
@@ -157,7 +163,6 @@ struct Rest<'l> {
     questions: Option<Questions>,
     seed: u64,
     mark: u32,
-    capture: u32,
     /// Packets are counted, and nothing else is asked of each.
     counts_alone: bool,
 }
@@ -176,13 +181,12 @@ impl<'r, 'a, 'l> Following<'r, 'a, 'l> {
             waiting: None,
             rest: Rest {
                 counts: Counts::new(rules),
-                story: Story::default(),
+                story: Story::new(rules),
                 counts_alone: verdicts.is_none() && questions.is_none(),
                 verdicts,
                 questions,
                 seed: settings.seed,
                 mark: settings.mark,
-                capture: 0,
             },
         }
     }
@@ -223,12 +227,15 @@ impl<'r, 'a, 'l> Following<'r, 'a, 'l> {
 
     /// Asks about a block.
     fn settle(&mut self, block: &Block, next: Option<&Block>) {
-        self.rest.capture = block.capture;
         for (at, arrived) in block.arrived.iter().enumerate() {
             self.come_nearer(block.arrived.get(at + 2 * AHEAD), false);
             self.come_nearer(block.arrived.get(at + AHEAD), true);
-            let frame = block.first_frame + at as u64;
-            self.ask(arrived, frame, block, next);
+            let met = Met {
+                capture: block.capture,
+                frame: block.first_frame + at as u64,
+                timestamp_ns: arrived.timestamp_ns,
+            };
+            self.ask((arrived, met), block, next);
         }
     }
 
@@ -239,10 +246,10 @@ impl<'r, 'a, 'l> Following<'r, 'a, 'l> {
             return;
         };
         match (&arrived.what, &self.v4, &self.v6) {
-            (What::Plain(_) | What::Packet(Family::V4, _), Some(of), _) => {
+            (Read::Plain(_) | Read::Packet(Family::V4, _), Some(of), _) => {
                 of.tracker.come_nearer(arrived.hash, is_near);
             }
-            (What::Packet(Family::V6, _), _, Some(of)) => {
+            (Read::Packet(Family::V6, _), _, Some(of)) => {
                 of.tracker.come_nearer(arrived.hash, is_near);
             }
             _ => {}
@@ -250,7 +257,7 @@ impl<'r, 'a, 'l> Following<'r, 'a, 'l> {
     }
 
     #[inline(always)]
-    fn ask(&mut self, arrived: &Arrived, frame: u64, block: &Block, next: Option<&Block>) {
+    fn ask(&mut self, (arrived, met): (&Arrived, Met), block: &Block, next: Option<&Block>) {
         let counts = &mut self.rest.counts;
         counts.frames += 1;
         counts.bytes += u64::from(arrived.original_len);
@@ -258,23 +265,22 @@ impl<'r, 'a, 'l> Following<'r, 'a, 'l> {
         let v6 = || [Some(&block.v6), next.map(|next| &next.v6)];
         let packet = |at: u32| &block.packets[at as usize];
         let asked = match (&arrived.what, &mut self.v4, &mut self.v6) {
-            (What::Plain(plain), Some(of), _) => {
-                self.rest
-                    .ask_plain(of, (arrived, frame), (plain, block), v4)
+            (Read::Plain(plain), Some(of), _) => {
+                self.rest.ask_plain(of, (arrived, met), (plain, block), v4)
             }
-            (What::Packet(Family::V4, at), Some(of), _) => {
-                self.rest.ask(of, (arrived, frame), packet(*at), v4)
+            (Read::Packet(Family::V4, at), Some(of), _) => {
+                self.rest.ask(of, (arrived, met), packet(*at), v4)
             }
-            (What::Packet(Family::V6, at), _, Some(of)) => {
-                self.rest.ask(of, (arrived, frame), packet(*at), v6)
+            (Read::Packet(Family::V6, at), _, Some(of)) => {
+                self.rest.ask(of, (arrived, met), packet(*at), v6)
             }
-            (What::Skipped(reason), ..) => Err(*reason),
-            (What::Plain(_), ..) => Err(SkipReason::NoRules(Family::V4)),
-            (What::Packet(family, _), ..) => Err(SkipReason::NoRules(*family)),
+            (Read::Skipped(reason), ..) => Err(*reason),
+            (Read::Plain(_), ..) => Err(SkipReason::NoRules(Family::V4)),
+            (Read::Packet(family, _), ..) => Err(SkipReason::NoRules(*family)),
         };
         if let Err(reason) = asked {
             self.rest.counts.skipped[reason.index()] += 1;
-            self.rest.tell((arrived, frame), Err(reason));
+            self.rest.tell(met, Err(reason));
         }
     }
 }
@@ -285,7 +291,7 @@ impl Rest<'_> {
     fn ask_plain<'b>(
         &mut self,
         of: &mut OfFamily<'_, '_, u32>,
-        (arrived, frame): (&Arrived, u64),
+        (arrived, met): (&Arrived, Met),
         (plain, block): (&Plain, &Block),
         blocks: impl FnOnce() -> [Option<&'b Sighted<u32>>; 2],
     ) -> Result<(), SkipReason> {
@@ -302,14 +308,14 @@ impl Rest<'_> {
             return Ok(());
         }
         let packet = Packet::new(plain.of_connection(), context);
-        self.ask_at_length(of, (arrived, frame), &packet, blocks())
+        self.ask_at_length(of, (arrived, met), &packet, blocks())
     }
 
     /// Any packet.
     fn ask<'b, A: Width>(
         &mut self,
         of: &mut OfFamily<'_, '_, A>,
-        (arrived, frame): (&Arrived, u64),
+        (arrived, met): (&Arrived, Met),
         packet: &Packet,
         blocks: impl FnOnce() -> [Option<&'b Sighted<A>>; 2],
     ) -> Result<(), SkipReason> {
@@ -321,20 +327,23 @@ impl Rest<'_> {
         {
             return Ok(());
         }
-        self.ask_at_length(of, (arrived, frame), packet, blocks())
+        self.ask_at_length(of, (arrived, met), packet, blocks())
     }
 
     #[inline(never)]
     fn ask_at_length<A: Width>(
         &mut self,
         of: &mut OfFamily<'_, '_, A>,
-        (arrived, frame): (&Arrived, u64),
+        (arrived, met): (&Arrived, Met),
         packet: &Packet,
         blocks: [Option<&Sighted<A>>; 2],
     ) -> Result<(), SkipReason> {
         let at = Duration::from_nanos(arrived.timestamp_ns.min(LAST_TIME));
         let program = &of.of.program;
         let is_local = |address| program.is_local(address);
+        if self.story.waits() {
+            self.story.sees(packet, met);
+        }
         if arrived.came.leaves && !is_local(packet.header.source) {
             return Err(SkipReason::BehindNat);
         }
@@ -363,8 +372,8 @@ impl Rest<'_> {
         let (tracked, drawn) = of.tracker.take_seen(packet, at, drawn, Some(&glimpse));
         if let Some(questions) = &mut self.questions {
             questions.ask(Question {
-                capture: self.capture,
-                frame,
+                capture: met.capture,
+                frame: met.frame,
                 datagram: as_datagram(packet),
                 at,
                 draw: drawn,
@@ -376,7 +385,8 @@ impl Rest<'_> {
                 misread: arrived.came.misread,
             });
         }
-        self.count(of, (arrived, frame), packet, &tracked);
+        let noted = (&tracked, &glimpse as &dyn Shows<A>);
+        self.count(of, (arrived, met), packet, noted);
         Ok(())
     }
 
@@ -401,14 +411,24 @@ impl Rest<'_> {
     fn count<A: Width>(
         &mut self,
         of: &mut OfFamily<'_, '_, A>,
-        (arrived, frame): (&Arrived, u64),
+        (arrived, met): (&Arrived, Met),
         packet: &Packet,
-        tracked: &Tracked<A>,
+        (tracked, shows): (&Tracked<A>, &dyn Shows<A>),
     ) {
-        let program = &of.of.program;
-        let mut decision = tracked.whole_decision(of.of.ruleset);
-        let class = program.class(&tracked.original_key(&packet.header));
-        self.story.note(tracked);
+        let rules = of.of;
+        let mut decision = tracked.whole_decision(rules.ruleset);
+        let key = tracked.original_key(&packet.header);
+        let class = rules.program.class(&key);
+        self.story.note(&Noted {
+            rules,
+            met,
+            packet,
+            tracked,
+            decision: &decision,
+            key,
+            class,
+            shows,
+        });
         let verdict = PacketVerdict {
             family: A::FAMILY,
             header: packet.header,
@@ -416,26 +436,28 @@ impl Rest<'_> {
             class,
             decision: &decision,
         };
-        self.tell((arrived, frame), Ok(verdict));
+        self.tell(met, Ok(verdict));
         tracked.credit_reply(&mut decision);
         let counts = self.counts.family_mut(A::FAMILY);
         let account = counts.account(class, &decision);
         counts.add(account, arrived.original_len);
-        if let Some(seat) = tracked.seat {
+        let watches = self.story.watches(A::FAMILY, &key);
+        if let Some(seat) = tracked.seat.filter(|_| !watches) {
             of.tracker.note(seat, account.number());
+        }
+        for (protocol, from, to) in self.story.newly_watched(A::FAMILY) {
+            let end = |(address, port)| (A::of(address), port);
+            let original = Tuple::new(protocol, end(from), end(to));
+            of.tracker.forget_notes(&original);
         }
     }
 
-    fn tell(
-        &mut self,
-        (arrived, frame): (&Arrived, u64),
-        packet: Result<PacketVerdict<'_>, SkipReason>,
-    ) {
+    fn tell(&mut self, met: Met, packet: Result<PacketVerdict<'_>, SkipReason>) {
         if let Some(write) = &mut self.verdicts {
             write(FrameVerdict {
-                capture: self.capture,
-                frame,
-                timestamp_ns: arrived.timestamp_ns,
+                capture: met.capture,
+                frame: met.frame,
+                timestamp_ns: met.timestamp_ns,
                 packet,
             });
         }
