@@ -161,6 +161,9 @@ pub(crate) struct ReplayHow {
     /// Write one verdict a frame; the format follows the ending: .ndjson, .csv or .parquet
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub verdicts: Option<PathBuf>,
+    /// Where connections are followed: how many rows of who talks to what are listed
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub top: u32,
     /// Print the report as one JSON record
     #[arg(long)]
     pub json: bool,

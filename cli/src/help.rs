@@ -6,7 +6,8 @@ Where a Kubernetes Service packet goes, and why.
 kpclass reads a node's iptables rules (what kube-proxy wrote, and every other chain beside it), compiles them into \
 a lookup program, and replays captures through it. Every verdict is checked against a plain walk of the same rules.
 
-Results go to stdout, everything else to stderr. Exit status: 0 fine, 1 a finding (a disagreement), 2 trouble.";
+Results go to stdout, everything else to stderr. Exit status: 0 fine, 1 a finding (a disagreement, or \
+something wrong with connections), 2 trouble.";
 
 pub(crate) const PROGRAM_EXAMPLES: &str = "\
 Examples:
@@ -23,13 +24,25 @@ replay can be repeated, with any number of threads. Each distinct packet is chec
 disagreement is printed with all that is needed to reproduce it, and the exit status is 1.
 
 What the dump and the capture do not tell is never guessed: a verdict that depends on it is unknown, and the report \
-names the option that would supply it.";
+names the option that would supply it.
+
+--mode conntrack follows connections as the kernel does, and tells of them: how many there are to each Service and \
+endpoint, who talks to what (--top), what was never answered and what answered unasked, and what is wrong, with the \
+frames that show it; the exit status is then 1, too:
+  stale endpoint         connections went to an endpoint to which no rule of the Service leads
+  lost masquerade        the source was kept, though rules have it masqueraded
+  unexpected masquerade  it was not, though no rule says so
+  skewed balance         endpoints get other shares than the rules give: a chi-square test, with at most one false \
+alarm in 1,000 reports, of connections that the capture shows to have begun and where they went; what is not shown is \
+taken to have gone where it makes least difference; Services with session affinity are left out
+  unequal probabilities  the rules of a Service that was met do not give its endpoints equal shares";
 
 pub(crate) const REPLAY_EXAMPLES: &str = "\
 Examples:
   kpclass replay office.pcap --rules node.rules
   kpclass replay monday.pcap.zst tuesday.pcap.zst --rules node4.rules --rules node6.rules --local-addrs ip-addr.json
   tcpdump -i any -w - | kpclass replay - --rules live --local-addrs live
+  kpclass replay office.pcap --rules node.rules --local-addrs live --mode conntrack --top 20
   kpclass replay office.pcap --rules node.rules --verdicts office.csv --json > office.json";
 
 pub(crate) const EXPLAIN: &str = "\

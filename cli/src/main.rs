@@ -25,7 +25,7 @@ use trouble::Trouble;
 enum Ending {
     /// Nothing to report beyond the answer.
     Fine,
-    /// The answer holds a finding: a disagreement.
+    /// The answer holds a finding: a disagreement, or something wrong with connections.
     Finding,
 }
 

@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod columns;
+pub(crate) mod connections;
 pub(crate) mod explain;
 pub(crate) mod graph;
 pub(crate) mod quantity;

@@ -1,5 +1,6 @@
 //! `kpclass replay`: rules are compiled, captures replayed, and the report written.
 
+mod connections;
 mod parquet_rows;
 mod record;
 mod reproduce;
@@ -60,10 +61,9 @@ pub(crate) fn run(typed: &Replay, output: &mut Output) -> Result<Ending, Trouble
     } else {
         output.write(&replay::text(&report, output.palette()))?;
     }
-    Ok(if report.check.disagreements == 0 {
-        Ending::Fine
-    } else {
-        Ending::Finding
+    Ok(match report.holds_a_finding() {
+        false => Ending::Fine,
+        true => Ending::Finding,
     })
 }
 

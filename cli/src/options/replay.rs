@@ -21,6 +21,8 @@ pub(crate) struct ReplayOptions {
     pub check: Check,
     /// Where the verdicts go, if anywhere.
     pub verdicts: Option<Verdicts>,
+    /// Rows of who talks to what, at most.
+    pub top: usize,
     /// Whether the report is one JSON record.
     pub json: bool,
 }
@@ -71,6 +73,7 @@ impl ReplayOptions {
             threads: threads(how.threads.as_deref())?,
             check: check(&how.check)?,
             verdicts: how.verdicts.as_deref().map(verdicts).transpose()?,
+            top: how.top as usize,
             json: how.json,
         })
     }

@@ -2,6 +2,7 @@
 
 use crate::output::Palette;
 use crate::render::columns::{Align, Columns};
+use crate::render::connections::{self, Connections};
 use crate::render::quantity::{self, count, counted, percent};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -56,6 +57,12 @@ pub(crate) struct ReplayReport {
 impl ReplayReport {
     /// The name and version of the record.
     pub(crate) const SCHEMA: &'static str = "kpclass.replay/1";
+
+    /// Whether something is wrong: the exit status says so.
+    pub(crate) fn holds_a_finding(&self) -> bool {
+        let connections = self.connections.as_ref();
+        self.check.disagreements > 0 || connections.is_some_and(|of| !of.findings.is_empty())
+    }
 }
 
 /// Frames by where they end.
@@ -67,23 +74,6 @@ pub(crate) struct Dispositions {
     pub drop: u64,
     pub reject: u64,
     pub unknown: u64,
-}
-
-/// Connections that were followed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct Connections {
-    /// Those that began.
-    pub begun: u64,
-    /// Of them, those that were replied to.
-    pub replied: u64,
-    /// Those of which the captures show the endpoint: that was taken.
-    pub shown: u64,
-    /// Those of which they show an endpoint to which no rule leads.
-    pub elsewhere: u64,
-    /// Frames by what connection tracking made of them.
-    pub packets: BTreeMap<String, u64>,
-    /// Those that are INVALID, by cause.
-    pub invalid: BTreeMap<&'static str, u64>,
 }
 
 /// The frames of one way to reach a Service.
@@ -137,7 +127,7 @@ pub(crate) struct Timing {
 }
 
 /// Frames dropped or rejected for one reason.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Refusal {
     /// `drop` or `reject`.
     pub disposition: &'static str,
@@ -186,11 +176,16 @@ pub(crate) fn text(report: &ReplayReport, palette: Palette) -> String {
     let mut text = summary(report, palette);
     text.extend(report.rules.iter().map(|line| format!("{line}\n")));
     text += &section("Services", &services(&report.services), palette);
-    text += &section("Connections", &connections(report), palette);
+    if let Some(of) = &report.connections {
+        text += &connections::text(of, report.classified, palette);
+    }
     text += &section("Verdicts", &dispositions(report), palette);
     text += &section("Dropped and rejected", &refusals(&report.refusals), palette);
     text += &section("Unknown", &unknowns(&report.unknowns), palette);
     text += &section("Skipped", &skipped(report), palette);
+    if let Some(of) = &report.connections {
+        text += &connections::findings(of, palette);
+    }
     text += &format!("\n{}\n", check_line(report, palette));
     for disagreement in &report.disagreements {
         text += &format!("\n{}", disagreement_text(disagreement, palette));
@@ -211,7 +206,7 @@ fn summary(report: &ReplayReport, palette: Palette) -> String {
     )
 }
 
-fn section(title: &str, table: &Columns, palette: Palette) -> String {
+pub(super) fn section(title: &str, table: &Columns, palette: Palette) -> String {
     if table.is_empty() {
         return String::new();
     }
@@ -249,7 +244,7 @@ fn services(services: &[ServiceTraffic]) -> Columns {
 }
 
 /// Up to this many endpoints without packets are listed.
-const MOST_IDLE: usize = 5;
+pub(super) const MOST_IDLE: usize = 5;
 
 /// A row an endpoint; where many got nothing, one row for them all.
 fn endpoint_cells(service: &ServiceTraffic) -> Vec<Vec<String>> {
@@ -273,32 +268,6 @@ fn endpoint_cells(service: &ServiceTraffic) -> Vec<Vec<String>> {
         rows.push(vec![format!("{idle} others"), count(0)]);
     }
     rows
-}
-
-fn connections(report: &ReplayReport) -> Columns {
-    let mut table = Columns::new(&[("", Align::Left), ("", Align::Right), ("", Align::Right)]);
-    let Some(connections) = &report.connections else {
-        return table;
-    };
-    let share = |part: u64, of: u64| percent(part as f64 / of.max(1) as f64);
-    let begun = connections.begun;
-    table.row(["begun".to_owned(), count(begun), String::new()]);
-    let parts = [
-        ("replied to", connections.replied),
-        ("(endpoint shown by the capture)", connections.shown),
-        ("(sent to an endpoint of no rule)", connections.elsewhere),
-    ];
-    for (name, number) in parts.into_iter().filter(|(_, n)| *n > 0) {
-        table.row([name.to_owned(), count(number), share(number, begun)]);
-    }
-    for (name, packets) in &connections.packets {
-        let name = format!("frames {}", name.to_uppercase());
-        table.row([name, count(*packets), share(*packets, report.classified)]);
-    }
-    for (cause, packets) in &connections.invalid {
-        table.row([format!("INVALID: {cause}"), count(*packets), String::new()]);
-    }
-    table
 }
 
 fn dispositions(report: &ReplayReport) -> Columns {

@@ -7,16 +7,14 @@ use crate::options::replay::{Check, ReplayOptions};
 use crate::render::quantity::counted;
 use crate::render::reason;
 use crate::render::replay::{
-    CheckResult, Connections, Disagreement, Dispositions, EndpointTraffic, MissingFact, Refusal,
-    ReplayReport, ServiceTraffic, Timing,
+    CheckResult, Disagreement, Dispositions, EndpointTraffic, MissingFact, Refusal, ReplayReport,
+    ServiceTraffic, Timing,
 };
 use kpclass_engine::check;
-use kpclass_engine::connections::Cause;
-use kpclass_engine::following::ConnectionsReport;
 use kpclass_engine::report::{self, Report};
 use kpclass_engine::rules::{FamilyRules, Rules};
 use kpclass_reference::{Event, Traced};
-use kpclass_ruleset::value::{CtState, Family};
+use kpclass_ruleset::value::Family;
 use kpclass_ruleset::{Ruleset, TableId, spec};
 use std::collections::BTreeMap;
 
@@ -39,6 +37,8 @@ impl Names<'_> {
         compile_s: f64,
     ) -> ReplayReport {
         let d = from.dispositions;
+        let refusals = self.refusals(&from.refusals);
+        let connections = from.connections.as_ref();
         ReplayReport {
             schema: ReplayReport::SCHEMA,
             frames: from.frames,
@@ -60,7 +60,7 @@ impl Names<'_> {
             masqueraded: from.masqueraded,
             services: from.services.iter().map(service).collect(),
             unmatched: from.unmatched,
-            connections: from.connections.as_ref().map(connections),
+            connections: connections.map(|of| self.connections(of, &refusals)),
             check: CheckResult {
                 mode: match self.options.check {
                     Check::Full => "full".to_owned(),
@@ -76,7 +76,7 @@ impl Names<'_> {
                 replay_s: from.timing.replay_s,
                 check_s: from.timing.check_s,
             },
-            refusals: self.refusals(&from.refusals),
+            refusals,
             unknowns: self.unknowns(&from.unknowns),
             disagreements: from
                 .check
@@ -204,29 +204,8 @@ impl Names<'_> {
     }
 }
 
-fn connections(from: &ConnectionsReport) -> Connections {
-    let states = CtState::ALL.iter().zip(from.states);
-    let states = states.filter(|(_, packets)| *packets > 0);
-    let cause = |cause: &Cause| match cause {
-        Cause::Malformed => "malformed",
-        Cause::NoConnection => "of no connection",
-        Cause::OutOfState => "not in its connection's state",
-        Cause::UnrelatedError => "error about no connection",
-    };
-    Connections {
-        begun: from.begun,
-        replied: from.replied,
-        shown: from.shown,
-        elsewhere: from.elsewhere,
-        packets: states
-            .map(|(state, n)| (state.name().to_lowercase(), n))
-            .collect(),
-        invalid: from.causes.iter().map(|(of, n)| (cause(of), *n)).collect(),
-    }
-}
-
 /// `filter FORWARD 12 (line 40)`.
-fn located(of: &FamilyRules<'_>, rule: kpclass_ruleset::RuleId) -> String {
+pub(super) fn located(of: &FamilyRules<'_>, rule: kpclass_ruleset::RuleId) -> String {
     let line = of.ruleset.rule(rule).source.line;
     format!("{} (line {line})", place(of.ruleset, rule))
 }
