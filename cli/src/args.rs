@@ -180,6 +180,8 @@ pub(crate) struct Explain {
     pub start: StartArgs,
     #[command(flatten)]
     pub asked: Asked,
+    #[command(flatten)]
+    pub taken: Taken,
     /// Print one JSON record a packet
     #[arg(long)]
     pub json: bool,
@@ -199,6 +201,15 @@ pub(crate) struct Asked {
     /// Frame N of a capture, counted from 1
     #[arg(long, value_name = "CAPTURE:N")]
     pub frame: Option<String>,
+}
+
+/// How a frame's packet is taken.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Packets")]
+pub(crate) struct Taken {
+    /// How a frame's packet relates to those before it; conntrack: with its connection's story up to it (with --frame)
+    #[arg(long, default_value = "packet")]
+    pub mode: Mode,
 }
 
 /// `kpclass services`.

@@ -50,13 +50,15 @@ Show one packet's way through the rules, rule by rule, and every possible end wi
 
 A packet is written as `PROTOCOL SOURCE[:PORT] > DESTINATION[:PORT]`, IPv6 addresses with ports in brackets, then \
 any of in=NAME hook=prerouting|output mark=0x0 ctstate=new flags=S type=8. The packet of a frame is taken as replay \
-takes it: as the first of its connection.";
+takes it: as the first of its connection. With --mode conntrack its connection is followed from the start of the \
+capture, and told up to that frame: each frame with its ctstate, what nat did, and its verdict.";
 
 pub(crate) const EXPLAIN_EXAMPLES: &str = "\
 Examples:
   kpclass explain --rules node.rules --packet 'tcp 10.1.5.5:40000 > 10.152.183.1:443'
   kpclass explain --rules node.rules --packet 'udp [fd00::5]:5353 > [fd00:10:96::a]:53 in=cni0'
   kpclass explain --rules node.rules --frame office.pcap:81203
+  kpclass explain --rules node.rules --local-addrs live --frame office.pcap:81203 --mode conntrack
   kpclass explain --rules node.rules --packets questions.txt --json";
 
 pub(crate) const SERVICES: &str = "\

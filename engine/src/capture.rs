@@ -161,8 +161,23 @@ impl Capture {
     /// # Errors
     /// If reading fails.
     pub fn walk(&mut self, mut take: impl FnMut(&mut Frames<'_>)) -> Result<(), CaptureError> {
-        while matches!(self.end, End::NotYet) {
-            self.step(&mut take)?;
+        self.walk_while(|frames| {
+            take(frames);
+            true
+        })
+    }
+
+    /// The same until `take` says that it wants no more.
+    ///
+    /// # Errors
+    /// If reading fails.
+    pub fn walk_while(
+        &mut self,
+        mut take: impl FnMut(&mut Frames<'_>) -> bool,
+    ) -> Result<(), CaptureError> {
+        let mut goes_on = true;
+        while goes_on && matches!(self.end, End::NotYet) {
+            self.step(|frames| goes_on = take(frames))?;
         }
         Ok(())
     }

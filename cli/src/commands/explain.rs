@@ -2,8 +2,9 @@
 
 mod asked;
 mod record;
+mod story;
 
-use crate::args::Explain;
+use crate::args::{Explain, Mode};
 use crate::output::Output;
 use crate::render::explain::{self, AskedPacket, Explanation};
 use crate::trouble::Trouble;
@@ -22,6 +23,9 @@ use record::Names;
 
 /// Explains every packet that was asked about.
 pub(crate) fn run(typed: &Explain, output: &mut Output) -> Result<Ending, Trouble> {
+    if typed.taken.mode == Mode::Conntrack {
+        return story::run(typed, output);
+    }
     inputs::stdin_once(&typed.rules, typed.asked.packets.as_slice())?;
     let facts = inputs::node::facts(&typed.node)?;
     let packets = asked::packets(typed, &facts)?;
@@ -124,6 +128,7 @@ impl<'a> Explainer<'a> {
                 .map(|outcome| names.outcome(outcome))
                 .collect(),
             program_agrees: self.program_agrees(&asked.packet),
+            connection: None,
         }
     }
 

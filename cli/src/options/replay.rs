@@ -79,7 +79,8 @@ impl ReplayOptions {
     }
 }
 
-fn tracking(sysctl: &[String]) -> Result<conntrack::Settings, Trouble> {
+/// The settings of connection tracking.
+pub(crate) fn tracking(sysctl: &[String]) -> Result<conntrack::Settings, Trouble> {
     let mut settings = conntrack::Settings::default();
     for text in sysctl.iter().filter(|text| is_of_conntrack(text)) {
         settings

@@ -4,6 +4,7 @@ use crate::output::Palette;
 use crate::render::columns::{Align, Columns};
 use crate::render::quantity;
 use serde::Serialize;
+use story::Story;
 
 /// One record of `explain --json`. The order of the fields is the order of the keys, here and below.
 #[derive(Clone, Debug, Serialize)]
@@ -16,6 +17,9 @@ pub(crate) struct Explanation {
     pub outcomes: Vec<Outcome>,
     /// Whether the compiled program's outcomes are the reference's.
     pub program_agrees: bool,
+    /// Of a frame whose connection was followed: what was before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connection: Option<Story>,
 }
 
 impl Explanation {
@@ -143,6 +147,9 @@ pub(crate) fn text(explanation: &Explanation, palette: Palette) -> String {
         "it arrives"
     };
     let mut text = format!("{}  ({starts})\n", palette.head(&packet.spec));
+    if let Some(story) = &explanation.connection {
+        text += &format!("\n{}", story::text(story, palette));
+    }
     if explanation.outcomes.len() > 1 {
         text += &format!("\n{}", outcome_table(&explanation.outcomes, palette));
     }
@@ -360,5 +367,6 @@ fn step_lines(step: &Step, palette: Palette) -> String {
     text
 }
 
+pub(crate) mod story;
 #[cfg(test)]
 mod tests;

@@ -14,4 +14,5 @@ mod program;
 mod readme;
 mod replay;
 mod stages;
+mod story;
 mod tutorial;

@@ -161,10 +161,16 @@ impl Questions {
         rules: &'env Rules<'_>,
         settings: &'env Settings,
     ) -> (Self, ScopedJoinHandle<'scope, Judgement>) {
-        let (to, from) = channel::bounded(8);
+        let (questions, from) = Self::channel();
         let judge = scope.spawn(move || judge(&from, rules, settings));
+        (questions, judge)
+    }
+
+    /// For whoever takes them.
+    pub(super) fn channel() -> (Self, Receiver<Vec<Question>>) {
+        let (to, from) = channel::bounded(8);
         let batch = Vec::with_capacity(BATCH);
-        (Self { to, batch }, judge)
+        (Self { to, batch }, from)
     }
 
     pub(super) fn ask(&mut self, question: Question) {
@@ -182,33 +188,13 @@ impl Questions {
 }
 
 fn judge(questions: &Receiver<Vec<Question>>, rules: &Rules<'_>, settings: &Settings) -> Judgement {
-    let tracker = |family| {
-        let of = rules.of(family)?;
-        Some(reference::Tracker::new(of.walk, settings.clone()))
-    };
-    let (mut v4, mut v6) = (tracker(Family::V4), tracker(Family::V6));
+    let mut trackers = Trackers::new(rules, settings);
     let mut judgement = Judgement::default();
     for question in questions.iter().flatten() {
-        let tracker = match question.datagram.packet.family() {
-            Family::V4 => &mut v4,
-            Family::V6 => &mut v6,
-        };
-        let Some(tracker) = tracker else {
+        let Some(tracked) = trackers.answer(&question) else {
             continue;
         };
         judgement.checked += 1;
-        let Question {
-            datagram,
-            at,
-            draw,
-            source,
-            closes,
-            ..
-        } = &question;
-        if let Some((original, source)) = closes {
-            tracker.pin(original, *source);
-        }
-        let tracked = tracker.decide_seen(datagram, *at, *draw, *source);
         let reference = Said::by_reference(&tracked);
         if question.misread || !reference.agrees(&question.said) {
             judgement.disagreements += 1;
@@ -216,6 +202,45 @@ fn judge(questions: &Receiver<Vec<Question>>, rules: &Rules<'_>, settings: &Sett
         }
     }
     judgement
+}
+
+/// The reference's trackers.
+pub(super) struct Trackers<'r> {
+    v4: Option<reference::Tracker<'r>>,
+    v6: Option<reference::Tracker<'r>>,
+}
+
+impl<'r> Trackers<'r> {
+    pub(super) fn new(rules: &'r Rules<'_>, settings: &Settings) -> Self {
+        let tracker = |family| {
+            let of = rules.of(family)?;
+            Some(reference::Tracker::new(of.walk, settings.clone()))
+        };
+        Self {
+            v4: tracker(Family::V4),
+            v6: tracker(Family::V6),
+        }
+    }
+
+    /// What the reference says of a packet; `None`: it has no rules.
+    pub(super) fn answer(&mut self, question: &Question) -> Option<reference::Tracked> {
+        let tracker = match question.datagram.packet.family() {
+            Family::V4 => self.v4.as_mut()?,
+            Family::V6 => self.v6.as_mut()?,
+        };
+        let Question {
+            datagram,
+            at,
+            draw,
+            source,
+            closes,
+            ..
+        } = question;
+        if let Some((original, source)) = closes {
+            tracker.pin(original, *source);
+        }
+        Some(tracker.decide_seen(datagram, *at, *draw, *source))
+    }
 }
 
 impl Judgement {

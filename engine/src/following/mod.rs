@@ -10,6 +10,7 @@ pub mod balance;
 mod behind;
 mod by_service;
 mod findings;
+pub mod history;
 mod judge;
 mod reader;
 mod story;
@@ -30,6 +31,7 @@ use ahead::{Endpoints, Glimpse, Sighted};
 pub use by_service::{Balance, EndpointConnections, ServiceConnections, Talk, Unasked};
 use crossbeam::channel;
 pub use findings::{Finding, Masquerade, Skewed, Stale, Unequal, What};
+use history::Recorder;
 pub use judge::Said;
 use judge::{Question, Questions};
 use kpclass_compiler::header::known;
@@ -74,7 +76,7 @@ pub fn follow(
         let checks = questions.is_some();
         let mut following = Following::new(rules, settings, conntrack, questions, verdicts);
         let reader = Reader::new(rules, settings, checks, following.endpoints(rules));
-        let All { cuts, captures } = read(reader, sources, settings.threads, &mut following)?;
+        let All { cuts, captures, .. } = read(reader, sources, settings.threads, &mut following)?;
         let (counts, story) = following.finish();
         let replay_s = started.elapsed().as_secs_f64();
         let waited = Instant::now();
@@ -161,6 +163,8 @@ struct Rest<'l> {
     story: Story,
     verdicts: Option<VerdictSink<'l>>,
     questions: Option<Questions>,
+    /// Where one frame's connection is asked for.
+    recorder: Option<Recorder>,
     seed: u64,
     mark: u32,
     /// Packets are counted, and nothing else is asked of each.
@@ -185,6 +189,7 @@ impl<'r, 'a, 'l> Following<'r, 'a, 'l> {
                 counts_alone: verdicts.is_none() && questions.is_none(),
                 verdicts,
                 questions,
+                recorder: None,
                 seed: settings.seed,
                 mark: settings.mark,
             },
@@ -280,6 +285,18 @@ impl<'r, 'a, 'l> Following<'r, 'a, 'l> {
         };
         if let Err(reason) = asked {
             self.rest.counts.skipped[reason.index()] += 1;
+            let packet = || match &arrived.what {
+                Read::Plain(plain) => Some(Packet::new(
+                    plain.of_connection(),
+                    block.context(arrived.came, self.rest.mark),
+                )),
+                Read::Packet(_, at) => Some(packet(*at).clone()),
+                Read::Skipped(_) => None,
+            };
+            if self.rest.recorder.is_some() {
+                let packet = packet();
+                self.rest.skip(met, packet.as_ref(), reason);
+            }
             self.rest.tell(met, Err(reason));
         }
     }
@@ -419,7 +436,7 @@ impl Rest<'_> {
         let mut decision = tracked.whole_decision(rules.ruleset);
         let key = tracked.original_key(&packet.header);
         let class = rules.program.class(&key);
-        self.story.note(&Noted {
+        let noted = Noted {
             rules,
             met,
             packet,
@@ -428,7 +445,11 @@ impl Rest<'_> {
             key,
             class,
             shows,
-        });
+        };
+        self.story.note(&noted);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.note(&noted);
+        }
         let verdict = PacketVerdict {
             family: A::FAMILY,
             header: packet.header,

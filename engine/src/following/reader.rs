@@ -111,6 +111,8 @@ impl Block {
 pub(super) struct All {
     pub(super) cuts: Vec<Cut>,
     pub(super) captures: Vec<String>,
+    /// Whole frames.
+    pub(super) frames: u64,
 }
 
 /// Reads captures, one after another.
@@ -125,6 +127,8 @@ pub(super) struct Reader<'r, 'a> {
     block: Box<Block>,
     /// So many of the block's frames were looked at for what they show.
     noted: usize,
+    /// Frames of each capture behind this one are not read.
+    last_frame: u64,
     /// The last packet's interface, with its device's position in the block.
     last: Option<(InterfaceIndex, u16)>,
 }
@@ -145,7 +149,16 @@ impl<'r, 'a> Reader<'r, 'a> {
             interfaces: Arc::default(),
             block: Box::default(),
             noted: 0,
+            last_frame: u64::MAX,
             last: None,
+        }
+    }
+
+    /// Reads no further than what shows something of this frame.
+    pub(super) fn up_to(self, frame: u64) -> Self {
+        Self {
+            last_frame: frame.saturating_add(2 * BLOCK as u64),
+            ..self
         }
     }
 
@@ -158,12 +171,14 @@ impl<'r, 'a> Reader<'r, 'a> {
         let mut all = All {
             cuts: Vec::new(),
             captures: Vec::new(),
+            frames: 0,
         };
         for source in sources {
             let mut capture = source.open()?;
             let index = all.captures.len() as u32;
             all.captures.push(capture.name().to_owned());
             self.capture(&mut capture, index, &mut give)?;
+            all.frames += capture.frames();
             all.cuts.extend(Cut::of(&capture));
         }
         Ok(all)
@@ -177,13 +192,18 @@ impl<'r, 'a> Reader<'r, 'a> {
     ) -> Result<(), CaptureError> {
         self.interfaces = Arc::clone(capture.interfaces());
         self.block.begin(index, 1);
-        capture.walk(|frames| {
+        let last_frame = self.last_frame;
+        capture.walk_while(|frames| {
             for frame in frames {
+                if frame.number > last_frame {
+                    return false;
+                }
                 if self.block.arrived.len() == BLOCK {
                     self.hand_over(index, frame.number, give);
                 }
                 self.read(&frame);
             }
+            true
         })?;
         self.block.is_last = true;
         self.hand_over(index, 1, give);

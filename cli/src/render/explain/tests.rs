@@ -45,6 +45,7 @@ fn explanation(outcomes: Vec<Outcome>) -> Explanation {
         },
         outcomes,
         program_agrees: true,
+        connection: None,
     }
 }
 
