@@ -175,7 +175,8 @@ impl Behind {
         let (packet, h) = (noted.packet, &noted.packet.header);
         let (from, server) = ends(h);
         let (ports, met) = (ports(noted), noted.met);
-        let is_elsewhere = |first: &First| first.key.2 != server;
+        let is_own = may_be_of(noted, from);
+        let is_elsewhere = |first: &First| first.key.2 != server && is_own(first);
         let first = match packet.sign {
             Some(sign) => self.find(|recent| recent.by_sign.get(&sign).copied(), is_elsewhere),
             // Nothing but addresses, ports, length and a hop less tells it apart from another packet of this client.
@@ -202,10 +203,11 @@ impl Behind {
         let is_answer = h.tcp_flags & (SYN | ACK) == SYN | ACK;
         let syn = noted.packet.syn.filter(|_| is_answer);
         let is_tcp = h.protocol == protocol::TCP;
+        let is_own = may_be_of(noted, client);
         let first = match syn {
             Some(syn) => self.find(
                 |recent| recent.by_syn.get(&syn).copied(),
-                |first| first.key.2 != server,
+                |first| first.key.2 != server && is_own(first),
             ),
             None => self.find(
                 |recent| recent.by_client.get(&(h.protocol, client)).copied(),
@@ -385,6 +387,12 @@ fn ports<'n, A>(noted: &Noted<'n, A>) -> impl Fn(ClassId, u16) -> bool + use<'n,
             .keys()
             .any(|nat| nat.port == Some(port))
     }
+}
+
+/// Whether a client behind nat may be a first packet's: it kept its source, or got one of this node's addresses.
+fn may_be_of<'n, A>(noted: &Noted<'n, A>, client: End) -> impl Fn(&First) -> bool + use<'n, A> {
+    let may_be_local = noted.rules.program.locality(client.0) != Some(false);
+    move |first| may_be_local || first.key.1 == client
 }
 
 fn ends(header: &Header) -> (End, End) {
