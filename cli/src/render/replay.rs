@@ -133,6 +133,8 @@ pub(crate) struct Refusal {
     pub disposition: &'static str,
     /// Why, in Service words, or which rule.
     pub reason: String,
+    /// The rules that did it: some of them.
+    pub rules: Vec<String>,
     /// The Service, if it is one's.
     pub service: Option<String>,
     /// Frames.

@@ -209,6 +209,46 @@ fn a_repeated_probability_is_named() {
     }
 }
 
+/// The rules with a chain of their own for sources outside, which chooses between the first two endpoints.
+fn of_two_ways(probability: &str) -> String {
+    let masquerade = RULES.lines().find(|line| line.contains("! -s 10.1.0.0/16"));
+    let masquerade = masquerade.expect("a rule");
+    let outside =
+        "-A KUBE-SVC-A ! -s 10.1.0.0/16 -m comment --comment \"ns/web:http\" -j KUBE-SVL-A";
+    let local = format!(
+        "-A KUBE-SVL-A -m comment --comment \"ns/web:http -> 10.1.0.1:8080\" -m statistic --mode random \
+         --probability {probability} -j KUBE-SEP-1\n\
+         -A KUBE-SVL-A -m comment --comment \"ns/web:http -> 10.1.0.2:8080\" -j KUBE-SEP-2"
+    );
+    RULES
+        .replace(masquerade, &format!("{masquerade}\n{outside}\n{local}"))
+        .replace(":KUBE-SEP-1 - ", ":KUBE-SVL-A - [0:0]\n:KUBE-SEP-1 - ")
+}
+
+#[test]
+fn where_the_source_decides_among_which_to_choose_each_choice_is_tested() {
+    let even = of_two_ways("0.50000000000");
+    let (_, report) = replay_under(&even, &even, "both");
+    assert_eq!(findings(&report), &[] as &[Value]);
+    let row = &report["connections"]["services"][0];
+    assert_eq!(row["balance"]["result"], "fits", "{row}");
+    assert_eq!(row["endpoints"][0]["probability"], Value::Null, "{row}");
+    let (_, report) = replay_under(&of_two_ways("0.95000000000"), &even, "both");
+    let [finding] = findings(&report) else {
+        panic!("{:?}", findings(&report));
+    };
+    assert_eq!(finding["kind"], "skewed");
+}
+
+#[test]
+fn without_the_nodes_addresses_nothing_is_found_that_may_be_right() {
+    let place = Place::new();
+    generate(&place, RULES, "both", "c.pcap");
+    place.file("n.rules", RULES);
+    let arguments = "replay c.pcap --rules n.rules --mode conntrack";
+    place.run(&words(arguments)).fine();
+}
+
 #[test]
 fn endpoints_that_follow_affinity_are_not_tested() {
     let affine = RULES.replace(

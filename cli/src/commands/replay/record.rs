@@ -96,7 +96,7 @@ impl Names<'_> {
 
     /// By reason and Service, most packets first.
     fn refusals(&self, refusals: &[report::Refusal]) -> Vec<Refusal> {
-        let mut by_reason: BTreeMap<_, u64> = BTreeMap::new();
+        let mut by_reason: BTreeMap<_, (u64, Vec<String>)> = BTreeMap::new();
         for refusal in refusals {
             let Some(of) = self.rules.of(refusal.family) else {
                 continue;
@@ -112,11 +112,16 @@ impl Names<'_> {
                 reason,
                 service.map(str::to_owned),
             );
-            *by_reason.entry(key).or_default() += refusal.packets;
+            let row = by_reason.entry(key).or_default();
+            row.0 += refusal.packets;
+            if row.1.len() < MOST_RULES {
+                row.1.extend(refusal.rule.map(|rule| located(of, rule)));
+            }
         }
-        let row = |((disposition, reason, service), packets)| Refusal {
+        let row = |((disposition, reason, service), (packets, rules))| Refusal {
             disposition,
             reason,
+            rules,
             service,
             packets,
         };
@@ -203,6 +208,9 @@ impl Names<'_> {
         })
     }
 }
+
+/// Rules that are named where one reason has several.
+const MOST_RULES: usize = 5;
 
 /// `filter FORWARD 12 (line 40)`.
 pub(super) fn located(of: &FamilyRules<'_>, rule: kpclass_ruleset::RuleId) -> String {

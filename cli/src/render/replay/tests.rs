@@ -45,6 +45,7 @@ fn report() -> ReplayReport {
         refusals: vec![Refusal {
             disposition: "reject",
             reason: "no endpoints".to_owned(),
+            rules: vec!["filter KUBE-SERVICES 1 (line 40)".to_owned()],
             service: Some("ns/empty:http".to_owned()),
             packets: 150,
         }],
