@@ -142,6 +142,7 @@ impl<A: Width> Table<A> {
             entry.rules = (None, None);
             entry.places = [Place::NONE; 2];
         }
+        self.vague.forget_rules();
     }
 
     /// Those that are over but were not asked for since included.

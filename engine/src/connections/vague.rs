@@ -74,6 +74,12 @@ impl<A: Width> Vague<A> {
         }
     }
 
+    /// Which rules made them so: they were replaced.
+    pub(super) fn forget_rules(&mut self) {
+        let doubts = self.doubts.values_mut();
+        doubts.for_each(|doubt| doubt.unknown.rule = None);
+    }
+
     pub(super) fn remove(&mut self, id: u32) {
         if !self.doubts.is_empty() {
             self.doubts.remove(&id);

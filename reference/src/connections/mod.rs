@@ -192,6 +192,9 @@ impl<'a> Tracker<'a> {
         self.memory.grow(&counts);
         for entry in self.table.iter_mut() {
             entry.rules = (None, None);
+            if let Some(vague) = &mut entry.vague {
+                vague.rule = None;
+            }
         }
         self.sources.add(walk.ruleset);
         self.walk = walk;

@@ -258,3 +258,17 @@ fn lists_are_not_known_of_who_was_not_understood() {
     assert!(then("tcp 10.0.0.66:1 > 10.0.0.1:2 flags=S").is_some());
     assert_eq!(then("tcp 10.0.0.8:1 > 10.0.0.1:2 flags=S"), None);
 }
+
+#[test]
+fn a_rule_that_was_replaced_is_named_no_more() {
+    let (before, after, node) = (rules(LIMITED), rules(RANDOM), node());
+    let walk = |ruleset| Walk::new(ruleset, &node).expect("no loops");
+    let mut tracker = Tracker::new(walk(&before), Settings::default());
+    let rule = |tracked: &Tracked| match tracked.traced.decision.disposition {
+        Disposition::Unknown(unknown) => unknown.rule,
+        _ => panic!("it is known: {tracked:?}"),
+    };
+    assert!(rule(&go(&mut tracker, &node, 0, LIMIT)).is_some());
+    tracker.replace(walk(&after));
+    assert_eq!(rule(&go(&mut tracker, &node, 1, LIMIT)), None);
+}
