@@ -3,6 +3,8 @@
 
 use kpclass_compiler::Config;
 use kpclass_engine::capture::{Capture, CaptureError};
+use kpclass_engine::check::Check;
+use kpclass_engine::replay::VerdictSink;
 use kpclass_engine::verdicts::FrameVerdict;
 use kpclass_engine::{Listeners, Report, Rules, Settings, Source, follow, replay};
 use kpclass_ruleset::conntrack;
@@ -152,19 +154,11 @@ fn report(bytes: &[u8], piece: usize, threads: usize, wanted: bool) -> (String, 
     (format!("{report:#?}"), verdicts)
 }
 
-/// Where connections are followed, the reference's tracker says the same of each packet.
+/// Where connections are followed, the reference's tracker says the same of each packet; and where nobody asks of each, the same is counted.
 fn followed(bytes: &[u8], frames: usize) {
-    let Ok(capture) = open(bytes, usize::MAX) else {
-        return;
-    };
     let mut verdicts = 0;
-    let listeners = Listeners {
-        progress: &|_| {},
-        verdicts: Some(Box::new(|_| verdicts += 1)),
-    };
-    let sources = vec![Source::Open(Box::new(capture))];
-    let (settings, conntrack) = (Settings::default(), conntrack::Settings::default());
-    let Ok(report) = follow(sources, &RULES, &settings, &conntrack, listeners) else {
+    let count = Box::new(|_: FrameVerdict<'_>| verdicts += 1);
+    let Some(mut report) = follow_all((bytes, usize::MAX), 1, Check::Full, Some(count)) else {
         return;
     };
     let shown = &report.check.followed;
@@ -172,6 +166,40 @@ fn followed(bytes: &[u8], frames: usize) {
     assert_eq!(report.check.checked, report.classified);
     assert_eq!(verdicts, frames);
     account(&report);
+    report.check = Default::default();
+    for (piece, threads) in [(usize::MAX, 1), (7, 3)] {
+        let counted = follow_all((bytes, piece), threads, Check::Off, None);
+        let mut counted = counted.expect("it was followed before");
+        counted.check = Default::default();
+        assert_eq!(
+            format!("{report:#?}"),
+            format!("{counted:#?}"),
+            "{threads} threads"
+        );
+    }
+}
+
+fn follow_all(
+    (bytes, piece): (&[u8], usize),
+    threads: usize,
+    check: Check,
+    verdicts: Option<VerdictSink<'_>>,
+) -> Option<Report> {
+    let capture = open(bytes, piece).ok()?;
+    let listeners = Listeners {
+        progress: &|_| {},
+        verdicts,
+    };
+    let settings = Settings {
+        threads,
+        check,
+        ..Settings::default()
+    };
+    let sources = vec![Source::Open(Box::new(capture))];
+    let conntrack = conntrack::Settings::default();
+    let mut report = follow(sources, &RULES, &settings, &conntrack, listeners).ok()?;
+    report.timing = Default::default();
+    Some(report)
 }
 
 fn account(report: &Report) {

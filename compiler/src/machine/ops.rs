@@ -415,11 +415,11 @@ impl Machine<'_> {
             rule: id,
         };
         acts.push(Act::Dnat(act));
+        state.destination = to;
+        state.destination_port = port;
         if stranded {
             return dropped(state, None);
         }
-        state.destination = to;
-        state.destination_port = port;
         state.dnat_changed = changed;
         self.leave_stage(state);
         None

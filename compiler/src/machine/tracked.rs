@@ -82,13 +82,14 @@ impl Machine<'_> {
         match (later, hook) {
             (Some(Later { to: Some(to), .. }), Some(Hook::Prerouting | Hook::Output)) => {
                 let address = to.0.map_or(Address::SomeLocal, Address::Known);
-                if self.is_stranded(state, address) {
-                    return ops::dropped(state, None);
-                }
+                let stranded = self.is_stranded(state, address);
                 state.destination = address;
                 let has_ports = self.header(known::PORTS).is_some();
                 let port = to.1.filter(|_| has_ports);
                 state.destination_port = port.or(state.destination_port);
+                if stranded {
+                    return ops::dropped(state, None);
+                }
             }
             (
                 Some(Later {
