@@ -27,6 +27,9 @@ const MOST_RECENT: usize = 4096;
 /// A packet behind nat that nothing but addresses and ports tells apart is not looked for any longer than this.
 const SOON_NS: u64 = 1_000_000_000;
 
+/// Stale endpoints that are told apart, at most.
+const MOST_STALE: usize = 4096;
+
 /// Connections whose packets are counted one by one, at most.
 const MOST_WATCHED: usize = 1 << 16;
 
@@ -99,6 +102,14 @@ impl Recent {
     }
 }
 
+impl First {
+    /// It is not looked for any longer.
+    fn found(&mut self) -> Self {
+        self.is_found = true;
+        *self
+    }
+}
+
 impl Behind {
     /// A packet that begins a connection.
     pub(super) fn begin<A: Width>(&mut self, noted: &Noted<'_, A>) {
@@ -137,8 +148,16 @@ impl Behind {
 
     /// A packet of a connection that is watched, or of another.
     pub(super) fn watch<A>(&mut self, noted: &Noted<'_, A>) {
-        if !self.watched.is_empty()
-            && let Some(of) = self.watched.get(&key(&noted.key))
+        if self.watched.is_empty() {
+            return;
+        }
+        let key = key(&noted.key);
+        if noted.tracked.begins {
+            // Another connection of the same client's port.
+            self.watched.remove(&key);
+            return;
+        }
+        if let Some(of) = self.watched.get(&key)
             && let Some(stale) = self.stale.get_mut(of)
         {
             stale.packets += 1;
@@ -190,7 +209,7 @@ impl Behind {
                 },
             ),
         };
-        if let Some(first) = first.copied() {
+        if let Some(first) = first.map(First::found) {
             self.went(noted, &first, server, false);
         }
     }
@@ -218,7 +237,7 @@ impl Behind {
                 },
             ),
         };
-        if let Some(first) = first.copied() {
+        if let Some(first) = first.map(First::found) {
             self.went(noted, &first, server, true);
         }
     }
@@ -226,7 +245,6 @@ impl Behind {
     /// A connection went to an endpoint. If it is one of the Service's, only the frames ahead did not reach that far.
     fn went<A: Width>(&mut self, noted: &Noted<'_, A>, first: &First, server: End, answers: bool) {
         let program = &noted.rules.program;
-        self.found(first);
         let (address, port) = (number_address(A::FAMILY, server.0), server.1);
         let is_named =
             |nat: &Nat| nat.address == Some(address) && nat.port.is_none_or(|p| p == port);
@@ -234,6 +252,9 @@ impl Behind {
             return;
         }
         let of = (first.class, server);
+        if self.stale.len() >= MOST_STALE && !self.stale.contains_key(&of) {
+            return;
+        }
         let stale = self.stale.entry(of).or_insert_with(|| Stale {
             endpoint: SocketAddr::new(address, port),
             connections: 0,
@@ -255,17 +276,6 @@ impl Behind {
             // Behind nat its packets are met a second time only, but answers are met there alone.
             if answers {
                 self.watched.insert(key(&noted.key), of);
-            }
-        }
-    }
-
-    /// It is not looked for any longer.
-    fn found(&mut self, first: &First) {
-        for recent in [&mut self.present, &mut self.before] {
-            let firsts = recent.firsts.iter_mut();
-            let mut same = firsts.filter(|other| other.met == first.met);
-            if let Some(first) = same.next() {
-                first.is_found = true;
             }
         }
     }
