@@ -191,6 +191,24 @@ fn a_skewed_balance_is_told_from_rules_that_are_uneven() {
 }
 
 #[test]
+fn connections_that_were_picked_up_are_not_tested() {
+    let place = Place::new();
+    let uneven = RULES.replace("0.33333333349", "0.90000000000");
+    generate(&place, &uneven, "both", "whole.pcap");
+    let whole = std::fs::read(place.path().join("whole.pcap")).expect("the capture");
+    // Without the frames of SYNs: Ethernet, IPv4, and TCP's flags, in records of 76 bytes.
+    let (header, records) = whole.split_at(24);
+    let rest = records.chunks(76).filter(|record| record[16 + 47] & 2 == 0);
+    let late: Vec<u8> = header.iter().chain(rest.flatten()).copied().collect();
+    place.file("late.pcap", late);
+    let report: Value =
+        serde_json::from_str(&replay(&place, RULES, "late.pcap", "--json").fine()).expect("JSON");
+    let row = &report["connections"]["services"][0];
+    assert!(row["endpoints"][0]["shown"].as_u64() > Some(100), "{row}");
+    assert_eq!(row["balance"]["result"], "too-few", "{row}");
+}
+
+#[test]
 fn a_repeated_probability_is_named() {
     let repeated = RULES.replace("0.50000000000", "0.33333333349");
     let (_, report) = replay_under(&repeated, &repeated, "both");
@@ -301,6 +319,23 @@ fn a_stale_endpoint_of_udp_is_known_by_its_ports() {
     replay(&place, &of_udp(), "fine.pcap", "").fine();
     place.file("other.pcap", udp([10, 1, 0, 9], 64));
     replay(&place, &of_udp(), "other.pcap", "").fine();
+}
+
+#[test]
+fn an_endpoint_of_the_rules_is_not_stale_though_it_is_shown_late() {
+    let place = Place::new();
+    let (client, service) = (([10, 1, 7, 7], 40_000), ([10, 2, 0, 1], 80));
+    let mut frames = Frames::new().all_at_once().udp(client, service, 64);
+    // Farther than the frames ahead are looked at.
+    for _ in 0..5_000 {
+        frames = frames.arp();
+    }
+    let late = |server| frames.clone().udp(client, (server, 8080), 63).pcap();
+    place.file("late.pcap", late([10, 1, 0, 3]));
+    replay(&place, &of_udp(), "late.pcap", "").fine();
+    place.file("stale.pcap", late([10, 1, 0, 9]));
+    let run = replay(&place, &of_udp(), "stale.pcap", "");
+    assert_eq!(run.status, Some(1), "{}", run.stderr);
 }
 
 #[test]

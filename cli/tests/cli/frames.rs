@@ -3,6 +3,7 @@
 use etherparse::PacketBuilder;
 
 /// Builds a classic pcap, Ethernet, microseconds.
+#[derive(Clone)]
 pub(crate) struct Frames {
     bytes: Vec<u8>,
     count: u32,

@@ -116,6 +116,21 @@ fn a_story_needs_a_frame_that_is_there() {
 }
 
 #[test]
+fn a_capture_on_standard_input_is_read_once() {
+    let place = place();
+    let frame = (100..150).find(|frame| explain(&place, *frame, &[]).status == Some(0));
+    let frame = frame.expect("a frame before nat");
+    let capture = std::fs::read(place.path().join("c.pcap")).expect("the capture");
+    let piped = format!("--frame=-:{frame}");
+    let rules = ["explain", "--rules", "n.rules", "--local-addrs", "10.9.0.1"];
+    let asked = ["--mode", "conntrack", &piped];
+    let text = place
+        .run_with(&[&rules[..], &asked].concat(), &capture)
+        .fine();
+    assert_eq!(text, explain(&place, frame, &[]).fine());
+}
+
+#[test]
 fn the_text_is_a_line_a_frame() {
     let place = place();
     let second = (2..20).find(|frame| explain(&place, *frame, &[]).status == Some(0));
