@@ -12,7 +12,7 @@ use std::ops::Range;
 
 /// An address under a mask, as numbers. (Packed: there are millions in a large ruleset's conditions.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[repr(packed(4))]
+#[repr(Rust, packed(4))]
 pub struct MaskedAddress {
     /// The masked address.
     pub address: u128,
@@ -46,7 +46,7 @@ impl MaskedAddress {
 
 /// Addresses from the first to the last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(packed(4))]
+#[repr(Rust, packed(4))]
 pub struct AddressRange {
     /// The first.
     pub first: u128,
