@@ -198,3 +198,77 @@ fn a_service_is_reached_without_the_nodes() {
         assert_eq!(dnat.address, endpoint.parse().ok());
     }
 }
+
+/// Endpoints that go other ways than those beside them in the same Service, and are not taken for one of them.
+#[test]
+fn members_that_are_nearly_alike_are_told_apart() {
+    let endpoint = |at: usize, marks: &str| {
+        let own = format!("10.1.0.{at}/32");
+        let mark = match marks {
+            "" => String::new(),
+            marks => format!("-A sep{at} {} -j mark\n", marks.replace("OWN", &own)),
+        };
+        format!("{mark}-A sep{at} -p tcp -j DNAT --to-destination 10.1.0.{at}:8080\n")
+    };
+    let usual = "-s OWN";
+    let marks = [usual, usual, "", "! -s OWN", usual, usual, usual];
+    let endpoints: String = marks
+        .iter()
+        .enumerate()
+        .map(|(at, marks)| endpoint(at + 1, marks))
+        .collect();
+    let draws: String = (1..marks.len())
+        .map(|at| {
+            let chance = 1.0 / (marks.len() + 1 - at) as f64;
+            format!("-A svc -m statistic --mode random --probability {chance:.11} -j sep{at}\n")
+        })
+        .collect();
+    let text = format!(
+        "*nat\n-A PREROUTING -d 10.96.0.1/32 -p tcp -m tcp --dport 80 -j svc\n\
+         -A svc ! -s 10.1.0.0/16 -j mark\n{draws}-A svc -j sep{}\n{endpoints}\
+         -A mark -j MARK --set-xmark 0x4000/0x4000\n-A POSTROUTING -m mark --mark 0x4000/0x4000 -j MASQUERADE\nCOMMIT\n\
+         *filter\n-A FORWARD -d 10.1.0.5/32 -j DROP\nCOMMIT\n",
+        marks.len()
+    );
+    let ruleset = read(&[Input::new("rules", text)]).unwrap().v4.unwrap();
+    let node = NodeFacts {
+        local: Some(LocalAddresses::new(["192.168.0.2".parse().unwrap()])),
+        ..NodeFacts::default()
+    };
+    let compiled = |passes| {
+        let config = Config {
+            passes,
+            ..Config::default()
+        };
+        Program::compile(&ruleset, &node, &config).unwrap()
+    };
+    let (program, all_nodes) = (
+        compiled(Passes::default()),
+        compiled(Passes::with_all_nodes()),
+    );
+    let mut ends = std::collections::BTreeSet::new();
+    for source in (1..=8)
+        .map(|at| format!("10.1.0.{at}"))
+        .chain(["10.9.9.9".into()])
+    {
+        let packet = spec::parse(&format!("tcp {source}:1 > 10.96.0.1:80")).unwrap();
+        let packet = packet.packet(&node);
+        let (header, context) = (Header::from(&packet), Context::from(&packet));
+        for member in 0..marks.len() as u64 {
+            let draw = u64::MAX / marks.len() as u64 * member + (1 << 58);
+            let flat = program.outcome(&header, &context, draw).unwrap();
+            let told = |program: &Program, outcome: kpclass_compiler::program::Outcome| {
+                let act = outcome.dnat.map(|act| program.act(act));
+                let end = program.end(outcome.end).disposition;
+                (format!("{act:?} {end:?}"), outcome.masqueraded)
+            };
+            let by_nodes = all_nodes.outcome_by_nodes(&header, &context, draw).unwrap();
+            let told = (told(&program, flat), told(&all_nodes, by_nodes));
+            assert_eq!(told.0, told.1, "{source}, member {member}");
+            ends.insert(told.0);
+        }
+    }
+    // Each endpoint's packets are masqueraded or not, but what the fifth one's chain takes is dropped.
+    assert_eq!(ends.len(), 2 * marks.len() - 1);
+    assert_eq!(program.lookups().classes(), 2);
+}

@@ -231,6 +231,15 @@ mod tests {
             .iter()
             .filter(|(key, _)| !table.buckets[table.bucket(*key)].keys.contains(key));
         assert!(overflowed.count() > 100);
+        for (key, place) in inside.iter().chain(outside) {
+            let bucket = &table.buckets[table.bucket(*key)];
+            let expected = match (bucket.keys.contains(key), bucket.is_full()) {
+                (true, _) => *place,
+                (false, true) => Place::NONE,
+                (false, false) => of(9),
+            };
+            assert_eq!(bucket.find(*key, of(9)), expected);
+        }
     }
 
     #[test]
