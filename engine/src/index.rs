@@ -2,7 +2,7 @@
 //!
 //! What stands at a position is compared by whoever asks, so that nothing of it is kept twice.
 
-use crate::worker::near;
+use crate::near;
 use ahash::RandomState;
 
 /// A hash.

@@ -12,6 +12,7 @@ pub mod following;
 mod index;
 pub mod judge;
 pub mod link;
+mod near;
 pub mod replay;
 pub mod report;
 pub mod rules;

@@ -3,7 +3,6 @@
 mod batch;
 mod block;
 mod flat;
-pub(crate) mod near;
 
 use crate::capture::{ABREAST, Abreast, Chunk, Frame, Frames, InterfaceIndex, Interfaces};
 use crate::check::{Check, Pending};

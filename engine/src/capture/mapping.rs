@@ -1,4 +1,4 @@
-//! The one place with `unsafe` code but for a hint (`worker/near.rs`): mapping a file, and what happens when it is shortened meanwhile.
+//! The one place with `unsafe` code but for a hint (`near.rs`): mapping a file, and what happens when it is shortened meanwhile.
 //!
 //! The system sends SIGBUS to whoever reads a mapped page that the file no longer has. A handler of that signal, installed with
 //! the first mapping, looks whether the page belongs to a [`Mapping`]. If so it says which file was shortened and ends the

@@ -4,7 +4,7 @@ use super::entry::{Client, Entry, Place};
 use super::tuple::{End, Tuple, Width};
 use super::vague::Vague;
 use crate::index::{Hash, Hasher, Index};
-use crate::worker::near;
+use crate::near;
 use ahash::AHashMap;
 use kpclass_ruleset::Ruleset;
 use kpclass_ruleset::conntrack::Direction;

@@ -6,6 +6,7 @@
 //! ```
 
 mod ahead;
+mod ask;
 pub mod balance;
 mod behind;
 mod by_service;
@@ -16,31 +17,25 @@ mod reader;
 mod story;
 
 use crate::capture::CaptureError;
-use crate::check::{Check, CheckReport, packet_of};
-use crate::connections::{Glance, Packet, Shows, Sight, Tracked, Tracker, Tuple, Width};
-use crate::counts::{Account, Counts};
-use crate::draw;
-use crate::extract::Plain;
+use crate::check::{Check, CheckReport};
+use crate::connections::{Packet, Tracker, Width};
+use crate::counts::Counts;
 use crate::index::Hasher;
 use crate::replay::{Listeners, Settings, Source, VerdictSink};
 use crate::report::{Report, Timing};
 use crate::rules::{FamilyRules, Rules};
 use crate::skip::SkipReason;
-use crate::verdicts::{FrameVerdict, PacketVerdict};
-use ahead::{Endpoints, Glimpse, Sighted};
+use ahead::Endpoints;
+use ask::Rest;
 pub use by_service::{Balance, EndpointConnections, ServiceConnections, Talk, Unasked};
 use crossbeam::channel;
 pub use findings::{Finding, Masquerade, Skewed, Stale, Unequal, What};
-use history::Recorder;
+use judge::Questions;
 pub use judge::Said;
-use judge::{Question, Questions};
-use kpclass_compiler::header::known;
-use kpclass_ruleset::Hook;
-use kpclass_ruleset::conntrack::{self, Datagram};
-use kpclass_ruleset::value::{Family, number_address, protocol};
-use reader::{All, Arrived, Block, Reader, What as Read, plain_tuple};
-use std::time::{Duration, Instant};
-use story::Noted;
+use kpclass_ruleset::conntrack;
+use kpclass_ruleset::value::Family;
+use reader::{All, Arrived, Block, Reader, What as Read};
+use std::time::Instant;
 pub use story::{ConnectionsReport, Met, Story};
 
 /// Blocks that wait between the two threads.
@@ -48,9 +43,6 @@ const WAITING: usize = 4;
 
 /// A packet's memory is asked for so many packets before it is looked up, and twice as many before that the way to it.
 const AHEAD: usize = 12;
-
-/// The last time that is told from those before it, in nanoseconds since 1970: in the year 2262. Deadlines behind it can still be counted.
-const LAST_TIME: u64 = i64::MAX as u64;
 
 /// Replays the captures one after another, following connections from the first to the last.
 ///
@@ -155,20 +147,6 @@ struct Following<'r, 'a, 'l> {
     /// It is asked about once the next one shows what it does.
     waiting: Option<Box<Block>>,
     rest: Rest<'l>,
-}
-
-/// What is told of packets.
-struct Rest<'l> {
-    counts: Counts,
-    story: Story,
-    verdicts: Option<VerdictSink<'l>>,
-    questions: Option<Questions>,
-    /// Where one frame's connection is asked for.
-    recorder: Option<Recorder>,
-    seed: u64,
-    mark: u32,
-    /// Packets are counted, and nothing else is asked of each.
-    counts_alone: bool,
 }
 
 impl<'r, 'a, 'l> Following<'r, 'a, 'l> {
@@ -299,217 +277,5 @@ impl<'r, 'a, 'l> Following<'r, 'a, 'l> {
             }
             self.rest.tell(met, Err(reason));
         }
-    }
-}
-
-impl Rest<'_> {
-    /// A plain packet, which mostly goes the way of one before it.
-    #[inline(always)]
-    fn ask_plain<'b>(
-        &mut self,
-        of: &mut OfFamily<'_, '_, u32>,
-        (arrived, met): (&Arrived, Met),
-        (plain, block): (&Plain, &Block),
-        blocks: impl FnOnce() -> [Option<&'b Sighted<u32>>; 2],
-    ) -> Result<(), SkipReason> {
-        let context = block.context(arrived.came, self.mark);
-        let is_tcp = plain.protocol == protocol::TCP;
-        let glance = || Glance {
-            tuple: plain_tuple(plain),
-            hash: arrived.hash,
-            tcp_flags: is_tcp.then_some(plain.tcp_flags),
-            context: &context,
-            at: arrived.timestamp_ns.min(LAST_TIME),
-        };
-        if self.counts_alone && !arrived.came.leaves && self.quick(of, arrived, &glance()) {
-            return Ok(());
-        }
-        let packet = Packet::new(plain.of_connection(), context);
-        self.ask_at_length(of, (arrived, met), &packet, blocks())
-    }
-
-    /// Any packet.
-    fn ask<'b, A: Width>(
-        &mut self,
-        of: &mut OfFamily<'_, '_, A>,
-        (arrived, met): (&Arrived, Met),
-        packet: &Packet,
-        blocks: impl FnOnce() -> [Option<&'b Sighted<A>>; 2],
-    ) -> Result<(), SkipReason> {
-        let at = arrived.timestamp_ns.min(LAST_TIME);
-        if self.counts_alone
-            && !arrived.came.leaves
-            && let Some(glance) = Glance::at(packet, arrived.hash, at)
-            && self.quick(of, arrived, &glance)
-        {
-            return Ok(());
-        }
-        self.ask_at_length(of, (arrived, met), packet, blocks())
-    }
-
-    #[inline(never)]
-    fn ask_at_length<A: Width>(
-        &mut self,
-        of: &mut OfFamily<'_, '_, A>,
-        (arrived, met): (&Arrived, Met),
-        packet: &Packet,
-        blocks: [Option<&Sighted<A>>; 2],
-    ) -> Result<(), SkipReason> {
-        let at = Duration::from_nanos(arrived.timestamp_ns.min(LAST_TIME));
-        let program = &of.of.program;
-        let is_local = |address| program.is_local(address);
-        if self.story.waits() {
-            self.story.sees(packet, met);
-        }
-        if arrived.came.leaves && !is_local(packet.header.source) {
-            return Err(SkipReason::BehindNat);
-        }
-        let rewritten;
-        let mut closes = None;
-        let packet = match of.tracker.sight(packet, at) {
-            None => packet,
-            Some(Sight::Behind) => return Err(SkipReason::BehindNat),
-            Some(Sight::Reply(reply)) => {
-                let (address, part) = reply.client;
-                let client = (number_address(A::FAMILY, address), part);
-                closes = reply.closes.map(|original| (original, client));
-                let is_sent = is_local(reply.server.0);
-                rewritten = as_it_came(packet, reply.server, reply.client, is_sent);
-                &rewritten
-            }
-        };
-        let drawn = draw::number(&packet.header, self.seed);
-        let locals = program.local_addresses();
-        let glimpse = Glimpse {
-            blocks,
-            hasher: of.tracker.hasher(),
-            packet,
-            locals,
-        };
-        let (tracked, drawn) = of.tracker.take_seen(packet, at, drawn, Some(&glimpse));
-        if let Some(questions) = &mut self.questions {
-            questions.ask(Question {
-                capture: met.capture,
-                frame: met.frame,
-                datagram: as_datagram(packet),
-                at,
-                draw: drawn,
-                closes,
-                source: tracked.source_shown.map(|(address, port)| {
-                    (number_address(A::FAMILY, address.number()), Some(port))
-                }),
-                said: Said::by_engine(&tracked),
-                misread: arrived.came.misread,
-            });
-        }
-        let noted = (&tracked, &glimpse as &dyn Shows<A>);
-        self.count(of, (arrived, met), packet, noted);
-        Ok(())
-    }
-
-    /// Counts a packet that goes the way of one before it; whether it does.
-    #[inline(always)]
-    fn quick<A: Width>(
-        &mut self,
-        of: &mut OfFamily<'_, '_, A>,
-        arrived: &Arrived,
-        glance: &Glance<'_, A>,
-    ) -> bool {
-        let Some(quick) = of.tracker.quick(glance) else {
-            return false;
-        };
-        let counts = self.counts.family_mut(A::FAMILY);
-        counts.add(Account::of(quick.note), arrived.original_len);
-        self.story.state(quick.ctstate);
-        true
-    }
-
-    /// Counts a packet for the Service whose connection it belongs to.
-    fn count<A: Width>(
-        &mut self,
-        of: &mut OfFamily<'_, '_, A>,
-        (arrived, met): (&Arrived, Met),
-        packet: &Packet,
-        (tracked, shows): (&Tracked<A>, &dyn Shows<A>),
-    ) {
-        let rules = of.of;
-        let mut decision = tracked.whole_decision(rules.ruleset);
-        let key = tracked.original_key(&packet.header);
-        let class = rules.program.class(&key);
-        let noted = Noted {
-            rules,
-            met,
-            packet,
-            tracked,
-            decision: &decision,
-            key,
-            class,
-            shows,
-        };
-        self.story.note(&noted);
-        if let Some(recorder) = &mut self.recorder {
-            recorder.note(&noted);
-        }
-        let verdict = PacketVerdict {
-            family: A::FAMILY,
-            header: packet.header,
-            hook: packet.context.hook,
-            class,
-            decision: &decision,
-        };
-        self.tell(met, Ok(verdict));
-        tracked.credit_reply(&mut decision);
-        let counts = self.counts.family_mut(A::FAMILY);
-        let account = counts.account(class, &decision);
-        counts.add(account, arrived.original_len);
-        let watches = self.story.watches(A::FAMILY, &key);
-        if let Some(seat) = tracked.seat.filter(|_| !watches) {
-            of.tracker.note(seat, account.number());
-        }
-        for (protocol, from, to) in self.story.newly_watched(A::FAMILY) {
-            let end = |(address, port)| (A::of(address), port);
-            let original = Tuple::new(protocol, end(from), end(to));
-            of.tracker.forget_notes(&original);
-        }
-    }
-
-    fn tell(&mut self, met: Met, packet: Result<PacketVerdict<'_>, SkipReason>) {
-        if let Some(write) = &mut self.verdicts {
-            write(FrameVerdict {
-                capture: met.capture,
-                frame: met.frame,
-                timestamp_ns: met.timestamp_ns,
-                packet,
-            });
-        }
-    }
-}
-
-/// A reply that was met behind nat, as it came: from where is not known.
-fn as_it_came(packet: &Packet, from: (u128, u16), to: (u128, u16), is_sent: bool) -> Packet {
-    let mut packet = packet.clone();
-    let h = &mut packet.header;
-    (h.source, h.destination) = (from.0, to.0);
-    if h.known & known::PORTS != 0 {
-        (h.source_port, h.destination_port) = (from.1, to.1);
-    }
-    packet.context.hook = if is_sent {
-        Hook::Output
-    } else {
-        Hook::Prerouting
-    };
-    packet.context.in_interface = None;
-    packet.is_rewritten = true;
-    packet
-}
-
-/// The packet in the reference's words; both readers say the same of it.
-fn as_datagram(packet: &Packet) -> Datagram {
-    Datagram {
-        packet: packet_of(packet.header.family(), &packet.header, &packet.context),
-        icmp_id: packet.icmp_id,
-        carried: packet.carried,
-        chunks: packet.chunks.clone(),
-        is_broken: packet.is_broken,
     }
 }

@@ -3,8 +3,9 @@
 
 use super::batch::Batch;
 use super::block::{BLOCK, Block, Positions};
-use super::{Scene, Seen, near};
+use super::{Scene, Seen};
 use crate::counts::{Counts, FamilyCounts, Tally};
+use crate::near;
 use kpclass_compiler::program::lookup::{
     Address, Drawn, Leaf, Lookup, Member, Taker, Tuple, leaf_at,
 };
