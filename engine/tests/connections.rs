@@ -76,9 +76,12 @@ impl<A: Width> Both<'_, A> {
 
 #[test]
 fn every_sequence_becomes_the_same() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let path = path.join("../testdata/sequences/connections.toml");
-    let sequences = read_sequences(&path).unwrap_or_else(|error| panic!("{error}"));
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/sequences");
+    let files = ["connections.toml", "unknowns.toml"].map(|name| folder.join(name));
+    let sequences: Vec<Sequence> = files
+        .iter()
+        .flat_map(|path| read_sequences(path).unwrap_or_else(|error| panic!("{error}")))
+        .collect();
     let differ = sequences.iter().filter_map(|sequence| {
         let why = match sequence.rules.1.family() {
             Family::V4 => play_sequence::<u32>(sequence),

@@ -13,9 +13,12 @@ const AT_LEAST: usize = 40;
 
 #[test]
 fn every_packet_becomes_what_its_sequence_says() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let path = path.join("../testdata/sequences/connections.toml");
-    let sequences = read_sequences(&path).unwrap_or_else(|error| panic!("{error}"));
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../testdata/sequences");
+    let files = ["connections.toml", "unknowns.toml"].map(|name| folder.join(name));
+    let sequences: Vec<Sequence> = files
+        .iter()
+        .flat_map(|path| read_sequences(path).unwrap_or_else(|error| panic!("{error}")))
+        .collect();
     let failures: Vec<String> = sequences.iter().flat_map(differences).collect();
     let count = failures.len();
     assert!(failures.is_empty(), "{count} differ\n{}", failures.join(""));
