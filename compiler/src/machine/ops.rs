@@ -433,15 +433,7 @@ impl Machine<'_> {
             && self.graph.family == Family::V4
             && self.locals.route_localnet == Some(false)
             && !self.comes_back(to);
-        match state.class {
-            _ if !asks => None,
-            Class::Exact { destination, .. } | Class::Portless { destination, .. }
-                if destination == to =>
-            {
-                None
-            }
-            _ => Some(Test::LeavesLoopback(to)),
-        }
+        asks.then_some(Test::LeavesLoopback(to))
     }
 
     /// Whether the rewrite changes anything; or the test that tells, with what to note of its answers.
