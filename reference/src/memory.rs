@@ -43,12 +43,19 @@ pub(crate) struct Remembered {
 }
 
 impl Memory {
-    /// Whether it is not known what the list says of the address, and why.
-    pub(crate) fn doubt(&self, list: StrId, address: IpAddr) -> Option<Fact> {
+    /// Whether it is not known what the list says of a masked address, and why; of all addresses that `mask` makes this one, the first.
+    pub(crate) fn doubt(
+        &self,
+        list: StrId,
+        address: IpAddr,
+        mask: impl Fn(IpAddr) -> IpAddr,
+    ) -> Option<Fact> {
         if self.unknown.contains(&list) {
             return Some(Fact::LocalAddresses);
         }
-        self.doubtful.get(&address).copied()
+        let mut doubtful = self.doubtful.iter();
+        let found = doubtful.find(|(doubtful, _)| mask(**doubtful) == address);
+        found.map(|(_, fact)| *fact)
     }
 
     /// Nothing is known of the list from now on.

@@ -4,9 +4,10 @@ use crate::Walk;
 use crate::assumption::Assumption;
 use crate::state::{Address, Device, Frame, State};
 use crate::walk::Stop;
+use kpclass_ruleset::conntrack::CtStatus;
 use kpclass_ruleset::decision::{Decision, Disposition, Fact};
 use kpclass_ruleset::node::{is_limited_broadcast, is_loopback};
-use kpclass_ruleset::value::{CtState, Interface};
+use kpclass_ruleset::value::{CtState, Interface, protocol};
 use kpclass_ruleset::{Hook, TableId};
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -101,10 +102,7 @@ impl Walk<'_> {
                 );
                 dropped.then(|| Stop::End(state.decision(Disposition::Drop, None)))
             }
-            Ask(hook, table) => {
-                self.enter(state, hook, table);
-                None
-            }
+            Ask(hook, table) => self.enter(state, hook, table).map(Stop::End),
             Route => self.take_route(state).map(Stop::End),
             Reroute => self.reroute(state).map(Stop::End),
             Leave => self.leave(state).map(Stop::End),
@@ -116,25 +114,25 @@ impl Walk<'_> {
     }
 
     /// Asks a table at a hook, if the dump has it there (1.8) and, for nat, if it is asked at all (1.3).
-    fn enter(&self, state: &mut State<'_>, hook: Hook, table: TableId) {
+    fn enter(&self, state: &mut State<'_>, hook: Hook, table: TableId) -> Option<Decision> {
         state.hook = hook;
         state.table = table;
         if table == Nat && state.is_found_already() {
-            translate(state);
-            return;
+            return translate(state);
         }
         if table == Nat && !self.is_nat_asked(state) {
-            return;
+            return None;
         }
         if table == Nat
             && hook == Postrouting
             && self.implied_postrouting
             && self.masquerade_marked(state)
         {
-            return;
+            return None;
         }
         state.base = self.ruleset.entry(table, hook);
         state.frame = state.base.map(|chain| self.frame(chain, None));
+        None
     }
 
     /// The beginning of a chain.
@@ -302,11 +300,18 @@ impl Walk<'_> {
     }
 }
 
-/// A packet of a connection that is found already, in nat's place (CONNTRACK.md 5.2).
-fn translate(state: &mut State<'_>) {
-    let Some(later) = state.connection().and_then(|c| c.later) else {
-        return;
-    };
+/// A packet of a connection that is found already, in nat's place (CONNTRACK.md 5.2). A redirect about one that nat has changed is dropped (6.2).
+fn translate(state: &mut State<'_>) -> Option<Decision> {
+    let connection = state.connection()?;
+    let later = connection.later?;
+    let is_changed = connection
+        .status
+        .intersects(CtStatus::DNAT.with(CtStatus::SNAT));
+    let is_redirect =
+        state.packet.protocol == protocol::ICMP && matches!(state.packet.icmp, Some((5, _)));
+    if is_redirect && is_changed {
+        return Some(state.decision(Disposition::Drop, None));
+    }
     match state.hook {
         Prerouting | Output => {
             if let Some((address, part)) = later.destination {
@@ -322,6 +327,7 @@ fn translate(state: &mut State<'_>) {
         }
         Forward => {}
     }
+    None
 }
 
 const IGMP: u8 = 2;

@@ -4,6 +4,7 @@ use crate::graph::{Graph, RecentAsk};
 use ahash::AHashMap;
 use kpclass_ruleset::StrId;
 use kpclass_ruleset::decision::Fact;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ const MOST_DOUBTS: usize = 1 << 16;
 pub struct Lists {
     lists: AHashMap<StrId, Rc<List>>,
     /// Addresses of which no list is known to hold them or not, and why.
-    doubtful: AHashMap<u128, Fact>,
+    doubtful: BTreeMap<u128, Fact>,
     /// What lists were before they were changed, in order, since the packet began.
     before: Vec<(StrId, Rc<List>)>,
     pub(super) now: Duration,
@@ -130,12 +131,14 @@ impl Lists {
         }
     }
 
-    /// Whether it is not known what the list says of the address, and why.
-    pub(super) fn doubt(&self, list: StrId, address: u128) -> Option<Fact> {
+    /// Whether it is not known what the list says of a masked address, and why.
+    pub(super) fn doubt(&self, list: StrId, address: u128, mask: u128) -> Option<Fact> {
         if self.lists.get(&list).is_some_and(|list| list.unknown) {
             return Some(Fact::LocalAddresses);
         }
-        self.doubtful.get(&address).copied()
+        let mut inside = self.doubtful.range(address..=address | !mask);
+        let found = inside.find(|(doubtful, _)| **doubtful & mask == address);
+        found.map(|(_, fact)| *fact)
     }
 
     pub(super) fn is_empty(&self, list: StrId) -> bool {

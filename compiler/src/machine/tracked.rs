@@ -12,7 +12,7 @@ use kpclass_ruleset::Hook;
 use kpclass_ruleset::conntrack::{CtStatus, Direction, LaterOption, LaterTest};
 use kpclass_ruleset::decision::Fact;
 use kpclass_ruleset::matches::{PortSide, RecentOperation};
-use kpclass_ruleset::value::{CtStates, PortRange, Prefix};
+use kpclass_ruleset::value::{CtStates, PortRange, Prefix, protocol};
 use std::time::Duration;
 
 /// What conntrack knows of a packet that has a connection.
@@ -78,6 +78,9 @@ impl Machine<'_> {
     /// A packet of a connection that is found already, in nat's place (CONNTRACK.md 5.2).
     pub(super) fn translate(&mut self, state: &mut State) -> Option<Stop> {
         let later = self.later().filter(|_| has_connection(state));
+        if later.is_some() && self.is_redirect_of_changed() {
+            return ops::dropped(state, None);
+        }
         let hook = state.place().map(|(_, hook)| hook);
         match (later, hook) {
             (Some(Later { to: Some(to), .. }), Some(Hook::Prerouting | Hook::Output)) => {
@@ -103,6 +106,16 @@ impl Machine<'_> {
         }
         self.leave_stage(state);
         None
+    }
+
+    /// Whether it is an ICMP redirect about a connection that nat has changed, which nat drops (CONNTRACK.md 6.2).
+    fn is_redirect_of_changed(&self) -> bool {
+        const REDIRECT: u8 = 5;
+        let changed = CtStatus::DNAT.with(CtStatus::SNAT);
+        let connection = self.tracked.as_ref().and_then(|tracked| tracked.connection);
+        let header = self.header(known::ICMP);
+        connection.is_some_and(|of| of.status.intersects(changed))
+            && header.is_some_and(|h| h.protocol == protocol::ICMP && h.icmp_type == REDIRECT)
     }
 
     /// Whether a sent packet gets no route to where it is translated (WALK.md 1.5).
@@ -283,7 +296,7 @@ impl Machine<'_> {
             lists.enter(ask.list, address, ttl);
             return Answer::Known(true);
         }
-        if let Some(fact) = lists.doubt(ask.list, address) {
+        if let Some(fact) = lists.doubt(ask.list, address, ask.mask) {
             return Answer::Test(Test::Unknown(fact));
         }
         let Some(entry) = lists.find(ask.list, address) else {

@@ -4,7 +4,7 @@ use super::entry::{Client, Entry};
 use super::look::Look;
 use super::nat::{Choice, Wanted};
 use super::tuple::{End, Tuple, Width};
-use super::{Ends, Packet, Shows, Tracked, Tracker, context, ends};
+use super::{Packet, Shows, Tracked, Tracker, context, ends};
 use kpclass_compiler::{Followed, Left, Progress};
 use kpclass_ruleset::conntrack::{CtStatus, Direction};
 use kpclass_ruleset::decision::{Decision, Disposition, Fact, Unknown};
@@ -34,13 +34,14 @@ impl<A: Width> Tracker<'_, A> {
                 match self.made(entry, look, &decision, &left) {
                     Made::Entry(entry, doubt) => Some((entry, doubt)),
                     Made::Unknown(unknown) => return self.unknown(packet, look, unknown),
-                    Made::Clash => {
+                    Made::Clash(lost) => {
                         decision.disposition = Disposition::Drop;
                         decision.decided_by = None;
-                        return Tracked {
-                            clashes: true,
-                            ..tracked(look, decision, &left)
-                        };
+                        let mut tracked = tracked(look, decision, &left);
+                        tracked.of_entry(&lost);
+                        tracked.status = lost.status;
+                        tracked.clashes = true;
+                        return tracked;
                     }
                 }
             }
@@ -48,10 +49,8 @@ impl<A: Width> Tracker<'_, A> {
         };
         let mut tracked = tracked(look, decision, &left);
         if let Some((mut entry, doubt)) = new {
-            tracked.header = of_entry(&entry, tracked.header);
-            tracked.tuples = Some((entry.original, entry.reply()));
+            tracked.of_entry(&entry);
             tracked.source_shown = self.pin(&mut entry, shows);
-            tracked.rules = entry.rules;
             tracked.begins = true;
             self.close_if_reset(&mut entry, packet, &tracked.decision);
             entry.status = entry.status.with(CtStatus::CONFIRMED);
@@ -140,8 +139,9 @@ impl<A: Width> Tracker<'_, A> {
         let mut tuples = [Some(entry.original), entry.reply()].into_iter().flatten();
         let clashes = tuples.any(|tuple| self.table.by_tuple(&tuple, self.now).is_some());
         match doubt {
-            _ if clashes => Made::Clash,
+            // Which tuple it gets is not known, so neither is whether another has it.
             Some(unknown) if unknown.fact == Fact::NatAddress => Made::Unknown(unknown),
+            _ if clashes => Made::Clash(entry),
             doubt => Made::Entry(entry, doubt),
         }
     }
@@ -219,8 +219,8 @@ enum Made<A> {
     Entry(Entry<A>, Option<Unknown>),
     /// What nat chooses decides.
     Unknown(Unknown),
-    /// Another connection has one of its tuples.
-    Clash,
+    /// Another connection has one of its tuples: it is lost.
+    Clash(Entry<A>),
 }
 
 fn has_several_ports(target: &Target) -> bool {
@@ -246,15 +246,17 @@ fn tracked<A: Width>(look: &Look<A>, decision: Decision, left: &Left) -> Tracked
     }
 }
 
-/// Of a new connection nat's last word on the source is the entry's.
-fn of_entry<A: Width>(entry: &Entry<A>, header: Ends) -> Ends {
-    let (source, from) = match entry.client {
-        Client::Known(address, part) => (Some(address.number()), Some(part)),
-        Client::Open(open) => (None, open.part),
-    };
-    Ends {
-        source,
-        ports: header.ports.map(|(_, to)| (from, to)),
-        ..header
+impl<A: Width> Tracked<A> {
+    /// Of a new connection nat's last word on the source is the entry's.
+    fn of_entry(&mut self, entry: &Entry<A>) {
+        self.tuples = Some((entry.original, entry.reply()));
+        self.rules = entry.rules;
+        let (source, from) = match entry.client {
+            Client::Known(address, part) => (Some(address.number()), Some(part)),
+            Client::Open(open) => (None, open.part),
+        };
+        let header = &mut self.header;
+        header.source = source;
+        header.ports = header.ports.map(|(_, to)| (from, to));
     }
 }

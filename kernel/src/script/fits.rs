@@ -152,8 +152,7 @@ fn connection(way: &Tracked, ct: Option<Ct>) -> Result<(), String> {
         left_out = left_out.with(CtStatus::SNAT);
     }
     let status = CtStatus::from_kernel(ct.status).without(left_out);
-    // What clashes is seen before it is dropped, with an entry that the reference tells of no more.
-    if !way.clashes && status != way.status.without(left_out) {
+    if status != way.status.without(left_out) {
         return Err("the status".into());
     }
     match ct.mark == way.connmark {

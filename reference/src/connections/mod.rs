@@ -94,7 +94,7 @@ pub struct Asked {
 #[derive(Clone, Debug)]
 struct Concluded {
     way: Way<()>,
-    /// Of a first packet that was not lost: the entry, its source chosen as far as that is determined.
+    /// Of a first packet that came to its end: the entry, its source chosen as far as that is determined. If it clashes, it is lost with the packet.
     new: Option<Entry>,
     /// Another connection has its tuple.
     clashes: bool,
@@ -115,7 +115,7 @@ impl Asked {
             let rest = (seen, kept.connmark, &kept.memory);
             let reset = Disposition::Reject(RejectWith::TcpReset);
             let closes = concluded.way.decision.disposition == reset;
-            Some((&concluded.new, closes, rest))
+            Some((&concluded.new, concluded.clashes, closes, rest))
         };
         left(one) == left(other)
     }

@@ -37,21 +37,19 @@ impl Tracker<'_> {
         let mut tuples = tuples.into_iter().flatten();
         let clashes = tuples.any(|tuple| self.table.by_tuple(&tuple, self.now).is_some());
         self.table.ended = None;
+        // Which tuple it gets is not known, so neither is whether another has it.
+        if let Some(unknown) = entry.vague.filter(|u| u.fact == Fact::NatAddress) {
+            way.decision = Decision::unknown(unknown);
+            return Concluded::without_entry(way);
+        }
         if clashes {
             way.decision.disposition = Disposition::Drop;
             way.decision.decided_by = None;
-            return Concluded {
-                clashes: true,
-                ..Concluded::without_entry(way)
-            };
-        }
-        if let Some(unknown) = entry.vague.filter(|u| u.fact == Fact::NatAddress) {
-            way.decision = Decision::unknown(unknown);
         }
         Concluded {
             way,
             new: Some(entry),
-            clashes: false,
+            clashes,
         }
     }
 
@@ -132,6 +130,7 @@ impl Tracker<'_> {
             .is_some_and(|f| f & tcp_flag::RST != 0);
         let closes = decision.disposition == Disposition::Reject(RejectWith::TcpReset) && !is_reset;
         match (&concluded.new, &asked.look.entry) {
+            (Some(lost), _) if concluded.clashes => lost.status,
             (Some(new), _) => {
                 let mut new = new.clone();
                 self.close(&mut new, closes);

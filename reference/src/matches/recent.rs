@@ -26,7 +26,8 @@ pub(crate) fn recent(state: &mut State<'_>, recent: &Recent, inverted: bool) -> 
         state.memory.enter(list, address, ttl);
         return Truth::True.inverted(inverted);
     }
-    if let Some(fact) = state.memory.doubt(list, address) {
+    let mask = |other| masked(other, recent.mask);
+    if let Some(fact) = state.memory.doubt(list, address, mask) {
         return Truth::Unknown(fact);
     }
     let Some(entry) = state.memory.find(list, address) else {
