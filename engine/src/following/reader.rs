@@ -65,6 +65,9 @@ pub(super) struct Arrived {
     pub(super) what: What,
 }
 
+// A block of them is written by one thread and read by another.
+const _: () = assert!(size_of::<Arrived>() <= 64);
+
 /// What a frame holds.
 pub(super) enum What {
     /// A packet of which all that matters fits here.
