@@ -89,7 +89,7 @@ pub struct Tracked<A> {
     pub source_shown: Option<(A, u16)>,
     /// Why it is INVALID.
     pub cause: Option<Cause>,
-    /// Where something can be noted for packets that go the same way, see [`Tracker::quick`].
+    /// Where something can be noted for packets that go the same way, and is told of by the next of them.
     pub seat: Option<Seat>,
     /// The header where the packet ended; of an unknown decision as it came.
     pub header: Ends,
