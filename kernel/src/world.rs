@@ -264,8 +264,12 @@ impl World {
         for _ in 0..500 {
             let routes = run(Command::new("ip").args(local), None)?;
             let has = |address: &IpAddr| {
-                let words = format!("local {address} ");
-                address.is_ipv4() || routes.lines().any(|line| line.starts_with(&words))
+                // `ip` writes some as `::10.0.0.2`.
+                let is = |line: &str| {
+                    let of = line.strip_prefix("local ")?.split(' ').next()?;
+                    Some(of.parse() == Ok(*address))
+                };
+                address.is_ipv4() || routes.lines().any(|line| is(line) == Some(true))
             };
             if self.addresses.iter().all(has) {
                 return Ok(());
