@@ -2,6 +2,7 @@
 //! its packets gives each the same verdict.
 
 mod batches;
+mod counted;
 mod program;
 mod replayed;
 
