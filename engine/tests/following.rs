@@ -3,10 +3,13 @@
 use kpclass_compiler::Config;
 use kpclass_engine::capture::Capture;
 use kpclass_engine::check::Check;
+use kpclass_engine::following::ConnectionsReport;
 use kpclass_engine::{Listeners, Report, Rules, Source, follow};
 use kpclass_ruleset::conntrack::{Datagram, Settings};
+use kpclass_ruleset::node::NodeFacts;
 use kpclass_ruleset::packet::Packet;
-use kpclass_ruleset::value::Family;
+use kpclass_ruleset::value::{CtState, Family};
+use kpclass_ruleset::{readers, spec};
 use kpclass_workload::frame::{Framer, Link, Origin, Tag};
 use kpclass_workload::scripts::{Script, Side, Step, What, script};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -119,11 +122,11 @@ fn packets_that_go_the_way_of_one_before_them_are_counted_as_if_each_was_asked_a
         };
         let node = &script.generated.node;
         let rules = Rules::new(v4, v6, node, &Config::default()).expect("no loops");
-        // Once more a little later: by then all that can be known of them is.
-        let mut sent = frames(&script);
-        let last = sent.last().map_or(Duration::ZERO, |(at, _)| *at);
-        let again: Vec<_> = sent.iter().map(|(_, d)| (last, d.clone())).collect();
-        sent.extend(again.iter().cloned().chain(again.iter().cloned()));
+        // Each packet thrice: by the last all that can be known of it is.
+        let sent = frames(&script).into_iter();
+        let sent: Vec<_> = sent
+            .flat_map(|frame| [frame.clone(), frame.clone(), frame])
+            .collect();
         let file = pcap(&sent);
         let each = followed(&file, &rules, &conntrack, (1, Check::Full));
         for threads in [1, 3] {
@@ -138,9 +141,79 @@ fn packets_that_go_the_way_of_one_before_them_are_counted_as_if_each_was_asked_a
             );
         }
         packets += each.frames;
-        let states = each.connections.expect("connections").states;
-        established += states[1];
+        let connections = each.connections.expect("connections");
+        established += packets_in(&connections, CtState::Established);
     }
     eprintln!("{packets} packets, {established} of them ESTABLISHED");
     assert!(established > packets / 20, "{established} of {packets}");
+}
+
+fn packets_in(connections: &ConnectionsReport, ctstate: CtState) -> u64 {
+    let mut all = CtState::ALL.iter().zip(connections.states);
+    all.find(|(of, _)| **of == ctstate).map_or(0, |(_, n)| n)
+}
+
+/// A Service with two endpoints; what is established is dropped on its way on.
+const RULES: &str = "*nat\n:PREROUTING ACCEPT\n\
+    -A PREROUTING -d 10.96.0.1/32 -p tcp -m statistic --mode random --probability 0.5 -j DNAT --to-destination 10.1.0.5:80\n\
+    -A PREROUTING -d 10.96.0.1/32 -p tcp -j DNAT --to-destination 10.1.0.6:80\nCOMMIT\n\
+    *filter\n:FORWARD ACCEPT\n-A FORWARD -p udp -m conntrack --ctstate ESTABLISHED -j DROP\nCOMMIT\n";
+
+/// Packets at milliseconds, followed with each asked about, and only counted.
+fn replayed(packets: &[(u64, &str)]) -> [Report; 2] {
+    let read = readers::read(&[readers::Input::new("rules", RULES)]).expect("reads");
+    let node = NodeFacts::default();
+    let config = Config::default();
+    let rules = Rules::new(read.v4.as_ref(), None, &node, &config).expect("no loops");
+    let frames = packets.iter().map(|(at, text)| {
+        let packet = spec::parse(text).expect(text).packet(&node);
+        (Duration::from_millis(*at), Datagram::new(packet))
+    });
+    let file = pcap(&frames.collect::<Vec<_>>());
+    let settings = Settings::default();
+    [Check::Full, Check::Off].map(|check| followed(&file, &rules, &settings, (1, check)))
+}
+
+#[test]
+fn what_was_noted_holds_for_its_ctstate_and_as_long_as_its_connection_lives() {
+    let (asks, answers) = (
+        "udp 10.0.0.9:4000 > 10.0.0.1:53",
+        "udp 10.0.0.1:53 > 10.0.0.9:4000",
+    );
+    let both = replayed(&[
+        (0, asks),
+        (1, asks),
+        (2, asks),
+        (3, asks),
+        (4, answers),
+        (5, asks),
+        (6, asks),
+        (200_000, asks),
+        (200_001, asks),
+    ]);
+    for report in both {
+        let connections = report.connections.expect("connections");
+        assert_eq!((connections.begun, connections.replied), (2, 1));
+        let states = [CtState::New, CtState::Established].map(|of| packets_in(&connections, of));
+        assert_eq!(states, [6, 3]);
+        let ends = (report.dispositions.forward, report.dispositions.drop);
+        assert_eq!(ends, (6, 3));
+    }
+}
+
+/// The answer is the first frame of the next block.
+#[test]
+fn the_next_block_shows_where_the_last_packet_of_this_one_went() {
+    let other = "udp 10.0.0.7:7 > 10.0.0.8:8";
+    for endpoint in ["10.1.0.5", "10.1.0.6"] {
+        let answer = format!("tcp {endpoint}:80 > 10.0.0.9:4000 flags=SA");
+        let mut packets = vec![(0, other); 2047];
+        packets.push((1, "tcp 10.0.0.9:4000 > 10.96.0.1:80 flags=S"));
+        packets.push((2, &answer));
+        for report in replayed(&packets) {
+            let connections = report.connections.expect("connections");
+            let seen = (connections.begun, connections.replied, connections.shown);
+            assert_eq!(seen, (2, 1, 1), "{endpoint}");
+        }
+    }
 }
