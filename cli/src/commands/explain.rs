@@ -6,19 +6,19 @@ mod story;
 
 use crate::args::{Explain, Mode};
 use crate::output::Output;
-use crate::render::explain::{self, AskedPacket, Explanation};
+use crate::render::explain::{self, Explanation};
 use crate::trouble::Trouble;
 use crate::{Ending, inputs};
 use asked::Asked;
 use kpclass_compiler::{Config, Program};
 use kpclass_engine::judge::Judge;
 use kpclass_reference::Walk;
+use kpclass_ruleset::Ruleset;
 use kpclass_ruleset::node::NodeFacts;
 use kpclass_ruleset::packet::Packet;
 use kpclass_ruleset::readers::Rules;
 use kpclass_ruleset::services::Services;
 use kpclass_ruleset::value::{CtState, Family};
-use kpclass_ruleset::{Hook, Ruleset};
 use record::Names;
 
 /// Explains every packet that was asked about.
@@ -114,22 +114,9 @@ impl<'a> Explainer<'a> {
             services: &self.services,
         };
         let outcomes = self.walk.outcomes(&asked.packet);
-        Explanation {
-            schema: Explanation::SCHEMA,
-            packet: AskedPacket {
-                spec: asked.spec.clone(),
-                hook: match asked.packet.hook {
-                    Hook::Output => "output",
-                    _ => "prerouting",
-                },
-            },
-            outcomes: outcomes
-                .iter()
-                .map(|outcome| names.outcome(outcome))
-                .collect(),
-            program_agrees: self.program_agrees(&asked.packet),
-            connection: None,
-        }
+        let agrees = self.program_agrees(&asked.packet);
+        let asked = (asked.spec.clone(), asked.packet.hook);
+        names.explanation(asked, &outcomes, agrees)
     }
 
     /// Whether the program decides as the reference does for every number drawn, and has its outcomes.

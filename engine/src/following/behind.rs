@@ -410,7 +410,7 @@ fn ends(header: &Header) -> (End, End) {
     (from, (header.destination, header.destination_port))
 }
 
-fn key(header: &Header) -> Key {
+pub(super) fn key(header: &Header) -> Key {
     let (from, to) = ends(header);
     (header.protocol, from, to)
 }

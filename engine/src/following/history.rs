@@ -4,6 +4,7 @@
 //! and only so many of all.
 
 use super::Following;
+use super::behind::{Key, key};
 use super::judge::{Questions, Said, Trackers};
 use super::reader::{All, Reader};
 use super::story::{Met, Noted};
@@ -79,12 +80,6 @@ pub struct Became {
     /// Where it ended.
     pub ends: Ends,
 }
-
-/// Address and port.
-type End = (u128, u16);
-
-/// Protocol and both sides.
-type Key = (u8, End, End);
 
 /// Frames of one connection that are kept: its first, and its last.
 const FIRST: usize = 16;
@@ -340,15 +335,6 @@ impl super::Rest<'_> {
             recorder.skip(met, packet, reason);
         }
     }
-}
-
-fn key(header: &Header) -> Key {
-    let from = (header.source, header.source_port);
-    (
-        header.protocol,
-        from,
-        (header.destination, header.destination_port),
-    )
 }
 
 impl Step {

@@ -1,11 +1,13 @@
 //! From the reference's outcomes to the record of `explain`.
 
-use crate::render::explain::{Destination, Missing, Outcome, Place, SourceNat, Step};
+use crate::render::explain::{
+    AskedPacket, Destination, Explanation, Missing, Outcome, Place, SourceNat, Step,
+};
 use crate::render::reason;
 use kpclass_reference::{self as reference, Event};
 use kpclass_ruleset::decision::{Decision, Disposition, Nat, Snat};
 use kpclass_ruleset::services::Services;
-use kpclass_ruleset::{FileId, Policy, RuleId, Ruleset, save};
+use kpclass_ruleset::{FileId, Hook, Policy, RuleId, Ruleset, save};
 use std::net::IpAddr;
 
 /// Names what the rules' ids stand for.
@@ -17,8 +19,31 @@ pub(crate) struct Names<'a> {
 }
 
 impl Names<'_> {
+    /// What becomes of a packet, by its spec and the hook where it starts, without a connection.
+    pub(crate) fn explanation(
+        &self,
+        (spec, hook): (String, Hook),
+        outcomes: &[reference::Outcome],
+        program_agrees: bool,
+    ) -> Explanation {
+        let outcomes = outcomes.iter().map(|outcome| self.outcome(outcome));
+        Explanation {
+            schema: Explanation::SCHEMA,
+            packet: AskedPacket {
+                spec,
+                hook: match hook {
+                    Hook::Output => "output",
+                    _ => "prerouting",
+                },
+            },
+            outcomes: outcomes.collect(),
+            program_agrees,
+            connection: None,
+        }
+    }
+
     /// One outcome.
-    pub(crate) fn outcome(&self, outcome: &reference::Outcome) -> Outcome {
+    fn outcome(&self, outcome: &reference::Outcome) -> Outcome {
         let decision = &outcome.decision;
         Outcome {
             probability: outcome.probability.as_f64(),

@@ -5,7 +5,7 @@ use crate::args::{Explain, HookChoice};
 use crate::options::replay::tracking;
 use crate::output::Output;
 use crate::render::explain::story::{Story, StoryFrame};
-use crate::render::explain::{self, AskedPacket, Explanation};
+use crate::render::explain::{self, Explanation};
 use crate::trouble::Trouble;
 use crate::{Ending, inputs, options};
 use kpclass_compiler::header::{Header, known};
@@ -17,8 +17,8 @@ use kpclass_engine::{Settings, Source};
 use kpclass_reference::{Outcome, Probability};
 use kpclass_ruleset::conntrack::Direction;
 use kpclass_ruleset::packet::tcp_flag;
+use kpclass_ruleset::spec;
 use kpclass_ruleset::value::{Family, number_address};
-use kpclass_ruleset::{Hook, spec};
 use std::net::SocketAddr;
 
 /// Explains the frame.
@@ -130,21 +130,10 @@ fn explanation(history: &History, of: &FamilyRules<'_>) -> Explanation {
             }]
         }
     };
+    let asked = (spec::of_packet(packet), packet.hook);
     Explanation {
-        schema: Explanation::SCHEMA,
-        packet: AskedPacket {
-            spec: spec::of_packet(packet),
-            hook: match packet.hook {
-                Hook::Output => "output",
-                _ => "prerouting",
-            },
-        },
-        outcomes: outcomes
-            .iter()
-            .map(|outcome| names.outcome(outcome))
-            .collect(),
-        program_agrees: history.agrees,
         connection: Some(story(history, became)),
+        ..names.explanation(asked, &outcomes, history.agrees)
     }
 }
 
