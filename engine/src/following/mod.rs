@@ -263,16 +263,15 @@ impl<'r, 'a, 'l> Following<'r, 'a, 'l> {
         };
         if let Err(reason) = asked {
             self.rest.counts.skipped[reason.index()] += 1;
-            let packet = || match &arrived.what {
-                Read::Plain(plain) => Some(Packet::new(
-                    plain.of_connection(),
-                    block.context(arrived.came, self.rest.mark),
-                )),
-                Read::Packet(_, at) => Some(packet(*at).clone()),
-                Read::Skipped(_) => None,
-            };
             if self.rest.recorder.is_some() {
-                let packet = packet();
+                let packet = match &arrived.what {
+                    Read::Plain(plain) => Some(Packet::new(
+                        plain.of_connection(),
+                        block.context(arrived.came, self.rest.mark),
+                    )),
+                    Read::Packet(_, at) => Some(packet(*at).clone()),
+                    Read::Skipped(_) => None,
+                };
                 self.rest.skip(met, packet.as_ref(), reason);
             }
             self.rest.tell(met, Err(reason));
