@@ -106,13 +106,17 @@ impl Lists {
         changes
     }
 
-    /// What was changed since the position.
+    /// What is not as it was at the position.
     pub(crate) fn changes(&self, position: usize) -> Changes {
-        let mut ids: Vec<StrId> = self.before[position..].iter().map(|(id, _)| *id).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        ids.into_iter()
-            .map(|id| (id, Rc::clone(&self.lists[&id])))
+        let mut before: Vec<&(StrId, Rc<List>)> = self.before[position..].iter().collect();
+        // Of each list the first.
+        before.sort_by_key(|(id, _)| *id);
+        before.dedup_by_key(|(id, _)| *id);
+        let now = before
+            .into_iter()
+            .map(|(id, old)| (*id, old, &self.lists[id]));
+        now.filter(|(_, old, list)| *old != *list)
+            .map(|(id, _, list)| (id, Rc::clone(list)))
             .collect()
     }
 
