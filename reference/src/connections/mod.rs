@@ -332,7 +332,7 @@ impl<'a> Tracker<'a> {
             Found::Nothing => self.first(datagram, tuple, None),
             Found::One(id, direction) => self.next(datagram, tuple, id, direction),
             Found::Fits(id) => {
-                self.table.close(id, tuple.destination);
+                self.table.close(id, tuple.destination, self.now);
                 let mut look = self.next(datagram, tuple, id, Direction::Reply);
                 look.assumptions.push(Assumption::NatSource);
                 look
@@ -439,7 +439,7 @@ impl<'a> Tracker<'a> {
         let (id, direction, assumptions) = match found {
             Found::One(id, direction) => (id, direction, Vec::new()),
             Found::Fits(id) => {
-                self.table.close(id, inverse.destination);
+                self.table.close(id, inverse.destination, self.now);
                 (id, Direction::Reply, vec![Assumption::NatSource])
             }
             Found::Several => return Look::unknown(Fact::NatAddress),

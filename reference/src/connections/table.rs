@@ -65,8 +65,8 @@ pub(super) struct Table {
     by_source: HashMap<Side, Vec<Id>>,
     /// Those with an open source, by their server side.
     open: HashMap<Side, Vec<Id>>,
-    /// Those of which nobody knows what became of them.
-    vague: BTreeSet<Id>,
+    /// Those of which nobody knows what became of them, in the order in which that came to be.
+    vague: Vec<Id>,
     /// The one that the packet in question ends: while nat chooses for that packet it is there no more.
     pub(super) ended: Option<Id>,
     next: Id,
@@ -83,8 +83,8 @@ impl Table {
 
     /// Puts an entry back that was taken out to be changed, but for its tuples.
     pub(super) fn put_back(&mut self, id: Id, entry: Entry) {
-        if entry.vague.is_some() {
-            self.vague.insert(id);
+        if entry.vague.is_some() && !self.vague.contains(&id) {
+            self.vague.push(id);
         }
         if let Some(old) = self.entries.get_mut(&id) {
             *old = entry;
@@ -121,7 +121,7 @@ impl Table {
                 .push(id),
         }
         if entry.vague.is_some() {
-            self.vague.insert(id);
+            self.vague.push(id);
         }
         let side = (protocol, entry.original.source);
         self.by_source.entry(side).or_default().push(id);
@@ -133,7 +133,9 @@ impl Table {
         let Some(entry) = self.entries.remove(&id) else {
             return;
         };
-        self.vague.remove(&id);
+        if entry.vague.is_some() {
+            self.vague.retain(|of| *of != id);
+        }
         let protocol = entry.original.protocol;
         for tuple in [Some(entry.original), entry.reply()].into_iter().flatten() {
             if self.by_tuple.get(&tuple).is_some_and(|(of, _)| *of == id) {
@@ -144,17 +146,20 @@ impl Table {
         forget(&mut self.open, &(protocol, entry.server), id);
     }
 
-    /// Closes an open source.
-    pub(super) fn close(&mut self, id: Id, (address, part): (IpAddr, u16)) {
+    /// Closes an open source. One that is over holds no tuple against it.
+    pub(super) fn close(&mut self, id: Id, (address, part): (IpAddr, u16), now: Duration) {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
         entry.client = Client::Known(address, part);
         let side = (entry.original.protocol, entry.server);
-        if let Some(reply) = entry.reply() {
-            self.by_tuple.entry(reply).or_insert((id, Direction::Reply));
-        }
+        let reply = entry.reply();
         forget(&mut self.open, &side, id);
+        if let Some(reply) = reply
+            && self.by_tuple(&reply, now).is_none()
+        {
+            self.by_tuple.insert(reply, (id, Direction::Reply));
+        }
     }
 
     /// Removes what is over.
