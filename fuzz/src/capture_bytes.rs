@@ -167,9 +167,16 @@ fn followed(bytes: &[u8], frames: usize) {
     assert_eq!(verdicts, frames);
     account(&report);
     report.check = Default::default();
-    for (piece, threads) in [(usize::MAX, 1), (7, 3)] {
-        let counted = follow_all((bytes, piece), threads, Check::Off, None);
+    let ways = [
+        (usize::MAX, 1, Check::Off),
+        (7, 3, Check::Off),
+        (usize::MAX, 2, Check::Full),
+    ];
+    for (piece, threads, check) in ways {
+        let counted = follow_all((bytes, piece), threads, check, None);
         let mut counted = counted.expect("it was followed before");
+        let shown = &counted.check.followed;
+        assert_eq!(counted.check.disagreements, 0, "{shown:#?}");
         counted.check = Default::default();
         assert_eq!(
             format!("{report:#?}"),

@@ -153,7 +153,7 @@ impl<A: Width> Entry<A> {
     }
 
     /// What it does to a packet of a direction (CONNTRACK.md 5.2).
-    fn later(&self, direction: Direction) -> Later {
+    pub(super) fn later(&self, direction: Direction) -> Later {
         let known = |(address, part): End<A>| (Some(address.number()), Some(part));
         let client = match self.client {
             Client::Known(address, part) => known((address, part)),

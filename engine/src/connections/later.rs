@@ -6,7 +6,7 @@ use super::table::Id;
 use super::tuple::Width;
 use super::{Ends, Packet, Seat, Tracked, Tracker, context, has_looked};
 use ahash::AHashMap;
-use kpclass_compiler::{Connection, Context, Left, Side};
+use kpclass_compiler::{Connection, Context, Later, Left, Side};
 use kpclass_ruleset::conntrack::{CtStatus, Direction};
 use kpclass_ruleset::decision::{Decision, Disposition};
 use kpclass_ruleset::target::RejectWith;
@@ -36,6 +36,29 @@ impl Verdict {
 
     fn has_connection(&self) -> bool {
         !matches!(self.ctstate, CtState::Invalid | CtState::Untracked)
+    }
+
+    /// What became of a packet of this entry.
+    pub(super) fn taken_by<A: Width>(
+        &self,
+        packet: &Packet,
+        entry: &Entry<A>,
+        direction: Direction,
+    ) -> Tracked<A> {
+        let has_connection = self.has_connection();
+        let later = entry.later(direction);
+        Tracked {
+            direction: has_connection.then_some(direction),
+            tuples: has_connection.then(|| (entry.original, entry.reply())),
+            connmark: self.connmark,
+            rules: if has_connection {
+                entry.rules
+            } else {
+                (None, None)
+            },
+            header: translated(packet, self, &later),
+            ..Tracked::alone(self.ctstate, self.decision.clone())
+        }
     }
 }
 
@@ -83,7 +106,7 @@ impl<A: Width> Tracker<'_, A> {
         let known = place.and_then(|place| self.verdicts.of(entry.places[place]));
         let asked = entry.asked(direction, true, self.now);
         if let Some(verdict) = known.filter(|verdict| verdict.context == context).cloned() {
-            return self.settle(packet, look, (entry, direction, id), &verdict, &asked);
+            return self.settle(packet, look, (entry, direction, id), &verdict);
         }
         let (header, lists) = (&packet.header, &mut self.lists);
         let program = self.program;
@@ -110,7 +133,7 @@ impl<A: Width> Tracker<'_, A> {
                 }
             }
         }
-        self.settle(packet, look, (entry, direction, id), &verdict, &asked)
+        self.settle(packet, look, (entry, direction, id), &verdict)
     }
 
     fn settle(
@@ -119,7 +142,6 @@ impl<A: Width> Tracker<'_, A> {
         look: &Look<A>,
         (mut entry, direction, id): (Entry<A>, Direction, Id),
         verdict: &Verdict,
-        asked: &Connection,
     ) -> Tracked<A> {
         let mut status = CtStatus::default();
         if verdict.has_looked {
@@ -131,25 +153,15 @@ impl<A: Width> Tracker<'_, A> {
                 None => self.table.put_back(id, entry),
             }
         }
-        let has_connection = verdict.has_connection();
         let place = place(direction, look.ctstate).filter(|place| {
             let known = self.verdicts.of(entry.places[*place]);
             look.ends.is_none() && verdict.is_plain() && known == Some(verdict)
         });
         Tracked {
             seat: place.map(|place| Seat { id, place }),
-            direction: has_connection.then_some(direction),
             status,
-            tuples: has_connection.then(|| (entry.original, entry.reply())),
-            connmark: verdict.connmark,
             is_first_reply: look.is_first_reply,
-            rules: if has_connection {
-                entry.rules
-            } else {
-                (None, None)
-            },
-            header: translated(packet, verdict, asked),
-            ..Tracked::alone(verdict.ctstate, verdict.decision.clone())
+            ..verdict.taken_by(packet, &entry, direction)
         }
     }
 }
@@ -180,12 +192,9 @@ fn came_to(packet: &Packet, left: &Left, asked: &Connection, way: Way) -> bool {
     })
 }
 
-fn translated(packet: &Packet, verdict: &Verdict, asked: &Connection) -> Ends {
-    let later = asked.later;
-    let to = later.and_then(|l| l.to).filter(|_| verdict.is_sent_on);
-    let from = later
-        .and_then(|l| l.from)
-        .filter(|_| verdict.is_from_another);
+fn translated(packet: &Packet, verdict: &Verdict, later: &Later) -> Ends {
+    let to = later.to.filter(|_| verdict.is_sent_on);
+    let from = later.from.filter(|_| verdict.is_from_another);
     let h = &packet.header;
     Ends {
         source: from.map_or(Some(h.source), |side| side.0),

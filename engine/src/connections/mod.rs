@@ -37,7 +37,7 @@ pub use look::Cause;
 use look::Look;
 pub use packet::Packet;
 use protocol::Timeouts;
-pub(crate) use quick::Glance;
+pub(crate) use quick::{Glance, Whose};
 pub use quick::{Quick, Seat};
 pub use sight::{Reply, Sight};
 use std::time::Duration;

@@ -16,6 +16,13 @@ use kpclass_ruleset::value::{Prefix, address_number, number_address};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Id(u32);
 
+impl Id {
+    /// As a position.
+    pub(super) fn position(self) -> usize {
+        self.0 as usize
+    }
+}
+
 const NONE: u32 = u32::MAX;
 
 /// So many that are over may stand among open sources.

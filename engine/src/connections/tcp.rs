@@ -226,6 +226,11 @@ impl Tcp {
         }
     }
 
+    /// Whether a segment, before which it was so, was an acknowledgment like any other.
+    pub(super) fn says_no_more_than(self, before: Self) -> bool {
+        self.last == KIND_ACK && (self.state, self.flags) == (before.state, before.flags)
+    }
+
     /// A `REJECT --reject-with tcp-reset` of one of its packets: whether it was not closed already.
     pub(super) fn set_closing(&mut self) -> bool {
         std::mem::replace(&mut self.state, CL) != CL

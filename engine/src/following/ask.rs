@@ -1,13 +1,14 @@
 //! What is asked of one packet, and told of it.
 
 use super::OfFamily;
+use super::again::{Again, Small};
 use super::ahead::{Glimpse, Sighted};
 use super::history::Recorder;
 use super::judge::{Question, Questions, Said};
 use super::reader::{Arrived, Block, plain_tuple};
 use super::story::{Met, Noted, Story};
 use crate::check::packet_of;
-use crate::connections::{Glance, Packet, Shows, Sight, Tracked, Tuple, Width};
+use crate::connections::{Glance, Packet, Quick, Shows, Sight, Tracked, Tuple, Whose, Width};
 use crate::counts::{Account, Counts};
 use crate::draw;
 use crate::extract::Plain;
@@ -56,7 +57,13 @@ impl Rest<'_> {
             context: &context,
             at: arrived.timestamp_ns.min(LAST_TIME),
         };
-        if self.counts_alone && !arrived.came.leaves && self.quick(of, arrived, &glance()) {
+        if self.counts_alone
+            && arrived.came.is_whole()
+            && let Some(quick) = self.quick(of, arrived, &glance())
+        {
+            if self.questions.is_some() {
+                self.keep(of, met, quick, Small::Plain(*plain, context));
+            }
             return Ok(());
         }
         let packet = Packet::new(plain.of_connection(), context);
@@ -73,10 +80,13 @@ impl Rest<'_> {
     ) -> Result<(), SkipReason> {
         let at = arrived.timestamp_ns.min(LAST_TIME);
         if self.counts_alone
-            && !arrived.came.leaves
+            && arrived.came.is_whole()
             && let Some(glance) = Glance::at(packet, arrived.hash, at)
-            && self.quick(of, arrived, &glance)
+            && let Some(quick) = self.quick(of, arrived, &glance)
         {
+            if self.questions.is_some() {
+                self.keep(of, met, quick, Small::Any(Box::new(packet.clone())));
+            }
             return Ok(());
         }
         self.ask_at_length(of, (arrived, met), packet, blocks())
@@ -98,6 +108,14 @@ impl Rest<'_> {
         }
         if arrived.came.leaves && !is_local(packet.header.source) {
             return Err(SkipReason::BehindNat);
+        }
+        if self.questions.is_some() {
+            let now = arrived.timestamp_ns.min(LAST_TIME);
+            let whose = match of.kept.is_due(now) {
+                true => Whose::Many,
+                false => of.tracker.whose(packet, now),
+            };
+            self.tell_of(of, whose);
         }
         let rewritten;
         let mut closes = None;
@@ -122,6 +140,10 @@ impl Rest<'_> {
             locals,
         };
         let (tracked, drawn) = of.tracker.take_seen(packet, at, drawn, Some(&glimpse));
+        if tracked.decision.is_unknown() {
+            // Others may not be known, either, from now on.
+            self.tell_of(of, Whose::Many);
+        }
         if let Some(questions) = &mut self.questions {
             questions.ask(Question {
                 capture: met.capture,
@@ -135,6 +157,7 @@ impl Rest<'_> {
                 }),
                 said: Said::by_engine(&tracked),
                 misread: arrived.came.misread,
+                is_late: false,
             });
         }
         let noted = (&tracked, &glimpse as &dyn Shows<A>);
@@ -142,21 +165,69 @@ impl Rest<'_> {
         Ok(())
     }
 
-    /// Counts a packet that goes the way of one before it; whether it does.
+    /// Has the reference know of a packet that was counted as one that goes the way of one before it.
+    fn keep<A: Width>(
+        &mut self,
+        of: &mut OfFamily<'_, '_, A>,
+        met: Met,
+        quick: Quick,
+        packet: Small,
+    ) {
+        if of.kept.is_due(quick.at) {
+            self.tell_of(of, Whose::Many);
+        }
+        let again = Again {
+            capture: met.capture,
+            frame: met.frame,
+            packet,
+            quick,
+        };
+        if let Some(again) = of.kept.keep(&of.tracker, again) {
+            self.tell_of(of, Whose::One(again.quick.seat.position().0));
+            self.tell_again(of, again, false);
+        }
+    }
+
+    /// Tells the reference of what was kept.
+    pub(super) fn tell_of<A: Width>(&mut self, of: &mut OfFamily<'_, '_, A>, whose: Whose) {
+        for again in of.kept.take(whose) {
+            self.tell_again(of, again, true);
+        }
+    }
+
+    fn tell_again<A: Width>(&mut self, of: &OfFamily<'_, '_, A>, again: Again, is_late: bool) {
+        let Some(questions) = &mut self.questions else {
+            return;
+        };
+        let packet = again.packet.packet();
+        let tracked = of.tracker.again(&packet, &again.quick);
+        questions.ask(Question {
+            capture: again.capture,
+            frame: again.frame,
+            datagram: as_datagram(&packet),
+            at: Duration::from_nanos(again.quick.at),
+            draw: draw::number(&packet.header, self.seed),
+            closes: None,
+            source: None,
+            said: Said::by_engine(&tracked),
+            misread: false,
+            is_late,
+        });
+    }
+
+    /// Counts a packet that goes the way of one before it, if it does.
     #[inline(always)]
     fn quick<A: Width>(
         &mut self,
         of: &mut OfFamily<'_, '_, A>,
         arrived: &Arrived,
         glance: &Glance<'_, A>,
-    ) -> bool {
-        let Some(quick) = of.tracker.quick(glance) else {
-            return false;
-        };
+    ) -> Option<Quick> {
+        let quick = of.tracker.quick(glance)?;
         let counts = self.counts.family_mut(A::FAMILY);
         counts.add(Account::of(quick.note), arrived.original_len);
         self.story.state(quick.ctstate);
-        true
+        Some(quick)
     }
 
     /// Counts a packet for the Service whose connection it belongs to.

@@ -298,6 +298,7 @@ pub fn tell(
         });
         let mut following = Following::new(rules, settings, conntrack, Some(questions), None);
         following.rest.recorder = Some(Recorder::new(frame));
+        following.rest.counts_alone = false;
         let reader = Reader::new(rules, settings, true, following.endpoints(rules));
         let reader = reader.up_to(frame);
         let All { frames, cuts, .. } = reader.all(vec![source], |block| following.take(block))?;

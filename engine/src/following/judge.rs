@@ -135,6 +135,8 @@ pub(super) struct Question {
     pub(super) said: Said,
     /// The reference's reader reads the frame otherwise.
     pub(super) misread: bool,
+    /// It is told of behind packets that came later.
+    pub(super) is_late: bool,
 }
 
 /// So many packets go to the judge at once.
@@ -234,8 +236,12 @@ impl<'r> Trackers<'r> {
             draw,
             source,
             closes,
+            is_late,
             ..
         } = question;
+        if *is_late {
+            return Some(tracker.decide_late(datagram, *at, *draw));
+        }
         if let Some((original, source)) = closes {
             tracker.pin(original, *source);
         }

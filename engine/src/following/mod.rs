@@ -5,6 +5,7 @@
 //!           (on a thread of its own, if there are two)                                 └─► the reference's tracker, on another thread
 //! ```
 
+mod again;
 mod ahead;
 mod ask;
 pub mod balance;
@@ -18,13 +19,14 @@ mod story;
 
 use crate::capture::CaptureError;
 use crate::check::{Check, CheckReport};
-use crate::connections::{Packet, Tracker, Width};
+use crate::connections::{Packet, Tracker, Whose, Width};
 use crate::counts::Counts;
 use crate::index::Hasher;
 use crate::replay::{Listeners, Settings, Source, VerdictSink};
 use crate::report::{Report, Timing};
 use crate::rules::{FamilyRules, Rules};
 use crate::skip::SkipReason;
+use again::KeptBack;
 use ahead::Endpoints;
 use ask::Rest;
 pub use by_service::{Balance, EndpointConnections, ServiceConnections, Talk, Unasked};
@@ -128,6 +130,8 @@ fn read(
 struct OfFamily<'r, 'a, A> {
     of: &'r FamilyRules<'a>,
     tracker: Tracker<'r, A>,
+    /// What the reference is not told of yet.
+    kept: KeptBack,
 }
 
 impl<'r, 'a, A: Width> OfFamily<'r, 'a, A> {
@@ -136,6 +140,7 @@ impl<'r, 'a, A: Width> OfFamily<'r, 'a, A> {
         Some(Self {
             of,
             tracker: Tracker::new(&of.program, of.ruleset, settings.clone()),
+            kept: KeptBack::default(),
         })
     }
 }
@@ -164,7 +169,7 @@ impl<'r, 'a, 'l> Following<'r, 'a, 'l> {
             rest: Rest {
                 counts: Counts::new(rules),
                 story: Story::new(rules),
-                counts_alone: verdicts.is_none() && questions.is_none(),
+                counts_alone: verdicts.is_none(),
                 verdicts,
                 questions,
                 recorder: None,
@@ -175,6 +180,12 @@ impl<'r, 'a, 'l> Following<'r, 'a, 'l> {
     }
 
     fn finish(mut self) -> (Counts, Story) {
+        if let Some(of) = &mut self.v4 {
+            self.rest.tell_of(of, Whose::Many);
+        }
+        if let Some(of) = &mut self.v6 {
+            self.rest.tell_of(of, Whose::Many);
+        }
         if let Some(questions) = &mut self.rest.questions {
             questions.send();
         }

@@ -92,6 +92,14 @@ pub(super) struct Came {
     pub(super) misread: bool,
 }
 
+impl Came {
+    /// It is a packet to ask about as it stands.
+    #[inline(always)]
+    pub(super) fn is_whole(self) -> bool {
+        !self.leaves && !self.misread
+    }
+}
+
 impl Block {
     /// Where a packet starts, and by which device.
     #[inline(always)]

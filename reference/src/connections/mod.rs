@@ -229,13 +229,21 @@ impl<'a> Tracker<'a> {
         Tracked { status, ..tracked }
     }
 
+    /// A packet of a connection that is known, of which nothing was told since the packet came: as it was at that time. Time goes on from where it was.
+    pub fn decide_late(&mut self, datagram: &Datagram, at: Duration, draw: u64) -> Tracked {
+        let now = std::mem::replace(&mut self.now, at);
+        let tracked = self.decide(datagram, at, draw);
+        self.now = now.max(at);
+        tracked
+    }
+
     /// A reply shows whose it is, but not which source nat has chosen: that of the connection with this original tuple is taken to be this one, if it is open.
     pub fn pin(&mut self, original: &Tuple, source: (IpAddr, u16)) {
         if let Some((id, Direction::Original)) = self.table.by_tuple(original, self.now)
             && let Some(entry) = self.table.get(id)
             && matches!(entry.client, Client::Open(_))
         {
-            self.table.close(id, source);
+            self.table.close(id, source, self.now);
         }
     }
 
