@@ -147,7 +147,7 @@ pub(crate) struct Replay {
 #[command(next_help_heading = "Replay")]
 pub(crate) struct ReplayHow {
     /// How packets relate to one another
-    #[arg(long, default_value = "packet")]
+    #[arg(long, default_value = "conntrack")]
     pub mode: Mode,
     /// The number that the choices of endpoints derive from
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -207,9 +207,9 @@ pub(crate) struct Asked {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Packets")]
 pub(crate) struct Taken {
-    /// How a frame's packet relates to those before it; conntrack: with its connection's story up to it (with --frame)
-    #[arg(long, default_value = "packet")]
-    pub mode: Mode,
+    /// How a frame's packet relates to those before it; conntrack: with its connection's story up to it [default: conntrack with --frame, else packet]
+    #[arg(long)]
+    pub mode: Option<Mode>,
 }
 
 /// `kpclass services`.

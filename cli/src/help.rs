@@ -20,15 +20,15 @@ pub(crate) const REPLAY: &str = "\
 Send captures through the rules and count the verdicts: per Service and endpoint, masqueraded, dropped, rejected.
 
 The choice of an endpoint is random in the kernel; here it derives from the packet's tuple and --seed, so that a \
-replay can be repeated, with any number of threads. Each distinct packet is checked against the reference walk; a \
-disagreement is printed with all that is needed to reproduce it, and the exit status is 1.
+replay can be repeated, with any number of threads. Verdicts are checked against the reference walk; a disagreement \
+is printed with all that is needed to reproduce it, and the exit status is 1.
 
 What the dump and the capture do not tell is never guessed: a verdict that depends on it is unknown, and the report \
 names the option that would supply it.
 
---mode conntrack follows connections as the kernel does, and tells of them: how many there are to each Service and \
-endpoint, who talks to what (--top), what was never answered and what answered unasked, and what is wrong, with the \
-frames that show it; the exit status is then 1, too:
+Connections are followed as the kernel does (--mode packet takes each packet as the first of one), and told of: how \
+many there are to each Service and endpoint, who talks to what (--top), what was never answered and what answered \
+unasked, and what is wrong, with the frames that show it; the exit status is then 1, too:
   stale endpoint         connections went to an endpoint to which no rule of the Service leads
   lost masquerade        the source was kept, though rules have it masqueraded
   unexpected masquerade  it was not, though no rule says so
@@ -42,23 +42,23 @@ Examples:
   kpclass replay office.pcap --rules node.rules
   kpclass replay monday.pcap.zst tuesday.pcap.zst --rules node4.rules --rules node6.rules --local-addrs ip-addr.json
   tcpdump -i any -w - | kpclass replay - --rules live --local-addrs live
-  kpclass replay office.pcap --rules node.rules --local-addrs live --mode conntrack --top 20
+  kpclass replay office.pcap --rules node.rules --local-addrs live --top 20
   kpclass replay office.pcap --rules node.rules --verdicts office.csv --json > office.json";
 
 pub(crate) const EXPLAIN: &str = "\
 Show one packet's way through the rules, rule by rule, and every possible end with its exact probability.
 
 A packet is written as `PROTOCOL SOURCE[:PORT] > DESTINATION[:PORT]`, IPv6 addresses with ports in brackets, then \
-any of in=NAME hook=prerouting|output mark=0x0 ctstate=new flags=S type=8. The packet of a frame is taken as replay \
-takes it: as the first of its connection. With --mode conntrack its connection is followed from the start of the \
-capture, and told up to that frame: each frame with its ctstate, what nat did, and its verdict.";
+any of in=NAME hook=prerouting|output mark=0x0 ctstate=new flags=S type=8. The connection of a frame's packet is \
+followed from the start of the capture, and told up to that frame: each frame with its ctstate, what nat did, and its \
+verdict. With --mode packet it is taken as the first of its connection.";
 
 pub(crate) const EXPLAIN_EXAMPLES: &str = "\
 Examples:
   kpclass explain --rules node.rules --packet 'tcp 10.1.5.5:40000 > 10.152.183.1:443'
   kpclass explain --rules node.rules --packet 'udp [fd00::5]:5353 > [fd00:10:96::a]:53 in=cni0'
-  kpclass explain --rules node.rules --frame office.pcap:81203
-  kpclass explain --rules node.rules --local-addrs live --frame office.pcap:81203 --mode conntrack
+  kpclass explain --rules node.rules --local-addrs live --frame office.pcap:81203
+  kpclass explain --rules node.rules --frame office.pcap:81203 --mode packet
   kpclass explain --rules node.rules --packets questions.txt --json";
 
 pub(crate) const SERVICES: &str = "\

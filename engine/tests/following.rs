@@ -66,17 +66,17 @@ fn spoken(first: &Packet, side: Side, what: &What) -> Packet {
     packet
 }
 
-/// A classic pcap of Ethernet with nanoseconds.
+/// A classic pcap of Ethernet with nanoseconds. Segments of one time have one sequence number.
 fn pcap(frames: &[(Duration, Datagram)]) -> Vec<u8> {
     let mut file = Vec::new();
     for word in [0xa1b2_3c4d_u32, 0x0004_0002, 0, 0, 65_535, 1] {
         file.extend(word.to_le_bytes());
     }
     let mut framer = Framer::whole(Link::Ethernet);
-    for (number, (at, datagram)) in (1..).zip(frames) {
+    for (at, datagram) in frames {
         let tag = Tag {
             icmp_id: datagram.icmp_id,
-            sequence: number,
+            sequence: at.as_millis() as u32 + 1,
             ..Tag::default()
         };
         let frame = framer.tagged(&datagram.packet, Origin::Outside, &tag);
@@ -197,10 +197,14 @@ fn packets_in(connections: &ConnectionsReport, ctstate: CtState) -> u64 {
 }
 
 /// A Service with two endpoints, and a source with one port; what is established is dropped on its way on.
-const RULES: &str = "*nat\n:PREROUTING ACCEPT\n:POSTROUTING ACCEPT\n\
+const RULES: &str = "*nat\n:PREROUTING ACCEPT\n:POSTROUTING ACCEPT\n:KUBE-SERVICES -\n:KUBE-SVC-A -\n:KUBE-SEP-1 -\n:KUBE-SEP-2 -\n\
+    -A PREROUTING -j KUBE-SERVICES\n\
     -A POSTROUTING -p udp -m udp --dport 99 -j SNAT --to-source 10.9.9.9:100\n\
-    -A PREROUTING -d 10.96.0.1/32 -p tcp -m statistic --mode random --probability 0.5 -j DNAT --to-destination 10.1.0.5:80\n\
-    -A PREROUTING -d 10.96.0.1/32 -p tcp -j DNAT --to-destination 10.1.0.6:80\nCOMMIT\n\
+    -A KUBE-SERVICES -d 10.96.0.1/32 -p tcp -m comment --comment \"ns/web:http cluster IP\" -m tcp --dport 80 -j KUBE-SVC-A\n\
+    -A KUBE-SVC-A -m comment --comment \"ns/web:http -> 10.1.0.5:80\" -m statistic --mode random --probability 0.5 -j KUBE-SEP-1\n\
+    -A KUBE-SVC-A -m comment --comment \"ns/web:http -> 10.1.0.6:80\" -j KUBE-SEP-2\n\
+    -A KUBE-SEP-1 -p tcp -m comment --comment ns/web:http -m tcp -j DNAT --to-destination 10.1.0.5:80\n\
+    -A KUBE-SEP-2 -p tcp -m comment --comment ns/web:http -m tcp -j DNAT --to-destination 10.1.0.6:80\nCOMMIT\n\
     *filter\n:FORWARD ACCEPT\n-A FORWARD -p udp -m conntrack --ctstate ESTABLISHED -j DROP\nCOMMIT\n";
 
 /// Packets at milliseconds, followed with each asked about, and only counted.
@@ -261,6 +265,19 @@ fn the_next_block_shows_where_the_last_packet_of_this_one_went() {
             let connections = report.connections.expect("connections");
             let seen = (connections.begun, connections.replied, connections.shown);
             assert_eq!(seen, (2, 1, 1), "{endpoint}");
+        }
+    }
+}
+
+/// Behind nat a segment has gone on by a hop; where it has not, another has the same number.
+#[test]
+fn a_segment_with_the_same_number_is_another_if_it_has_come_no_further() {
+    let syn = "tcp 10.0.0.9:4000 > 10.96.0.1:80 flags=S ttl=64";
+    for (ttl, found) in [(64, 0), (63, 1)] {
+        let elsewhere = format!("tcp 10.0.0.9:4000 > 10.1.0.7:80 flags=S ttl={ttl}");
+        for report in replayed(&[(1, syn), (1, &elsewhere)]) {
+            let connections = report.connections.expect("connections");
+            assert_eq!(connections.findings.len(), found, "{connections:#?}");
         }
     }
 }

@@ -23,7 +23,11 @@ use record::Names;
 
 /// Explains every packet that was asked about.
 pub(crate) fn run(typed: &Explain, output: &mut Output) -> Result<Ending, Trouble> {
-    if typed.taken.mode == Mode::Conntrack {
+    let usual = match typed.asked.frame {
+        Some(_) => Mode::Conntrack,
+        None => Mode::Packet,
+    };
+    if typed.taken.mode.unwrap_or(usual) == Mode::Conntrack {
         return story::run(typed, output);
     }
     inputs::stdin_once(&typed.rules, typed.asked.packets.as_slice())?;

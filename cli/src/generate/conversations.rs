@@ -170,6 +170,9 @@ fn server(
     Some((server, client))
 }
 
+/// What senders give their packets, unless they say otherwise.
+const FIRST_TTL: u8 = 64;
+
 impl Conversation {
     fn is_over(&self) -> bool {
         self.server.is_none() || self.step > self.last + 2
@@ -191,7 +194,7 @@ impl Conversation {
         let Some((server, seen_as)) = self.server else {
             return vec![(self.first.clone(), self.origin)];
         };
-        let (arrives, leaves) = match is_reply {
+        let (arrives, mut leaves) = match is_reply {
             false => (
                 packet(client, service, self.origin),
                 packet(seen_as, server, Origin::Pod),
@@ -201,6 +204,8 @@ impl Conversation {
                 packet(service, client, self.origin),
             ),
         };
+        // It has gone on by one hop.
+        leaves.0.ttl = Some(FIRST_TTL - 1);
         match (vantage, is_reply) {
             (Vantage::Arriving, _) | (Vantage::Client, false) => vec![arrives],
             (Vantage::Client, true) => vec![leaves],

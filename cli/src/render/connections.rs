@@ -1,4 +1,4 @@
-//! What `replay --mode conntrack` says of connections.
+//! What `replay` says of connections.
 
 use crate::output::Palette;
 use crate::render::columns::{Align, Columns};

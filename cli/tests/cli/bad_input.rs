@@ -128,6 +128,8 @@ fn options() {
                     "good.rules",
                     "--sysctl",
                     "nf_conntrack_udp_timeout=60",
+                    "--mode",
+                    "packet",
                 ],
                 &["nf_conntrack_udp_timeout=60", "--mode conntrack"],
             ),

@@ -337,13 +337,13 @@ fn a_packet_of_a_family_without_rules_is_skipped() {
 #[test]
 fn checks_are_full_sampled_or_off() {
     let place = place();
-    let full = replay(&place, &[])["check"]["checked"].as_u64();
+    let full = replay(&place, &["--mode", "packet"])["check"]["checked"].as_u64();
     let off = replay(&place, &["--check", "off"]);
     assert_eq!(
         (&off["check"]["mode"], &off["check"]["checked"]),
         (&"off".into(), &0.into())
     );
-    let sample = replay(&place, &["--check", "sample:4"]);
+    let sample = replay(&place, &["--check", "sample:4", "--mode", "packet"]);
     assert_eq!(sample["check"]["mode"], "sample:4");
     assert!(sample["check"]["checked"].as_u64() < full);
 }

@@ -74,12 +74,13 @@ pub fn of_connection(
 /// Sequence number, flags and length of a segment.
 fn sign(header: &Header, rest: Rest<'_>) -> Option<u64> {
     let sequence = double_word(rest.captured, 4)?;
-    Some(signed(sequence, header.length, header.tcp_flags))
+    signed(sequence, header.length, header.tcp_flags)
 }
 
-pub(super) fn signed(sequence: u32, length: u16, tcp_flags: u8) -> u64 {
+/// Packets that were made by hand mostly have the number 0: that tells none from another.
+pub(super) fn signed(sequence: u32, length: u16, tcp_flags: u8) -> Option<u64> {
     let rest = u64::from(length) << 8 | u64::from(tcp_flags);
-    u64::from(sequence) << 24 | rest
+    (sequence != 0).then_some(u64::from(sequence) << 24 | rest)
 }
 
 fn syn(header: &Header, rest: Rest<'_>) -> Option<u32> {
@@ -90,13 +91,14 @@ fn syn(header: &Header, rest: Rest<'_>) -> Option<u32> {
     opening(header.tcp_flags, sequence, acknowledged)
 }
 
-/// The sequence number of the SYN that a segment is, or answers.
+/// The sequence number of the SYN that a segment is, or answers, if it tells one from another.
 pub(super) fn opening(tcp_flags: u8, sequence: u32, acknowledged: u32) -> Option<u32> {
-    match tcp_flags & (tcp_flag::SYN | tcp_flag::ACK) {
-        tcp_flag::SYN => Some(sequence),
-        flags if flags & tcp_flag::SYN != 0 => Some(acknowledged.wrapping_sub(1)),
-        _ => None,
-    }
+    let number = match tcp_flags & (tcp_flag::SYN | tcp_flag::ACK) {
+        tcp_flag::SYN => sequence,
+        flags if flags & tcp_flag::SYN != 0 => acknowledged.wrapping_sub(1),
+        _ => return None,
+    };
+    (number != 0).then_some(number)
 }
 
 fn double_word(bytes: &[u8], at: usize) -> Option<u32> {

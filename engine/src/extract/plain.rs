@@ -131,8 +131,8 @@ impl Plain {
 
     /// What nat and forwarding leave as it is, see [`OfConnection::sign`].
     pub fn sign(&self) -> Option<u64> {
-        self.is_tcp()
-            .then(|| connection::signed(self.sequence, self.length, self.tcp_flags))
+        let tcp = self.is_tcp();
+        tcp.then(|| connection::signed(self.sequence, self.length, self.tcp_flags))?
     }
 
     /// See [`OfConnection::syn`].

@@ -576,3 +576,16 @@ fn a_plain_frame_is_read_as_the_general_way_reads_it() {
         "{plain_ones:?}"
     );
 }
+
+#[test]
+fn the_number_0_tells_no_segment_from_another() {
+    let signed = |number| super::connection::signed(number, 40, 2);
+    assert!(signed(1) != signed(2) && signed(1).is_some());
+    assert_eq!(signed(0), None);
+    let opening = super::connection::opening;
+    assert_eq!(
+        (opening(0x02, 7, 0), opening(0x12, 9, 8)),
+        (Some(7), Some(7))
+    );
+    assert_eq!((opening(0x02, 0, 0), opening(0x12, 9, 1)), (None, None));
+}

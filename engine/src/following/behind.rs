@@ -196,8 +196,12 @@ impl Behind {
         let (ports, met) = (ports(noted), noted.met);
         let is_own = may_be_of(noted, from);
         let is_elsewhere = |first: &First| first.key.2 != server && is_own(first);
+        let has_gone_on = |first: &First| first.ttl.zip(ttl(h)).is_none_or(|(was, is)| is < was);
         let first = match packet.sign {
-            Some(sign) => self.find(|recent| recent.by_sign.get(&sign).copied(), is_elsewhere),
+            Some(sign) => self.find(
+                |recent| recent.by_sign.get(&sign).copied(),
+                |first| is_elsewhere(first) && has_gone_on(first),
+            ),
             // Nothing but addresses, ports, length and a hop less tells it apart from another packet of this client.
             None => self.find(
                 |recent| recent.by_client.get(&(h.protocol, from)).copied(),

@@ -1,4 +1,4 @@
-//! `explain --frame CAPTURE:N --mode conntrack`: the frame's packet as its connection makes it, and the connection up to it.
+//! `explain --frame CAPTURE:N`: the frame's packet as its connection makes it, and the connection up to it.
 
 use super::record::Names;
 use crate::args::{Explain, HookChoice};
@@ -13,6 +13,7 @@ use kpclass_compiler::{Config, Passes};
 use kpclass_engine::connections::Ends;
 use kpclass_engine::following::history::{Became, History, Step, Told, tell};
 use kpclass_engine::rules::{FamilyRules, Rules};
+use kpclass_engine::skip::SkipReason;
 use kpclass_engine::{Settings, Source};
 use kpclass_reference::{Outcome, Probability};
 use kpclass_ruleset::conntrack::Direction;
@@ -94,6 +95,10 @@ fn history(told: Told, capture: &str, number: u64) -> Result<Box<History>, Troub
             })
         }
         Told::Skipped(reason) => {
+            // The reference's reader says more of a frame that it cannot read.
+            if let (SkipReason::Frame(_), true) = (reason, capture != "-") {
+                inputs::frame::packet(capture, number)?;
+            }
             let reason = reason.name();
             let message =
                 format!("{capture}: frame {number} holds no packet to ask about: {reason}");

@@ -163,7 +163,11 @@ impl Names<'_> {
     fn followed(&self, found: &check::FollowedDisagreement) -> Option<Disagreement> {
         let capture = self.typed.captures.get(found.capture as usize)?;
         let capture = capture.display().to_string();
-        let asked = ("--packet", found.packet.clone());
+        // One capture, which can be read again, tells its connection, too.
+        let asked = match self.typed.captures[..] {
+            [_] if capture != "-" => ("--frame", format!("{capture}:{}", found.frame)),
+            _ => ("--packet", found.packet.clone()),
+        };
         Some(Disagreement {
             frame: found.frame,
             capture,

@@ -1,6 +1,6 @@
 //! The command that shows a disagreement again.
 
-use crate::args::{HookChoice, MissingChains, Replay};
+use crate::args::{HookChoice, MissingChains, Mode, Replay};
 
 /// `kpclass explain` with the rules and facts that were typed, and the packet.
 pub(super) fn reproduce(typed: &Replay, asked: (&str, String)) -> String {
@@ -30,6 +30,9 @@ pub(super) fn reproduce(typed: &Replay, asked: (&str, String)) -> String {
         option("--missing-chains", "unknown");
     }
     if asked.0 == "--frame" {
+        if typed.how.mode == Mode::Packet {
+            option("--mode", "packet");
+        }
         match typed.start.hook {
             HookChoice::Auto => {}
             HookChoice::Prerouting => option("--hook", "prerouting"),
@@ -83,6 +86,14 @@ mod tests {
             reproduce(&typed, ("--frame", "a.pcap:7".to_owned())),
             "kpclass explain --rules n.rules --local-addrs 10.0.0.1 --sysctl route_localnet=1 --mark 0x1 \
              --frame a.pcap:7"
+        );
+        let line = "kpclass replay a.pcap --rules n.rules --mode packet";
+        let Verb::Replay(typed) = Typed::parse_from(line.split(' ')).verb else {
+            panic!("no replay")
+        };
+        assert_eq!(
+            reproduce(&typed, ("--frame", "a.pcap:7".to_owned())),
+            "kpclass explain --rules n.rules --mode packet --frame a.pcap:7"
         );
     }
 
