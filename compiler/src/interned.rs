@@ -8,29 +8,58 @@ use std::hash::Hash;
 #[derive(Debug)]
 pub(crate) struct Interned<T> {
     pub(crate) list: Vec<T>,
-    /// Positions in the list, by the members' hashes.
-    ids: HashTable<u32>,
+    /// Positions in the list, by the members' hashes, once there are more than [`FEW`].
+    ids: Option<Ids>,
+}
+
+#[derive(Debug)]
+struct Ids {
+    table: HashTable<u32>,
     state: RandomState,
 }
 
-impl<T: Copy + Eq + Hash> Interned<T> {
+/// So few are compared one by one: a walk of one packet meets no more.
+const FEW: usize = 16;
+
+impl<T: Eq + Hash> Interned<T> {
     pub(crate) fn new() -> Self {
         Self {
             list: Vec::new(),
-            ids: HashTable::new(),
-            state: RandomState::new(),
+            ids: None,
         }
     }
 
     pub(crate) fn id(&mut self, value: T) -> u32 {
-        let Self { list, ids, state } = self;
-        let hash = state.hash_one(value);
-        if let Some(id) = ids.find(hash, |id| list[*id as usize] == value) {
+        let Self { list, ids } = self;
+        let next = list.len() as u32;
+        if list.len() < FEW {
+            let known = list.iter().position(|of| *of == value);
+            return known.map_or_else(
+                || {
+                    list.push(value);
+                    next
+                },
+                |at| at as u32,
+            );
+        }
+        let Ids { table, state } = ids.get_or_insert_with(|| Ids::of(list));
+        let hash = state.hash_one(&value);
+        if let Some(id) = table.find(hash, |id| list[*id as usize] == value) {
             return *id;
         }
-        let id = list.len() as u32;
         list.push(value);
-        ids.insert_unique(hash, id, |id| state.hash_one(list[*id as usize]));
-        id
+        table.insert_unique(hash, next, |id| state.hash_one(&list[*id as usize]));
+        next
+    }
+}
+
+impl Ids {
+    fn of<T: Hash>(list: &[T]) -> Self {
+        let (mut table, state) = (HashTable::new(), RandomState::new());
+        let hash = |id: &u32| state.hash_one(&list[*id as usize]);
+        for id in 0..list.len() as u32 {
+            table.insert_unique(hash(&id), id, hash);
+        }
+        Self { table, state }
     }
 }

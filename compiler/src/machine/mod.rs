@@ -22,7 +22,6 @@ use crate::program::addresses::Locals;
 use crate::program::node::{Act, Draw, End};
 use crate::program::test::Test;
 use crate::tail::{Tail, TailTests};
-use ahash::AHashMap;
 use ask::Answer;
 use kpclass_ruleset::decision::Disposition;
 use kpclass_ruleset::node::NodeFacts;
@@ -94,8 +93,7 @@ pub(crate) struct Machine<'a> {
     /// nat's first turn has just ended.
     settled: bool,
     frames: Interned<Frame>,
-    memories: Vec<recent::Memory>,
-    memory_ids: AHashMap<recent::Memory, u32>,
+    memories: Interned<recent::Memory>,
     pub(crate) set_tests: Interned<SetTest>,
     /// Of a packet whose connection is followed.
     pub(crate) tracked: Option<Tracked<'a>>,
@@ -122,8 +120,7 @@ impl<'a> Machine<'a> {
             tail,
             settled: false,
             frames: Interned::new(),
-            memories: Vec::new(),
-            memory_ids: AHashMap::new(),
+            memories: Interned::new(),
             set_tests: Interned::new(),
             tracked: None,
         }

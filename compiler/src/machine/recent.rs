@@ -147,7 +147,7 @@ impl Machine<'_> {
     pub(super) fn recent(&mut self, state: &mut State, ask: RecentAsk, inverted: bool) -> Answer {
         let mut memory = match state.recent {
             NONE => Memory::default(),
-            id => self.memories[id as usize].clone(),
+            id => self.memories.list[id as usize].clone(),
         };
         let Some(key) = Key::new(ask, state) else {
             return self.recent_by_unknown(state, memory, ask);
@@ -207,12 +207,6 @@ impl Machine<'_> {
     }
 
     fn memory(&mut self, memory: Memory) -> u32 {
-        if let Some(id) = self.memory_ids.get(&memory) {
-            return *id;
-        }
-        let id = self.memories.len() as u32;
-        self.memories.push(memory.clone());
-        self.memory_ids.insert(memory, id);
-        id
+        self.memories.id(memory)
     }
 }

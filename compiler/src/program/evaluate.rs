@@ -116,6 +116,8 @@ pub(super) struct Run<'p> {
     pub(super) draws_left: u32,
     /// Something was asked that another packet of the connection may answer otherwise.
     pub(super) varies: bool,
+    /// Room for what a walk of the rules rewrites.
+    acts: Vec<Act>,
 }
 
 impl Program {
@@ -172,6 +174,7 @@ impl Program {
             machine: None,
             draws_left: MAX_DRAWS,
             varies: false,
+            acts: Vec::new(),
         })
     }
 
@@ -189,6 +192,7 @@ impl Program {
             machine: Some(machine),
             draws_left: MAX_DRAWS,
             varies: false,
+            acts: Vec::new(),
         }
     }
 }
@@ -340,9 +344,10 @@ impl<'p> Run<'p> {
         let machine = self
             .machine
             .get_or_insert_with(|| Machine::new(&program.rules, Tail::default()));
-        let mut acts = Vec::new();
+        let mut acts = std::mem::take(&mut self.acts);
         let stop = machine.run(state, &mut acts);
-        acts.into_iter().for_each(|act| self.note(act, registers));
+        acts.drain(..).for_each(|act| self.note(act, registers));
+        self.acts = acts;
         match stop {
             Stop::Test {
                 test,

@@ -39,6 +39,8 @@ pub(super) struct Timeouts {
     tcp: tcp::Timeouts,
     udp: u64,
     udp_stream: u64,
+    /// The longest of TCP, and of UDP.
+    longest: [u64; 2],
 }
 
 impl Timeouts {
@@ -47,13 +49,18 @@ impl Timeouts {
             tcp: tcp::Timeouts::new(&settings),
             udp: nanos(settings.udp),
             udp_stream: nanos(settings.udp_stream),
+            longest: [protocol::TCP, protocol::UDP].map(|of| nanos(settings.longest(of))),
             settings,
         }
     }
 
     /// The longest that an entry of a protocol may live without a packet.
     pub(super) fn longest(&self, number: u8) -> u64 {
-        nanos(self.settings.longest(number))
+        match number {
+            protocol::TCP => self.longest[0],
+            protocol::UDP => self.longest[1],
+            _ => nanos(self.settings.longest(number)),
+        }
     }
 }
 
