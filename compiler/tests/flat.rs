@@ -3,7 +3,7 @@
 use kpclass_compiler::header::Header;
 use kpclass_compiler::program::lookup::{Lookups, Tuple};
 use kpclass_compiler::program::node::Act;
-use kpclass_compiler::{Class, Config, Context, Passes, Program};
+use kpclass_compiler::{Class, ClassId, Config, Context, Passes, Program};
 use kpclass_ruleset::node::{LocalAddresses, NodeFacts};
 use kpclass_ruleset::readers::{Input, read};
 use kpclass_ruleset::spec;
@@ -153,6 +153,48 @@ fn the_chances_of_rewrites_are_those_of_their_draws() {
         ];
         assert_eq!(chances, expected.map(|(a, chance)| (a.to_owned(), chance)));
     }
+}
+
+/// Where the nodes of a class were dropped, its chances are those that they gave.
+#[test]
+fn the_chances_of_rewrites_are_the_same_without_the_nodes() {
+    let text = include_str!("../../pcaps/zoo.rules");
+    let ruleset = read(&[Input::new("rules", text)]).unwrap().v4.unwrap();
+    let node = NodeFacts {
+        local: Some(LocalAddresses::new(["10.10.2.58".parse().unwrap()])),
+        ..NodeFacts::default()
+    };
+    let [flat, whole] = [Passes::default(), Passes::with_all_nodes()].map(|passes| {
+        let config = Config {
+            passes,
+            ..Config::default()
+        };
+        Program::compile(&ruleset, &node, &config).unwrap()
+    });
+    let chances = |program: &Program, class| -> Vec<(String, f64)> {
+        let text = |dnat| format!("{dnat:?}");
+        let mut chances: Vec<_> = program
+            .dnat_chances(class)
+            .into_iter()
+            .map(|(dnat, chance)| (text(dnat), chance))
+            .collect();
+        chances.sort_by(|(a, _), (b, _)| a.cmp(b));
+        chances
+    };
+    let mut several = 0;
+    for class in (0..flat.classes().len() as u32).map(ClassId) {
+        assert_eq!(flat.class_name(class), whole.class_name(class));
+        let (of_flat, of_nodes) = (chances(&flat, class), chances(&whole, class));
+        assert_eq!(of_flat.len(), of_nodes.len(), "{}", flat.class_name(class));
+        for (flat, nodes) in of_flat.iter().zip(&of_nodes) {
+            assert!(
+                flat.0 == nodes.0 && (flat.1 - nodes.1).abs() < 1e-15,
+                "{flat:?} {nodes:?}"
+            );
+        }
+        several += usize::from(of_flat.len() > 1);
+    }
+    assert!(several > 10, "{several} classes with several rewrites");
 }
 
 #[test]

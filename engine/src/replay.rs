@@ -50,6 +50,8 @@ pub struct Settings {
     pub threads: usize,
     /// What is checked against the reference.
     pub check: Check,
+    /// Where connections are followed: rows of who talks to what.
+    pub top: usize,
 }
 
 impl Default for Settings {
@@ -61,6 +63,7 @@ impl Default for Settings {
             seed: 0,
             threads: 1,
             check: Check::Full,
+            top: 10,
         }
     }
 }

@@ -92,6 +92,7 @@ fn settings(options: &ReplayOptions, start: &StartArgs) -> Result<Settings, Trou
             Check::Sample(n) => check::Check::Sample(n.get()),
             Check::Off => check::Check::Off,
         },
+        top: options.top,
     })
 }
 

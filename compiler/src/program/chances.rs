@@ -2,7 +2,9 @@
 
 use super::Program;
 use super::keys::ClassId;
+use super::lookup::{Address, Lookup, Lookups, Port, Taker};
 use super::node::{Act, ActId, DnatAct, Node, NodeId};
+use crate::machine::state::Class;
 use crate::parts;
 use ahash::AHashMap;
 
@@ -19,7 +21,16 @@ impl Program {
             return self.chances(class);
         }
         // Its nodes were dropped.
-        parts::of_class(self, class).chances(ClassId(0))
+        let key = self.classes[class.0 as usize];
+        let flat = match &self.lookups {
+            Lookups::None => None,
+            Lookups::V4(lookup) => lookup.chances(key),
+            Lookups::V6(lookup) => lookup.chances(key),
+        };
+        match flat {
+            Some(found) => self.dnats(found),
+            None => parts::of_class(self, class).chances(ClassId(0)),
+        }
     }
 
     fn chances(&self, class: ClassId) -> Vec<(DnatAct, f64)> {
@@ -65,6 +76,10 @@ impl Program {
                 Node::Route { .. } | Node::End(_) | Node::Walk { .. } => {}
             }
         }
+        self.dnats(found)
+    }
+
+    fn dnats(&self, found: AHashMap<ActId, f64>) -> Vec<(DnatAct, f64)> {
         let mut chances: Vec<_> = found.into_iter().collect();
         chances.sort_by_key(|(act, _)| *act);
         let dnat = |(act, chance): (ActId, f64)| match self.act(act) {
@@ -74,3 +89,34 @@ impl Program {
         chances.into_iter().filter_map(dnat).collect()
     }
 }
+
+impl<A: Address> Lookup<A> {
+    /// The chance of each act of a class of one key that all come this way.
+    fn chances(&self, class: Class) -> Option<AHashMap<ActId, f64>> {
+        let Class::Exact {
+            protocol,
+            destination,
+            port,
+        } = class
+        else {
+            return None;
+        };
+        let (first, sets) = self.sets_of(A::new(destination).key(protocol, Port::new(port)))?;
+        let mut found: AHashMap<ActId, f64> = AHashMap::new();
+        for (offset, thresholds) in sets {
+            let ends = thresholds.iter().map(|below| *below as f64 / ALL_NUMBERS);
+            let mut from = 0.0;
+            for (member, to) in ends.chain([1.0]).enumerate() {
+                if let Taker::Dnat(act) = self.takers()[first + offset + member] {
+                    let known = found.entry(act).or_insert(0.0);
+                    *known = known.max(to - from);
+                }
+                from = to;
+            }
+        }
+        Some(found)
+    }
+}
+
+/// So many numbers can be drawn.
+const ALL_NUMBERS: f64 = 18_446_744_073_709_551_616.0;

@@ -12,6 +12,7 @@ use kpclass_ruleset::RuleId;
 use kpclass_ruleset::decision::Nat;
 use kpclass_ruleset::packet::tcp_flag::{ACK, FIN, RST, SYN};
 use kpclass_ruleset::value::{CtState, Family, address_number, number_address, protocol};
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -303,7 +304,22 @@ impl ByService {
         self.unasked.iter().filter_map(row).collect()
     }
 
-    pub(super) fn talks(&self, of: &FamilyRules<'_>, family: Family) -> Vec<Talk> {
+    /// Who talks to what: so many with the most connections, of those with as many the first by client. And how many there are.
+    pub(super) fn talks(
+        &self,
+        of: &FamilyRules<'_>,
+        family: Family,
+        top: usize,
+    ) -> (Vec<Talk>, u64) {
+        let mut all: Vec<_> = self.talks.iter().collect();
+        let count = all.len() as u64;
+        let order =
+            |(pair, talk): &(&(u128, ClassId, RuleId), &(u64, u64))| (Reverse(talk.0), **pair);
+        if top < all.len() {
+            all.select_nth_unstable_by_key(top, order);
+            all.truncate(top);
+        }
+        all.sort_unstable_by_key(order);
         let row = |((client, class, rule), (connections, shown)): (&(u128, _, _), &(u64, u64))| {
             Some(Talk {
                 client: number_address(family, *client),
@@ -314,7 +330,7 @@ impl ByService {
                 shown: *shown,
             })
         };
-        self.talks.iter().filter_map(row).collect()
+        (all.into_iter().filter_map(row).collect(), count)
     }
 
     pub(super) fn talks_left_out(&self) -> u64 {

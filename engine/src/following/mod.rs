@@ -91,7 +91,7 @@ pub fn follow(
             check_s: waited.elapsed().as_secs_f64(),
         };
         let mut report = Report::new(rules, settings, captures, counts, check, cuts, timing);
-        report.connections = Some(story.report(rules));
+        report.connections = Some(story.report(rules, settings.top));
         Ok(report)
     })
 }

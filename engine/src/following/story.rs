@@ -16,6 +16,7 @@ use kpclass_compiler::ClassId;
 use kpclass_compiler::header::Header;
 use kpclass_ruleset::decision::Decision;
 use kpclass_ruleset::value::{CtState, Family};
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 /// A frame, and when it was seen.
@@ -78,10 +79,10 @@ pub struct ConnectionsReport {
     pub services: Vec<ServiceConnections>,
     /// Packets that a Service's side sent though nobody was seen to ask.
     pub unasked: Vec<Unasked>,
-    /// Who talks to what, most connections first.
+    /// Who talks to what: those with the most connections.
     pub talks: Vec<Talk>,
-    /// Connections that are in no row of `talks`, of which there would be too many.
-    pub talks_left_out: u64,
+    /// Who else does; and connections of whom it is not told any more, as there would be too many.
+    pub more_talks: u64,
     /// What is wrong.
     pub findings: Vec<Finding>,
 }
@@ -160,8 +161,8 @@ impl Story {
         }
     }
 
-    /// All of it.
-    pub(super) fn report(self, rules: &Rules<'_>) -> ConnectionsReport {
+    /// All of it, with so many rows of who talks to what.
+    pub(super) fn report(self, rules: &Rules<'_>, top: usize) -> ConnectionsReport {
         let mut report = self.report;
         for (family, of) in rules.families() {
             let OfFamily { services, behind } = match family {
@@ -170,8 +171,9 @@ impl Story {
             };
             report.services.extend(services.connections(of, family));
             report.unasked.extend(services.unasked(of, family));
-            report.talks.extend(services.talks(of, family));
-            report.talks_left_out += services.talks_left_out();
+            let (talks, all) = services.talks(of, family, top);
+            report.talks.extend(talks);
+            report.more_talks += all + services.talks_left_out();
             report.findings.extend(behind.findings(of, family));
         }
         findings::of_balance(&mut report, rules);
@@ -179,9 +181,12 @@ impl Story {
         report
             .services
             .sort_by(|a, b| (&a.service, a.class).cmp(&(&b.service, b.class)));
+        // Of each family they are in order.
         report
             .talks
-            .sort_by(|a, b| b.connections.cmp(&a.connections).then_with(|| a.cmp(b)));
+            .sort_by_key(|talk| (Reverse(talk.connections), talk.client));
+        report.talks.truncate(top);
+        report.more_talks -= report.talks.len() as u64;
         report
     }
 }

@@ -19,6 +19,7 @@ const SETTINGS: Settings = Settings {
     seed: SEED,
     threads: 1,
     check: Check::Off,
+    top: 10,
 };
 
 fn ruleset(text: &str) -> Ruleset {

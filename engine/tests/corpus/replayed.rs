@@ -84,6 +84,7 @@ fn replay_group(case: &Case, (sent, in_interface, mark): Start, packets: &[&Pack
             seed: SEED,
             threads,
             check: Check::Full,
+            top: 10,
         };
         let said = verdicts(&rules, &settings, &capture);
         assert_eq!(said, capture.decisions, "{}", case.name);

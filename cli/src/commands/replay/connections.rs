@@ -36,7 +36,6 @@ impl Names<'_> {
                 _ => None,
             });
         let skewed: BTreeSet<(Family, &str, &str)> = skewed.collect();
-        let top = self.options.top;
         Connections {
             begun: from.begun,
             replied: from.replied,
@@ -55,8 +54,8 @@ impl Names<'_> {
                 })
                 .collect(),
             unasked: from.unasked.iter().map(|row| self.unasked(row)).collect(),
-            talks: from.talks.iter().take(top).map(talk).collect(),
-            more_talks: from.talks.len().saturating_sub(top) as u64 + from.talks_left_out,
+            talks: from.talks.iter().map(talk).collect(),
+            more_talks: from.more_talks,
             refusals: refusals.to_vec(),
             findings: from
                 .findings

@@ -326,6 +326,26 @@ impl<A: Address> Lookup<A> {
         Some((drawn.member + set.offset + self.drawn(set, draw()), bits))
     }
 
+    /// A key's first member, and from there the sets of members that its packets draw from: where each begins, and its thresholds.
+    pub(super) fn sets_of(
+        &self,
+        key: A::Key,
+    ) -> Option<(usize, impl Iterator<Item = (usize, &[u64])>)> {
+        let place = self.exact.find(key, self.exact.bucket(key))?;
+        let plan = self.plans.get(place.plan() as usize)?;
+        let choices = match plan.first_choice {
+            NOWHERE => &[],
+            // One for each combination of answers, the first one's and whether it is sent included.
+            first => &self.choices[first as usize..][..4 << plan.asks],
+        };
+        let only = (plan.first_choice == NOWHERE).then_some(&plan.set);
+        let sets = choices.iter().chain(only).map(|set| {
+            let thresholds = &self.thresholds[set.first_threshold as usize..];
+            (set.offset as usize, &thresholds[..set.members as usize - 1])
+        });
+        Some((place.first() as usize, sets))
+    }
+
     /// Whether a member is of the class of all other keys.
     #[inline(always)]
     pub fn is_other(&self, member: u32) -> bool {
