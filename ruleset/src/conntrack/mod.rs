@@ -1,6 +1,7 @@
 //! The words of connection tracking that the trackers share (CONNTRACK.md): tuples, directions, statuses, settings, and what conntrack reads of a packet
 //! that no single-packet rule asks for. Nothing here tracks anything.
 
+mod fragments;
 mod options;
 mod settings;
 mod tuple;
@@ -8,6 +9,7 @@ mod tuple;
 #[cfg(test)]
 mod tests;
 
+pub use fragments::Unjoined;
 pub use options::{LaterOption, LaterTest, later_options};
 pub use settings::{Settings, SettingsError};
 pub use tuple::Tuple;

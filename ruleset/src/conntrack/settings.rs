@@ -1,10 +1,10 @@
 //! conntrack's sysctls, with the kernel's defaults (CONNTRACK.md 8).
 
-use crate::value::protocol;
+use crate::value::{Family, protocol};
 use std::fmt;
 use std::time::Duration;
 
-/// `net.netfilter.nf_conntrack_*`. Each field is the sysctl of its name.
+/// `net.netfilter.nf_conntrack_*`, and how long fragments wait. Each field is the sysctl of its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// `tcp_timeout_syn_sent`; SYN_SENT2's is 120 s, whatever is set.
@@ -57,6 +57,10 @@ pub struct Settings {
     pub gre_stream: Duration,
     /// `generic_timeout`.
     pub generic: Duration,
+    /// `net.ipv4.ipfrag_time`: so long fragments wait for the rest of their datagram.
+    pub ipfrag: Duration,
+    /// `frag6_timeout`: the same of IPv6.
+    pub frag6: Duration,
     /// `tcp_loose`: connections are picked up in the middle.
     pub tcp_loose: bool,
     /// `max`: so many entries at most.
@@ -65,12 +69,15 @@ pub struct Settings {
 
 const PREFIX: &str = "nf_conntrack_";
 
+/// The one sysctl that is not conntrack's own: `nf_defrag_ipv4` has fragments wait as all of IPv4 does.
+const IPFRAG_TIME: &str = "ipfrag_time";
+
 /// A timeout: what follows [`PREFIX`] in its sysctl's name, and its field.
 type Timeout = (&'static str, fn(&mut Settings) -> &mut Duration);
 
 impl Settings {
     /// The timeouts, by what follows `nf_conntrack_`.
-    pub(super) const TIMEOUTS: [Timeout; 25] = [
+    pub(super) const TIMEOUTS: [Timeout; 26] = [
         ("tcp_timeout_syn_sent", |s| &mut s.tcp_syn_sent),
         ("tcp_timeout_syn_recv", |s| &mut s.tcp_syn_recv),
         ("tcp_timeout_established", |s| &mut s.tcp_established),
@@ -100,6 +107,7 @@ impl Settings {
         ("gre_timeout", |s| &mut s.gre),
         ("gre_timeout_stream", |s| &mut s.gre_stream),
         ("generic_timeout", |s| &mut s.generic),
+        ("frag6_timeout", |s| &mut s.frag6),
     ];
 
     /// The timeouts in seconds, by their sysctls' names from `nf_conntrack_` on.
@@ -109,6 +117,14 @@ impl Settings {
         timeouts
             .map(|(name, field)| (format!("{PREFIX}{name}"), field(&mut all).as_secs()))
             .collect()
+    }
+
+    /// How long the fragments of a family wait for the rest of their datagram.
+    pub fn fragments_wait(&self, family: Family) -> Duration {
+        match family {
+            Family::V4 => self.ipfrag,
+            Family::V6 => self.frag6,
+        }
     }
 
     /// SYN_SENT2's timeout, which no sysctl sets (`nf_conntrack_tcp_init_net`).
@@ -144,15 +160,19 @@ impl Settings {
         };
         let (name, value) = text.split_once('=').ok_or(wrong("needs NAME=VALUE"))?;
         let (name, value) = (name.trim().replace('/', "."), value.trim());
+        let number: u32 = value
+            .parse()
+            .map_err(|_| wrong("needs a whole number, of seconds for a timeout"))?;
+        if name.strip_prefix("net.ipv4.").unwrap_or(&name) == IPFRAG_TIME {
+            self.ipfrag = Duration::from_secs(number.into());
+            return Ok(());
+        }
         let name = name.strip_prefix("net.netfilter.").unwrap_or(&name);
         let name = name
             .strip_prefix("net.")
             .unwrap_or(name)
             .strip_prefix(PREFIX)
             .ok_or(wrong("is not a setting of nf_conntrack"))?;
-        let number: u32 = value
-            .parse()
-            .map_err(|_| wrong("needs a whole number, of seconds for a timeout"))?;
         match name {
             "tcp_loose" => self.tcp_loose = number != 0,
             "max" => self.max = number,
@@ -197,6 +217,8 @@ impl Default for Settings {
             gre: seconds(30),
             gre_stream: seconds(180),
             generic: seconds(600),
+            ipfrag: seconds(30),
+            frag6: seconds(60),
             tcp_loose: true,
             max: 262_144,
         }

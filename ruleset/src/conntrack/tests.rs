@@ -82,6 +82,24 @@ fn every_timeout_has_its_own_field() {
 }
 
 #[test]
+fn fragments_of_each_family_wait_as_long_as_its_own_sysctl_says() {
+    let mut settings = Settings::default();
+    let wait = |settings: &Settings| {
+        [Family::V4, Family::V6].map(|family| settings.fragments_wait(family).as_secs())
+    };
+    assert_eq!(wait(&settings), [30, 60]);
+    for text in [
+        "net.ipv4.ipfrag_time = 7",
+        "net.netfilter.nf_conntrack_frag6_timeout=9",
+    ] {
+        settings.set(text).expect(text);
+    }
+    assert_eq!(wait(&settings), [7, 9]);
+    settings.set("net/ipv4/ipfrag_time=8").expect("slashes");
+    assert_eq!(wait(&settings), [8, 9]);
+}
+
+#[test]
 fn later_options_read_as_rules_write_them() {
     let text = "! --ctstatus ASSURED,seen_reply --ctexpire 5:9 --ctreplsrc 10.0.0.0/8 --ctrepldstport 80:90";
     let options = later_options(text, Family::V4).expect("options");
