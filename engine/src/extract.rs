@@ -5,10 +5,12 @@
 //! its frame says that more bytes were on the wire than were captured.
 
 mod connection;
+mod fragment;
 pub mod ordinary;
 mod plain;
 
 pub use connection::{OfConnection, of_connection};
+pub use fragment::{Fragment, joined};
 pub use plain::{Plain, plain};
 
 use crate::link::LinkType;
@@ -126,10 +128,52 @@ pub fn extract(link: LinkType, captured: &[u8], original_len: u32) -> Result<Hea
     packet(link, captured, original_len).map(|(header, _)| header)
 }
 
+/// What a frame carries behind its link header: an IP packet.
+#[derive(Clone, Copy)]
+pub struct Network<'a> {
+    family: Family,
+    packet: Rest<'a>,
+    mac: Option<[u8; 6]>,
+}
+
+/// A frame's packet, or the reason for which it has none.
+type Linked<'a> = Result<Network<'a>, Skip>;
+
+impl<'a> Network<'a> {
+    fn new(family: Family, packet: Rest<'a>, mac: Option<[u8; 6]>) -> Linked<'a> {
+        Ok(Self {
+            family,
+            packet,
+            mac,
+        })
+    }
+
+    /// By which version of IP it goes, as the link header says.
+    pub fn family(&self) -> Family {
+        self.family
+    }
+
+    fn read(self) -> Read<'a> {
+        match self.family {
+            Family::V4 => ipv4(self.packet, self.mac),
+            Family::V6 => ipv6(self.packet, self.mac),
+        }
+    }
+}
+
 /// A header, with the upper layer's bytes; of a later fragment what is left of them.
 type Read<'a> = Result<(Header, Rest<'a>), Skip>;
 
 fn packet(link: LinkType, captured: &[u8], original_len: u32) -> Read<'_> {
+    network(link, captured, original_len)?.read()
+}
+
+/// What a frame, of which `captured` was kept out of `original_len` bytes, carries behind its link header.
+///
+/// # Errors
+/// The reason for which it carries no IP packet.
+#[inline]
+pub fn network(link: LinkType, captured: &[u8], original_len: u32) -> Linked<'_> {
     let frame = Rest {
         captured,
         wire_len: captured.len().max(original_len as usize),
@@ -139,14 +183,14 @@ fn packet(link: LinkType, captured: &[u8], original_len: u32) -> Read<'_> {
         LinkType::LINUX_SLL => sll(frame),
         LinkType::LINUX_SLL2 => sll2(frame),
         LinkType::NULL | LinkType::LOOP => loopback(frame),
-        LinkType::IPV4 => ipv4(frame, None),
-        LinkType::IPV6 => ipv6(frame, None),
+        LinkType::IPV4 => Network::new(Family::V4, frame, None),
+        LinkType::IPV6 => Network::new(Family::V6, frame, None),
         _ if link.is_raw() => raw(frame),
         _ => Err(Skip::LinkType),
     }
 }
 
-fn ethernet(frame: Rest<'_>) -> Read<'_> {
+fn ethernet(frame: Rest<'_>) -> Linked<'_> {
     let header = frame.view(Ethernet::read, Ethernet::LEN)?;
     behind_ethertype(
         header.ethertype(),
@@ -155,7 +199,7 @@ fn ethernet(frame: Rest<'_>) -> Read<'_> {
     )
 }
 
-fn sll(frame: Rest<'_>) -> Read<'_> {
+fn sll(frame: Rest<'_>) -> Linked<'_> {
     let header = frame.view(Sll::read, Sll::LEN)?;
     if !has_ethertype(header.device_type()) {
         return Err(Skip::NotIp);
@@ -163,7 +207,7 @@ fn sll(frame: Rest<'_>) -> Read<'_> {
     behind_ethertype(header.protocol(), frame.skip(Sll::LEN)?, header.source())
 }
 
-fn sll2(frame: Rest<'_>) -> Read<'_> {
+fn sll2(frame: Rest<'_>) -> Linked<'_> {
     let header = frame.view(Sll2::read, Sll2::LEN)?;
     if !has_ethertype(header.device_type()) {
         return Err(Skip::NotIp);
@@ -179,30 +223,29 @@ fn has_ethertype(device_type: u16) -> bool {
     )
 }
 
-fn loopback(frame: Rest<'_>) -> Read<'_> {
+fn loopback(frame: Rest<'_>) -> Linked<'_> {
     let header = frame.view(|bytes| bytes.first_chunk().copied(), LOOPBACK_LEN)?;
     let packet = frame.skip(LOOPBACK_LEN)?;
     match family_of(header) {
-        Some(Family::V4) => ipv4(packet, None),
-        Some(Family::V6) => ipv6(packet, None),
+        Some(family) => Network::new(family, packet, None),
         None => Err(Skip::NotIp),
     }
 }
 
-fn raw(packet: Rest<'_>) -> Read<'_> {
+fn raw(packet: Rest<'_>) -> Linked<'_> {
     match packet.view(|bytes| bytes.first(), 1)? >> 4 {
-        4 => ipv4(packet, None),
-        6 => ipv6(packet, None),
+        4 => Network::new(Family::V4, packet, None),
+        6 => Network::new(Family::V6, packet, None),
         _ => Err(Skip::NotIp),
     }
 }
 
-fn behind_ethertype(ethertype: u16, rest: Rest<'_>, mac: Option<[u8; 6]>) -> Read<'_> {
+fn behind_ethertype(ethertype: u16, rest: Rest<'_>, mac: Option<[u8; 6]>) -> Linked<'_> {
     let (mut ethertype, mut rest) = (ethertype, rest);
     for _ in 0..=MAX_TAGS {
         match ethertype {
-            ethertype::IPV4 => return ipv4(rest, mac),
-            ethertype::IPV6 => return ipv6(rest, mac),
+            ethertype::IPV4 => return Network::new(Family::V4, rest, mac),
+            ethertype::IPV6 => return Network::new(Family::V6, rest, mac),
             ethertype::ARP => return Err(Skip::Arp),
             ethertype::VLAN | ethertype::QINQ | ethertype::QINQ_OLD => {
                 ethertype = rest.view(Vlan::read, Vlan::LEN)?.ethertype();
@@ -228,7 +271,17 @@ fn begin(length: Option<usize>, ttl: u8, dscp: u8, mac: Option<[u8; 6]>) -> Head
     }
 }
 
+#[inline]
 fn ipv4(packet: Rest<'_>, mac: Option<[u8; 6]>) -> Read<'_> {
+    let (header, ip, payload) = ipv4_header(packet, mac)?;
+    upper_layer(header, ip.protocol(), payload, ip.is_later_fragment())
+}
+
+/// A header of its own, and what is behind it.
+type Begun<'a, I> = Result<(Header, I, Rest<'a>), Skip>;
+
+#[inline]
+fn ipv4_header(packet: Rest<'_>, mac: Option<[u8; 6]>) -> Begun<'_, Ipv4<'_>> {
     let ip = packet.view(Ipv4::read, Ipv4::LEN)?;
     let given_len = match ip.total_len() {
         0 => None, // segmentation offload: the card fills it in, one segment at a time
@@ -247,10 +300,17 @@ fn ipv4(packet: Rest<'_>, mac: Option<[u8; 6]>) -> Read<'_> {
         ..begin(given_len, ip.ttl(), ip.dscp(), mac)
     };
     let payload = packet.limit(total_len).skip(ip.header_len())?;
-    upper_layer(header, ip.protocol(), payload, ip.is_later_fragment())
+    Ok((header, ip, payload))
 }
 
+#[inline]
 fn ipv6(packet: Rest<'_>, mac: Option<[u8; 6]>) -> Read<'_> {
+    let (header, ip, payload) = ipv6_header(packet, mac)?;
+    behind_extensions(header, ip.next_header(), payload)
+}
+
+#[inline]
+fn ipv6_header(packet: Rest<'_>, mac: Option<[u8; 6]>) -> Begun<'_, Ipv6<'_>> {
     let ip = packet.view(Ipv6::read, Ipv6::LEN)?;
     if ip.version() != 6 {
         return Err(Skip::Malformed);
@@ -270,11 +330,8 @@ fn ipv6(packet: Rest<'_>, mac: Option<[u8; 6]>) -> Read<'_> {
         known: header.known | known::V6,
         ..header
     };
-    behind_extensions(
-        header,
-        ip.next_header(),
-        packet.limit(total_len).skip(Ipv6::LEN)?,
-    )
+    let payload = packet.limit(total_len).skip(Ipv6::LEN)?;
+    Ok((header, ip, payload))
 }
 
 /// Walks over extension headers up to the upper layer, or up to a fragment header of a later fragment, as the kernel's

@@ -1,7 +1,7 @@
 //! What only conntrack reads of a frame (CONNTRACK.md 1 and 2): the id of an ICMP query, the packet that an ICMP error carries, SCTP's chunks, lengths that
 //! do not fit. Checksums are taken to be right: captures are full of packets whose card was to fill them in.
 
-use super::{Rest, Skip, packet};
+use super::{Network, Rest, Skip};
 use crate::link::LinkType;
 use crate::wire::{Extension, Icmp, Ipv4, Ipv6, Ports, Tcp};
 use kpclass_compiler::header::{Header, known};
@@ -37,7 +37,22 @@ pub fn of_connection(
     captured: &[u8],
     original_len: u32,
 ) -> Result<OfConnection, Skip> {
-    let (header, rest) = packet(link, captured, original_len)?;
+    super::network(link, captured, original_len)?.of_connection()
+}
+
+impl Network<'_> {
+    /// Reads the packet as conntrack does.
+    ///
+    /// # Errors
+    /// The reason for which there is none.
+    pub fn of_connection(self) -> Result<OfConnection, Skip> {
+        let (header, rest) = self.read()?;
+        Ok(with_upper(header, rest))
+    }
+}
+
+/// A header with what its upper layer says.
+pub(super) fn with_upper(header: Header, rest: Rest<'_>) -> OfConnection {
     let mut read = OfConnection {
         header,
         icmp_id: None,
@@ -48,7 +63,7 @@ pub fn of_connection(
         syn: None,
     };
     if header.known & known::FRAGMENT != 0 {
-        return Ok(read);
+        return read;
     }
     match header.protocol {
         protocol::TCP => {
@@ -68,7 +83,7 @@ pub fn of_connection(
         }
         _ => {}
     }
-    Ok(read)
+    read
 }
 
 /// Sequence number, flags and length of a segment.

@@ -6,6 +6,7 @@ mod field {
     pub(super) const VERSION_IHL: usize = 0;
     pub(super) const TOS: usize = 1;
     pub(super) const TOTAL_LENGTH: usize = 2;
+    pub(super) const IDENTIFICATION: usize = 4;
     pub(super) const FRAGMENT: usize = 6;
     pub(super) const TTL: usize = 8;
     pub(super) const PROTOCOL: usize = 9;
@@ -14,6 +15,7 @@ mod field {
 }
 
 const FRAGMENT_OFFSET: u16 = 0x1fff;
+const MORE_FRAGMENTS: u16 = 0x2000;
 
 const IPV4_LEN: usize = 20;
 
@@ -53,6 +55,31 @@ impl<'a> Ipv4<'a> {
     /// Whether it is a fragment other than the first.
     pub fn is_later_fragment(self) -> bool {
         be16(self.0, field::FRAGMENT) & FRAGMENT_OFFSET != 0
+    }
+
+    /// Whether it is a fragment, the first one included.
+    pub fn is_fragment(self) -> bool {
+        self.more_fragments() || self.is_later_fragment()
+    }
+
+    /// Whether others follow.
+    pub fn more_fragments(self) -> bool {
+        be16(self.0, field::FRAGMENT) & MORE_FRAGMENTS != 0
+    }
+
+    /// Where a fragment's bytes begin in its datagram's payload.
+    pub fn fragment_offset(self) -> u32 {
+        u32::from(be16(self.0, field::FRAGMENT) & FRAGMENT_OFFSET) * 8
+    }
+
+    /// What the fragments of a datagram have in common.
+    pub fn identification(self) -> u16 {
+        be16(self.0, field::IDENTIFICATION)
+    }
+
+    /// The lower two bits of the type of service.
+    pub fn ecn(self) -> u8 {
+        self.0[field::TOS] & 3
     }
 
     /// Time to live.

@@ -1,6 +1,6 @@
 //! The IPv6 header and its extension headers (RFC 8200; authentication header: RFC 4302).
 
-use super::{be16, be128};
+use super::{be16, be32, be128};
 
 mod field {
     pub(super) const VERSION_CLASS: usize = 0;
@@ -15,6 +15,7 @@ mod extension_field {
     pub(super) const NEXT_HEADER: usize = 0;
     pub(super) const LENGTH: usize = 1;
     pub(super) const FRAGMENT: usize = 2;
+    pub(super) const IDENTIFICATION: usize = 4;
 }
 
 /// Numbers of the extension headers that are walked over: those of the kernel's `ipv6_ext_hdr`.
@@ -43,6 +44,9 @@ impl<'a> Ipv6<'a> {
     /// Bytes of the header.
     pub const LEN: usize = IPV6_LEN;
 
+    /// Where the number of the header that follows stands.
+    pub const NEXT_HEADER: usize = field::NEXT_HEADER;
+
     /// The header at the beginning of `bytes`.
     pub fn read(bytes: &'a [u8]) -> Option<Self> {
         bytes.first_chunk().map(Self)
@@ -56,6 +60,11 @@ impl<'a> Ipv6<'a> {
     /// The upper six bits of the traffic class.
     pub fn dscp(self) -> u8 {
         (be16(self.0, field::VERSION_CLASS) >> 6) as u8 & 0x3f
+    }
+
+    /// The lower two bits of the traffic class.
+    pub fn ecn(self) -> u8 {
+        (be16(self.0, field::VERSION_CLASS) >> 4) as u8 & 3
     }
 
     /// Bytes behind this header, as it says.
@@ -135,5 +144,20 @@ impl<'a> Extension<'a> {
     pub fn is_later_fragment(self) -> bool {
         self.number == next_header::FRAGMENT
             && be16(self.bytes, extension_field::FRAGMENT) >> 3 != 0
+    }
+
+    /// Where a fragment's bytes begin in what is fragmented, of a fragment header.
+    pub fn fragment_offset(self) -> u32 {
+        u32::from(be16(self.bytes, extension_field::FRAGMENT) & !7)
+    }
+
+    /// Whether others follow, of a fragment header.
+    pub fn more_fragments(self) -> bool {
+        be16(self.bytes, extension_field::FRAGMENT) & 1 != 0
+    }
+
+    /// What the fragments of a datagram have in common, of a fragment header.
+    pub fn identification(self) -> u32 {
+        be32(self.bytes, extension_field::IDENTIFICATION)
     }
 }
