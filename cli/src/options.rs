@@ -35,7 +35,7 @@ pub(crate) fn interface(text: &str) -> Result<Interface, Trouble> {
 
 /// Whether a `--sysctl` is one of connection tracking.
 pub(crate) fn is_of_conntrack(setting: &str) -> bool {
-    setting.contains("nf_conntrack")
+    setting.contains("nf_conntrack") || setting.contains("ipfrag_time")
 }
 
 /// `--sysctl NAME=VALUE`: what `route_localnet` is set to, if it is given.

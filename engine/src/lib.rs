@@ -9,6 +9,7 @@ pub mod counts;
 pub mod draw;
 pub mod extract;
 pub mod following;
+pub mod fragments;
 mod index;
 pub mod judge;
 pub mod link;

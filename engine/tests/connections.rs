@@ -2,6 +2,10 @@
 //!
 //! `KPCLASS_SCRIPTS` is how many scripts are played, beside some of fresh seeds.
 
+#[path = "shared/joiners.rs"]
+mod joiners;
+
+use joiners::Joiners;
 use kpclass_compiler::header::Header;
 use kpclass_compiler::{Config, Program};
 use kpclass_engine::capture::Capture;
@@ -11,6 +15,7 @@ use kpclass_engine::following::Said;
 use kpclass_engine::{FamilyRules, Listeners, Report, Rules, Source, follow};
 use kpclass_reference::Walk;
 use kpclass_reference::connections as reference;
+use kpclass_reference::fragments::{Place, Put};
 use kpclass_ruleset::Ruleset;
 use kpclass_ruleset::conntrack::{Datagram, Settings, Tuple};
 use kpclass_ruleset::decision::Disposition;
@@ -101,7 +106,7 @@ fn every_sequence_becomes_the_same() {
 fn play_sequence<A: Width>(sequence: &Sequence) -> Result<(), String> {
     let replaced = sequence.steps.iter().filter_map(|step| match step {
         SequenceStep::Rules(_, ruleset) => Some(&**ruleset),
-        SequenceStep::Packet(..) => None,
+        SequenceStep::Packet(..) | SequenceStep::Fragment(..) => None,
     });
     let rulesets: Vec<&Ruleset> = [&sequence.rules.1].into_iter().chain(replaced).collect();
     let node = &sequence.node;
@@ -110,6 +115,7 @@ fn play_sequence<A: Width>(sequence: &Sequence) -> Result<(), String> {
         .map(|ruleset| compiled(ruleset, node))
         .collect();
     let mut both = both::<A>(rulesets[0], &programs[0], node, &sequence.settings);
+    let mut joiners = Joiners::new(&sequence.settings);
     let mut at = 0;
     for step in &sequence.steps {
         match step {
@@ -118,6 +124,15 @@ fn play_sequence<A: Width>(sequence: &Sequence) -> Result<(), String> {
                 both.replace(rulesets[at], &programs[at], node);
             }
             SequenceStep::Packet(time, datagram, _) => drop(both.take(datagram, *time, 0)?),
+            SequenceStep::Fragment(time, datagram, cut, _) => {
+                let (frame, packet) = (cut.frame(datagram), &datagram.packet);
+                let captured = (&frame[..], frame.len() as u32);
+                let is_sent = packet.hook == Hook::Output;
+                let put = joiners.put(captured, Place::default(), is_sent, *time)?;
+                if let Some(Put::Whole(Ok(whole))) = put {
+                    both.take(&whole.at(packet), *time, 0)?;
+                }
+            }
         }
     }
     Ok(())

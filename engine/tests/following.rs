@@ -1,5 +1,8 @@
 //! Connections in captures: what is counted of packets that go the way of one before them is what is counted where each is asked about.
 
+#[path = "following/fragments.rs"]
+mod fragments;
+
 use kpclass_compiler::Config;
 use kpclass_engine::capture::Capture;
 use kpclass_engine::check::Check;
@@ -68,18 +71,32 @@ fn spoken(first: &Packet, side: Side, what: &What) -> Packet {
 
 /// A classic pcap of Ethernet with nanoseconds. Segments of one time have one sequence number.
 fn pcap(frames: &[(Duration, Datagram)]) -> Vec<u8> {
-    let mut file = Vec::new();
-    for word in [0xa1b2_3c4d_u32, 0x0004_0002, 0, 0, 65_535, 1] {
-        file.extend(word.to_le_bytes());
-    }
+    let written = written(frames);
+    let written = written.iter().map(|(at, frame)| (*at, &frame[..]));
+    file(written)
+}
+
+/// The frames' bytes.
+fn written(frames: &[(Duration, Datagram)]) -> Vec<(Duration, Vec<u8>)> {
     let mut framer = Framer::whole(Link::Ethernet);
-    for (at, datagram) in frames {
+    let frames = frames.iter().map(|(at, datagram)| {
         let tag = Tag {
             icmp_id: datagram.icmp_id,
             sequence: at.as_millis() as u32 + 1,
             ..Tag::default()
         };
         let frame = framer.tagged(&datagram.packet, Origin::Outside, &tag);
+        (*at, frame.to_vec())
+    });
+    frames.collect()
+}
+
+fn file<'f>(frames: impl Iterator<Item = (Duration, &'f [u8])>) -> Vec<u8> {
+    let mut file = Vec::new();
+    for word in [0xa1b2_3c4d_u32, 0x0004_0002, 0, 0, 65_535, 1] {
+        file.extend(word.to_le_bytes());
+    }
+    for (at, frame) in frames {
         let len = frame.len() as u32;
         for word in [at.as_secs() as u32, at.subsec_nanos(), len, len] {
             file.extend(word.to_le_bytes());
@@ -153,17 +170,6 @@ fn packets_that_go_the_way_of_one_before_them_are_counted_as_if_each_was_asked_a
     let seeds = (0..scripts).chain(ONCE_WRONG);
     for seed in seeds.chain(fresh..fresh + scripts / 3) {
         let script = script(seed, PACKETS);
-        let mut conntrack = Settings::default();
-        for line in &script.settings {
-            conntrack.set(line).expect("a setting");
-        }
-        let ruleset = &script.generated.ruleset;
-        let (v4, v6) = match ruleset.family() {
-            Family::V4 => (Some(ruleset), None),
-            Family::V6 => (None, Some(ruleset)),
-        };
-        let node = &script.generated.node;
-        let rules = Rules::new(v4, v6, node, &Config::default()).expect("no loops");
         // Each packet thrice: by the last all that can be known of it is.
         let sent = frames(&script).into_iter();
         let sent: Vec<_> = sent
@@ -171,24 +177,40 @@ fn packets_that_go_the_way_of_one_before_them_are_counted_as_if_each_was_asked_a
             .collect();
         let file = pcap(&sent);
         let script_file = (&*format!("seed {seed}"), &*file);
-        let each = followed(script_file, &rules, &conntrack, (1, Asked::Each));
-        for (threads, asked) in [(1, Asked::Nothing), (3, Asked::Nothing), (2, Asked::Check)] {
-            let other = followed(script_file, &rules, &conntrack, (threads, asked));
-            let (each, other) = (counted(&each), counted(&other));
-            let mut lines = each.lines().zip(other.lines());
-            let differ = lines.find(|(one, other)| one != other);
-            assert!(
-                each == other,
-                "seed {seed}, {threads} threads: {differ:?}\n{}",
-                script.generated.text
-            );
-        }
+        let each = played(&script, |rules, conntrack| {
+            let each = followed(script_file, rules, conntrack, (1, Asked::Each));
+            for how in [(1, Asked::Nothing), (3, Asked::Nothing), (2, Asked::Check)] {
+                let other = followed(script_file, rules, conntrack, how);
+                let (each, other) = (counted(&each), counted(&other));
+                let mut lines = each.lines().zip(other.lines());
+                let differ = lines.find(|(one, other)| one != other);
+                let text = &script.generated.text;
+                assert!(each == other, "seed {seed}, {how:?}: {differ:?}\n{text}");
+            }
+            each
+        });
         packets += each.frames;
         let connections = each.connections.expect("connections");
         established += packets_in(&connections, CtState::Established);
     }
     eprintln!("{packets} packets, {established} of them ESTABLISHED");
     assert!(established > packets / 20, "{established} of {packets}");
+}
+
+/// With a script's rules and settings.
+fn played<T>(script: &Script, play: impl FnOnce(&Rules<'_>, &Settings) -> T) -> T {
+    let mut conntrack = Settings::default();
+    for line in &script.settings {
+        conntrack.set(line).expect("a setting");
+    }
+    let ruleset = &script.generated.ruleset;
+    let (v4, v6) = match ruleset.family() {
+        Family::V4 => (Some(ruleset), None),
+        Family::V6 => (None, Some(ruleset)),
+    };
+    let node = &script.generated.node;
+    let rules = Rules::new(v4, v6, node, &Config::default()).expect("no loops");
+    play(&rules, &conntrack)
 }
 
 fn packets_in(connections: &ConnectionsReport, ctstate: CtState) -> u64 {

@@ -85,15 +85,19 @@ impl Injector {
 
     /// Sends one packet with the fields that no rule asks for. The mark that it arrives with is in the tag.
     pub(crate) fn send_tagged(&mut self, packet: &Packet, tag: &Tag) -> Result<(), KernelError> {
-        let frame = self.framer.tagged(packet, Origin::Outside, tag);
-        if packet.hook == Hook::Output {
-            return send_raw(&mut self.raw, packet, &frame[ETHERNET..]);
-        }
-        let device = packet
-            .in_interface
-            .or_else(|| Interface::new(UNKNOWN_IN))
-            .unwrap_or_else(Interface::lo);
-        arrive(&self.devices, device, frame)
+        let Self {
+            framer,
+            devices,
+            raw,
+            ..
+        } = self;
+        let frame = framer.tagged(packet, Origin::Outside, tag);
+        send(devices, raw, packet, frame)
+    }
+
+    /// Sends a frame that was built elsewhere; where it starts, the packet tells.
+    pub(crate) fn send_frame(&mut self, packet: &Packet, frame: &[u8]) -> Result<(), KernelError> {
+        send(&self.devices, &mut self.raw, packet, frame)
     }
 
     fn arrive_by_lo(&mut self) -> Result<(), KernelError> {
@@ -130,6 +134,23 @@ impl Injector {
         write_frame(&mut self.frame, &ip);
         self.arrive_by_lo()
     }
+}
+
+/// Has a frame start where its packet says.
+fn send(
+    devices: &HashMap<Interface, SyncDevice>,
+    raw: &mut HashMap<(Family, u32), Socket>,
+    packet: &Packet,
+    frame: &[u8],
+) -> Result<(), KernelError> {
+    if packet.hook == Hook::Output {
+        return send_raw(raw, packet, frame.get(ETHERNET..).unwrap_or_default());
+    }
+    let device = packet
+        .in_interface
+        .or_else(|| Interface::new(UNKNOWN_IN))
+        .unwrap_or_else(Interface::lo);
+    arrive(devices, device, frame)
 }
 
 /// Lets a frame arrive on a device.

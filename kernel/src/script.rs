@@ -25,9 +25,8 @@ use kpclass_reference::Walk;
 use kpclass_reference::connections::Tracker;
 use kpclass_ruleset::conntrack::{Datagram, Settings};
 use kpclass_ruleset::value::Interface;
-use kpclass_workload::frame::Tag;
 use kpclass_workload::scripts::{Script, Step, script};
-use playing::{Playing, Put, Seen};
+use playing::{Playing, Put, Seen, Sent};
 use speaker::Speakers;
 use std::fmt;
 
@@ -163,7 +162,7 @@ impl Player {
                     let Some((datagram, tag)) = sent else {
                         continue;
                     };
-                    let Put::Went(went) = playing.put(&datagram, &tag)? else {
+                    let Put::Went(went) = playing.put(&datagram, &Sent::Packet(&tag))? else {
                         let settings = (&script.settings, script.is_wild);
                         for difference in &mut playing.played.differences {
                             difference
@@ -193,9 +192,12 @@ impl Player {
     }
 
     /// Sends one packet, and waits for what becomes of it.
-    fn send(&mut self, datagram: &Datagram, tag: &Tag) -> Result<Seen, KernelError> {
-        let mut seen = Seen::default();
-        self.world.injector.send_tagged(&datagram.packet, tag)?;
+    fn send(&mut self, datagram: &Datagram, sent: &Sent<'_>) -> Result<Seen, KernelError> {
+        let (mut seen, injector) = (Seen::default(), &mut self.world.injector);
+        match sent {
+            Sent::Packet(tag) => injector.send_tagged(&datagram.packet, tag)?,
+            Sent::Frame(frame) => injector.send_frame(&datagram.packet, frame)?,
+        }
         self.world.finish_batch(&mut |event| seen.note(&event))?;
         Ok(seen)
     }
@@ -206,6 +208,7 @@ fn write_settings(settings: &Settings, liberal: bool) -> Result<(), KernelError>
     for (name, seconds) in settings.timeouts() {
         sysctl(&format!("netfilter/{name}"), &seconds.to_string())?;
     }
+    sysctl("ipv4/ipfrag_time", &settings.ipfrag.as_secs().to_string())?;
     for (name, on) in [
         ("tcp_loose", settings.tcp_loose),
         ("tcp_be_liberal", liberal),

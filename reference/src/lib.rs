@@ -18,6 +18,7 @@
 mod assumption;
 pub mod connections;
 mod draw;
+pub mod fragments;
 mod load;
 mod matches;
 mod memory;

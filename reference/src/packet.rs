@@ -16,8 +16,11 @@ use std::fmt;
 use std::net::IpAddr;
 
 mod datagram;
+mod fragment;
 
-pub use datagram::read_datagram;
+pub use datagram::{FrameDatagram, read_datagram};
+pub(crate) use fragment::whole;
+pub use fragment::{Fragment, read_fragment};
 
 /// A link type as capture files number them (`LINKTYPE_…`).
 pub type LinkType = u32;
@@ -236,7 +239,17 @@ fn behind_tags(mut ether_type: u16, mut bytes: &[u8]) -> Result<Network<'_>, Ski
     }
 }
 
+/// A header of its own with what follows it; nothing of the upper layer is read yet.
+type Header<'a, H, U> = Result<(FramePacket, H, U), SkipReason>;
+
 fn read_ipv4(bytes: &[u8]) -> Result<(FramePacket, Upper<'_>), SkipReason> {
+    let (mut packet, header, upper) = ipv4_header(bytes)?;
+    packet.fragment = header.fragments_offset().value() > 0;
+    packet.read_transport(upper.0)?;
+    Ok((packet, upper))
+}
+
+fn ipv4_header(bytes: &[u8]) -> Header<'_, Ipv4HeaderSlice<'_>, Upper<'_>> {
     use etherparse::err::ipv4::HeaderSliceError::{Content, Len};
     let header = Ipv4HeaderSlice::from_slice(bytes).map_err(|error| match error {
         Len(_) => SkipReason::CutNetwork,
@@ -249,28 +262,39 @@ fn read_ipv4(bytes: &[u8]) -> Result<(FramePacket, Upper<'_>), SkipReason> {
         _ if total < header_len => return Err(SkipReason::MalformedNetwork),
         _ => &bytes[..total.min(bytes.len())],
     };
-    let mut packet = FramePacket {
+    let packet = FramePacket {
         source: header.source_addr().into(),
         destination: header.destination_addr().into(),
         protocol: header.protocol().0,
         ports: None,
         tcp_flags: None,
         icmp: None,
-        fragment: header.fragments_offset().value() > 0,
+        fragment: false,
         length: (total > 0).then_some(header.total_len()),
         ttl: header.ttl(),
         dscp: header.dcp().value(),
         source_mac: None,
     };
     let upper = &datagram[header_len..];
-    packet.read_transport(upper)?;
-    Ok((packet, (upper, total.checked_sub(header_len))))
+    Ok((packet, header, (upper, total.checked_sub(header_len))))
 }
 
 /// The next header of a packet that ends there.
 const NO_NEXT_HEADER: u8 = 59;
 
 fn read_ipv6(bytes: &[u8]) -> Result<(FramePacket, Upper<'_>), SkipReason> {
+    let (mut packet, header, payload) = ipv6_header(bytes)?;
+    let (number, fragment, transport) = behind_extensions(packet.protocol, payload)?;
+    (packet.protocol, packet.fragment) = (number, fragment);
+    packet.read_transport(transport)?;
+    let extensions = payload.len() - transport.len();
+    let whole = usize::from(header.payload_length()).checked_sub(extensions);
+    let is_open = packet.length.is_none();
+    Ok((packet, (transport, whole.filter(|_| !is_open))))
+}
+
+/// The header, with the payload as far as it was captured.
+fn ipv6_header(bytes: &[u8]) -> Header<'_, Ipv6HeaderSlice<'_>, &[u8]> {
     use etherparse::err::ipv6::HeaderSliceError::{Content, Len};
     let header = Ipv6HeaderSlice::from_slice(bytes).map_err(|error| match error {
         Len(_) => SkipReason::CutNetwork,
@@ -283,58 +307,59 @@ fn read_ipv6(bytes: &[u8]) -> Result<(FramePacket, Upper<'_>), SkipReason> {
         0 => behind,
         len => &behind[..len.min(behind.len())],
     };
-    let (number, fragment, transport) = behind_extensions(header.next_header().0, payload)?;
-    let mut packet = FramePacket {
+    let packet = FramePacket {
         source: header.source_addr().into(),
         destination: header.destination_addr().into(),
-        protocol: number,
+        protocol: header.next_header().0,
         ports: None,
         tcp_flags: None,
         icmp: None,
-        fragment,
+        fragment: false,
         length: (!is_open).then(|| header.payload_length().saturating_add(40)),
         ttl: header.hop_limit(),
         dscp: header.traffic_class() >> 2,
         source_mac: None,
     };
-    packet.read_transport(transport)?;
-    let extensions = payload.len() - transport.len();
-    let whole = usize::from(header.payload_length()).checked_sub(extensions);
-    Ok((packet, (transport, whole.filter(|_| !is_open))))
+    Ok((packet, header, payload))
 }
 
 /// Goes through extension headers as `ipv6_find_hdr` does: hop-by-hop, routing, destination options, authentication, fragment; a fragment other
 /// than the first ends it.
 fn behind_extensions(mut number: u8, mut bytes: &[u8]) -> Result<(u8, bool, &[u8]), SkipReason> {
-    const HOP_BY_HOP: u8 = 0;
-    const ROUTING: u8 = 43;
     const FRAGMENT: u8 = 44;
-    const DESTINATION: u8 = 60;
     loop {
-        let len;
-        match number {
-            HOP_BY_HOP | ROUTING | DESTINATION => {
-                let header =
-                    Ipv6RawExtHeaderSlice::from_slice(bytes).map_err(|_| SkipReason::CutNetwork)?;
-                (number, len) = (header.next_header().0, header.slice().len());
-            }
-            protocol::AH => {
-                let header =
-                    IpAuthHeaderSlice::from_slice(bytes).map_err(|_| SkipReason::CutNetwork)?;
-                (number, len) = (header.next_header().0, header.slice().len());
-            }
-            FRAGMENT => {
+        let (next, len) = match extension(number, bytes) {
+            Some(read) => read?,
+            None if number != FRAGMENT => return Ok((number, false, bytes)),
+            None => {
                 let header = Ipv6FragmentHeaderSlice::from_slice(bytes)
                     .map_err(|_| SkipReason::CutNetwork)?;
-                (number, len) = (header.next_header().0, header.slice().len());
+                let (number, len) = (header.next_header().0, header.slice().len());
                 if header.fragment_offset().value() > 0 {
                     return Ok((number, true, &bytes[len..]));
                 }
+                (number, len)
             }
-            _ => return Ok((number, false, bytes)),
-        }
-        bytes = &bytes[len..];
+        };
+        (number, bytes) = (next, &bytes[len..]);
     }
+}
+
+/// The number of the header behind an extension header, and how long it is; `None`: it is none of those that have a length.
+fn extension(number: u8, bytes: &[u8]) -> Option<Result<(u8, usize), SkipReason>> {
+    const HOP_BY_HOP: u8 = 0;
+    const ROUTING: u8 = 43;
+    const DESTINATION: u8 = 60;
+    let read = match number {
+        HOP_BY_HOP | ROUTING | DESTINATION => Ipv6RawExtHeaderSlice::from_slice(bytes)
+            .map(|header| (header.next_header().0, header.slice().len()))
+            .map_err(|_| SkipReason::CutNetwork),
+        protocol::AH => IpAuthHeaderSlice::from_slice(bytes)
+            .map(|header| (header.next_header().0, header.slice().len()))
+            .map_err(|_| SkipReason::CutNetwork),
+        _ => return None,
+    };
+    Some(read)
 }
 
 impl FramePacket {

@@ -2,11 +2,15 @@
 
 use kpclass_reference::Walk;
 use kpclass_reference::connections::{Tracked, Tracker};
-use kpclass_ruleset::Ruleset;
+use kpclass_reference::fragments::{Joiner, Place, Put};
+use kpclass_reference::packet::{link_type, read_fragment};
+use kpclass_ruleset::conntrack::Datagram;
 use kpclass_ruleset::line::effect;
+use kpclass_ruleset::{Hook, Ruleset};
 use kpclass_workload::corpus::{Sequence, SequenceStep, read_sequences};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::time::Duration;
 
 /// Sequences that must at least be there.
 const AT_LEAST: usize = 40;
@@ -29,7 +33,8 @@ fn differences(sequence: &Sequence) -> Vec<String> {
     let mut ruleset = &sequence.rules.1;
     let walk = |ruleset| Walk::new(ruleset, &sequence.node).expect("no loops");
     let mut tracker = Tracker::new(walk(ruleset), sequence.settings.clone());
-    let mut differ = Vec::new();
+    let mut joiner = Joiner::new(sequence.settings.clone());
+    let mut says = Vec::new();
     for (number, step) in (1..).zip(&sequence.steps) {
         match step {
             SequenceStep::Rules(_, rules) => {
@@ -37,17 +42,44 @@ fn differences(sequence: &Sequence) -> Vec<String> {
                 tracker.replace(walk(ruleset));
             }
             SequenceStep::Packet(at, datagram, becomes) => {
-                let said = line(ruleset, &tracker.decide(datagram, *at, 0));
-                if said != *becomes {
-                    let (name, why) = (&sequence.name, &sequence.why);
-                    differ.push(format!(
-                        "{name} ({why})\n  step {number} says {becomes}\n  the tracker {said}\n"
-                    ));
-                }
+                says.push((number, becomes, ask(ruleset, &mut tracker, datagram, *at)));
+            }
+            SequenceStep::Fragment(at, datagram, cut, becomes) => {
+                let frame = cut.frame(datagram);
+                let said = match put(&mut joiner, &frame, datagram, *at) {
+                    Put::Unjoined(why) => why.name().to_owned(),
+                    Put::AsItIs => "as it is".to_owned(),
+                    Put::Whole(Err(why)) => why.to_string(),
+                    Put::Whole(Ok(whole)) => {
+                        let whole = whole.at(&datagram.packet);
+                        ask(ruleset, &mut tracker, &whole, *at)
+                    }
+                };
+                says.push((number, becomes, said));
             }
         }
     }
-    differ
+    let (name, why) = (&sequence.name, &sequence.why);
+    let differ = says.into_iter().filter(|(_, says, said)| *says != said);
+    let told = differ.map(|(number, says, said)| {
+        format!("{name} ({why})\n  step {number} says {says}\n  the tracker {said}\n")
+    });
+    told.collect()
+}
+
+fn ask(ruleset: &Ruleset, tracker: &mut Tracker<'_>, datagram: &Datagram, at: Duration) -> String {
+    line(ruleset, &tracker.decide(datagram, at, 0))
+}
+
+fn put(joiner: &mut Joiner, frame: &[u8], datagram: &Datagram, at: Duration) -> Put {
+    let read = read_fragment(link_type::ETHERNET, frame, frame.len() as u32);
+    let fragment = read.expect("a packet").expect("a fragment");
+    joiner.put(
+        &fragment,
+        Place::default(),
+        datagram.packet.hook == Hook::Output,
+        at,
+    )
 }
 
 /// What conntrack makes of it, its header where it ends, what happens to it.

@@ -39,7 +39,7 @@ pub use error::CorpusError;
 pub use expected::{Chance, Expected};
 pub use folder::read_folder;
 pub use kpclass_ruleset::line::{describe, effect, nat};
-pub use sequence::{Sequence, SequenceStep, read_sequences};
+pub use sequence::{Cut, Sequence, SequenceStep, read_sequences, tag};
 
 use entry::Entry;
 use error::Problem;

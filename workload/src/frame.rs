@@ -7,9 +7,12 @@
 //! Every field that a rule can ask for is the packet's; what a rule cannot see is the [`Tag`]'s, so that whoever injects a frame can
 //! tell it again behind the kernel. All checksums are right.
 
+mod fragment;
 mod link;
 mod network;
 mod transport;
+
+pub use fragment::Piece;
 
 use kpclass_ruleset::conntrack::Tuple;
 use kpclass_ruleset::packet::Packet;
@@ -26,6 +29,7 @@ pub enum Link {
 }
 
 impl Link {
+    /// Bytes of the link header.
     fn header(self) -> usize {
         match self {
             Self::Ethernet => 14,

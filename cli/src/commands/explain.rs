@@ -1,6 +1,7 @@
 //! `kpclass explain`: the reference walks, the program is asked the same, and the record or the tree is written.
 
 mod asked;
+mod fragment;
 mod record;
 mod story;
 

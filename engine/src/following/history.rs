@@ -10,13 +10,14 @@ use super::reader::{All, Reader};
 use super::story::{Met, Noted};
 use crate::capture::{CaptureError, CutOff};
 use crate::connections::{Ends, Packet, Width};
+use crate::fragments::Ended;
 use crate::replay::{Settings, Source};
 use crate::rules::Rules;
 use crate::skip::SkipReason;
 use ahash::AHashMap;
 use kpclass_compiler::header::{Header, known};
 use kpclass_reference::connections as reference;
-use kpclass_ruleset::conntrack::{self, CtStatus, Datagram, Direction, Tuple};
+use kpclass_ruleset::conntrack::{self, CtStatus, Datagram, Direction, Tuple, Unjoined};
 use kpclass_ruleset::decision::Decision;
 use kpclass_ruleset::value::{CtState, Family, address_number, number_address};
 use std::collections::VecDeque;
@@ -30,6 +31,8 @@ pub enum Told {
     Again(Vec<Step>),
     /// It holds no packet to ask about.
     Skipped(SkipReason),
+    /// A fragment that waited, and what became of it; `None`: it waits still where the capture ends.
+    Waited(Option<Ended>),
     /// The capture does not hold it, but so many; it may be cut off.
     Absent(u64, Option<CutOff>),
 }
@@ -299,9 +302,14 @@ pub fn tell(
         let mut following = Following::new(rules, settings, conntrack, Some(questions), None);
         following.rest.recorder = Some(Recorder::new(frame));
         following.rest.counts_alone = false;
-        let reader = Reader::new(rules, settings, true, following.endpoints(rules));
-        let reader = reader.up_to(frame);
-        let All { frames, cuts, .. } = reader.all(vec![source], |block| following.take(block))?;
+        let endpoints = following.endpoints(rules);
+        let reader = Reader::new(rules, (settings, conntrack), true, endpoints).up_to(frame);
+        let All {
+            frames,
+            cuts,
+            watched,
+            ..
+        } = reader.all(vec![source], |block| following.take(block))?;
         let found = following
             .rest
             .recorder
@@ -324,6 +332,9 @@ pub fn tell(
                 }))
             }
             (Some(Found::Again(kept)), _) => Told::Again(kept.steps()),
+            (Some(Found::Skipped(SkipReason::Fragment(Unjoined::Held))), _) => {
+                Told::Waited(watched)
+            }
             (Some(Found::Skipped(reason)), _) => Told::Skipped(reason),
             _ => Told::Absent(frames, cuts.into_iter().next().map(|cut| cut.cut)),
         })

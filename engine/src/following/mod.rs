@@ -12,6 +12,7 @@ pub mod balance;
 mod behind;
 mod by_service;
 mod findings;
+mod fragments;
 pub mod history;
 mod judge;
 mod reader;
@@ -69,8 +70,14 @@ pub fn follow(
         };
         let checks = questions.is_some();
         let mut following = Following::new(rules, settings, conntrack, questions, verdicts);
-        let reader = Reader::new(rules, settings, checks, following.endpoints(rules));
-        let All { cuts, captures, .. } = read(reader, sources, settings.threads, &mut following)?;
+        let how = (settings, conntrack);
+        let reader = Reader::new(rules, how, checks, following.endpoints(rules));
+        let All {
+            cuts,
+            captures,
+            misjoined,
+            ..
+        } = read(reader, sources, settings.threads, &mut following)?;
         let (counts, story) = following.finish();
         let replay_s = started.elapsed().as_secs_f64();
         let waited = Instant::now();
@@ -82,7 +89,7 @@ pub fn follow(
         let check = CheckReport {
             check: settings.check,
             checked: judgement.checked,
-            disagreements: judgement.disagreements,
+            disagreements: judgement.disagreements + misjoined,
             followed: judgement.shown,
             ..CheckReport::default()
         };
@@ -231,6 +238,7 @@ impl<'r, 'a, 'l> Following<'r, 'a, 'l> {
             };
             self.ask((arrived, met), block, next);
         }
+        block.fragments.count(&mut self.rest.counts);
     }
 
     /// What will be read of a packet's connection comes nearer.

@@ -3,10 +3,12 @@
 //! It knows of no connection, and so can run on a thread of its own, ahead of whoever follows them.
 
 use super::ahead::{Endpoints, Showing, Sighted};
+use super::fragments::{Ends, Fragments};
 use crate::capture::{Capture, CaptureError, Frame, InterfaceIndex, Interfaces};
 use crate::check::differs;
 use crate::connections::{Packet, Tuple};
-use crate::extract::{self, OfConnection, Plain, of_connection};
+use crate::extract::{self, Fragment, Network, OfConnection, Plain};
+use crate::fragments::Ended;
 use crate::index::Hash;
 use crate::link::LinkType;
 use crate::replay::{Cut, Settings, Source};
@@ -15,9 +17,9 @@ use crate::skip::SkipReason;
 use crate::verdicts;
 use kpclass_compiler::Context;
 use kpclass_compiler::header::known;
-use kpclass_reference::packet::read_datagram;
-use kpclass_ruleset::Hook;
+use kpclass_reference::packet::{FrameDatagram, read_datagram};
 use kpclass_ruleset::value::{CtState, Family, Interface};
+use kpclass_ruleset::{Hook, conntrack};
 use std::sync::Arc;
 
 /// Frames of a block.
@@ -41,6 +43,8 @@ pub(super) struct Block {
     devices: Vec<Option<Interface>>,
     pub(super) v4: Sighted<u32>,
     pub(super) v6: Sighted<u128>,
+    /// What became of fragments by now.
+    pub(super) fragments: Ends,
 }
 
 impl Block {
@@ -51,12 +55,14 @@ impl Block {
         self.devices.clear();
         self.v4.clear();
         self.v6.clear();
+        self.fragments = Ends::default();
     }
 }
 
 /// One frame, read.
 pub(super) struct Arrived {
     pub(super) timestamp_ns: u64,
+    /// Bytes on the wire; of a datagram that it completes those of all its frames.
     pub(super) original_len: u32,
     /// Of its tuple, if it has ports.
     pub(super) hash: Hash,
@@ -124,6 +130,10 @@ pub(super) struct All {
     pub(super) captures: Vec<String>,
     /// Whole frames.
     pub(super) frames: u64,
+    /// Fragments of which the reference's joiner makes something else.
+    pub(super) misjoined: u64,
+    /// What became of the fragment that is asked for.
+    pub(super) watched: Option<Ended>,
 }
 
 /// Reads captures, one after another.
@@ -138,6 +148,9 @@ pub(super) struct Reader<'r, 'a> {
     block: Box<Block>,
     /// So many of the block's frames were looked at for what they show.
     noted: usize,
+    fragments: Fragments,
+    /// Bytes of the frames that waited for the last one.
+    waited: u32,
     /// Frames of each capture behind this one are not read.
     last_frame: u64,
     /// The last packet's interface, with its device's position in the block.
@@ -147,7 +160,7 @@ pub(super) struct Reader<'r, 'a> {
 impl<'r, 'a> Reader<'r, 'a> {
     pub(super) fn new(
         rules: &'r Rules<'a>,
-        settings: &'r Settings,
+        (settings, conntrack): (&'r Settings, &conntrack::Settings),
         checks: bool,
         (v4, v6): (Endpoints<u32>, Endpoints<u128>),
     ) -> Self {
@@ -160,13 +173,16 @@ impl<'r, 'a> Reader<'r, 'a> {
             interfaces: Arc::default(),
             block: Box::default(),
             noted: 0,
+            fragments: Fragments::new(conntrack, checks),
+            waited: 0,
             last_frame: u64::MAX,
             last: None,
         }
     }
 
     /// Reads no further than what shows something of this frame.
-    pub(super) fn up_to(self, frame: u64) -> Self {
+    pub(super) fn up_to(mut self, frame: u64) -> Self {
+        self.fragments.watch(frame);
         Self {
             last_frame: frame.saturating_add(2 * BLOCK as u64),
             ..self
@@ -183,6 +199,8 @@ impl<'r, 'a> Reader<'r, 'a> {
             cuts: Vec::new(),
             captures: Vec::new(),
             frames: 0,
+            misjoined: 0,
+            watched: None,
         };
         for source in sources {
             let mut capture = source.open()?;
@@ -192,6 +210,7 @@ impl<'r, 'a> Reader<'r, 'a> {
             all.frames += capture.frames();
             all.cuts.extend(Cut::of(&capture));
         }
+        (all.misjoined, all.watched) = self.fragments.told();
         Ok(all)
     }
 
@@ -206,7 +225,7 @@ impl<'r, 'a> Reader<'r, 'a> {
         let last_frame = self.last_frame;
         capture.walk_while(|frames| {
             for frame in frames {
-                if frame.number > last_frame {
+                if frame.number > last_frame && !self.fragments.holds_watched() {
                     return false;
                 }
                 if self.block.arrived.len() == BLOCK {
@@ -228,6 +247,8 @@ impl<'r, 'a> Reader<'r, 'a> {
         give: &mut dyn FnMut(Box<Block>) -> Option<Box<Block>>,
     ) {
         self.note();
+        let last = self.block.arrived.last();
+        self.block.fragments = self.fragments.pass(last.map(|last| last.timestamp_ns));
         let spare = give(std::mem::take(&mut self.block));
         self.block = spare.unwrap_or_default();
         self.block.begin(capture, next_frame);
@@ -237,9 +258,9 @@ impl<'r, 'a> Reader<'r, 'a> {
     /// Reads a frame into the block.
     #[inline(always)]
     fn read(&mut self, frame: &Frame<'_>) {
-        let read = match extract::plain(frame.link, frame.captured) {
-            Some(plain) => self.read_plain(frame, plain),
-            None => self.read_any(frame),
+        let (read, waited) = match extract::plain(frame.link, frame.captured) {
+            Some(plain) => (self.read_plain(frame, plain), 0),
+            None => (self.read_any(frame), std::mem::take(&mut self.waited)),
         };
         let (came, hash, what) = read.unwrap_or_else(|reason| {
             let what = What::Skipped(reason);
@@ -247,7 +268,7 @@ impl<'r, 'a> Reader<'r, 'a> {
         });
         self.block.arrived.push(Arrived {
             timestamp_ns: frame.timestamp_ns,
-            original_len: frame.original_len,
+            original_len: frame.original_len + waited,
             hash,
             came,
             what,
@@ -260,7 +281,7 @@ impl<'r, 'a> Reader<'r, 'a> {
     #[inline(always)]
     fn read_plain(&mut self, frame: &Frame<'_>, plain: Plain) -> Result<Read, SkipReason> {
         let mut came = self.came(frame, Family::V4, plain.source.into(), || {
-            plain.of_connection()
+            is_misread(frame, &plain.of_connection())
         })?;
         let (hash, may_show) = self.v4.meet(&plain_tuple(&plain));
         came.may_show = may_show;
@@ -270,13 +291,26 @@ impl<'r, 'a> Reader<'r, 'a> {
     #[inline(never)]
     fn read_any(&mut self, frame: &Frame<'_>) -> Result<Read, SkipReason> {
         let (link, captured, len) = (frame.link, frame.captured, frame.original_len);
-        let read = of_connection(link, captured, len).map_err(SkipReason::Frame)?;
+        let network = extract::network(link, captured, len).map_err(SkipReason::Frame)?;
+        let joined = match self.joins(&network) {
+            Some((fragment, is_sent)) => self.fragments.put(frame, &fragment, is_sent)?,
+            None => None,
+        };
+        let (read, misread) = match joined {
+            Some(joined) => {
+                self.waited = joined.waited;
+                (joined.packet, Some(joined.misread))
+            }
+            None => (network.of_connection().map_err(SkipReason::Frame)?, None),
+        };
         let header = read.header;
         if header.known & known::FRAGMENT != 0 {
             return Err(SkipReason::LaterFragment);
         }
         let family = header.family();
-        let mut came = self.came(frame, family, header.source, || read.clone())?;
+        let mut came = self.came(frame, family, header.source, || {
+            misread.unwrap_or_else(|| is_misread(frame, &read))
+        })?;
         let (hash, may_show) = match family {
             _ if header.known & known::PORTS == 0 => (Hash::default(), false),
             Family::V4 => self.v4.meet(&Tuple::of_ports(&header)),
@@ -289,13 +323,23 @@ impl<'r, 'a> Reader<'r, 'a> {
         Ok((came, hash, What::Packet(family, position)))
     }
 
+    /// A packet as the fragment that it is, if such are joined, and whether this node sends it.
+    #[inline(always)]
+    fn joins<'f>(&self, network: &Network<'f>) -> Option<(Fragment<'f>, bool)> {
+        let of = self.rules.of(network.family())?;
+        let fragment = network.fragment().filter(|_| of.program.conntrack_on())?;
+        let is_local = || of.program.is_local(fragment.header.source);
+        let hook = verdicts::hook(self.settings.hook, is_local);
+        Some((fragment, hook == Hook::Output))
+    }
+
     #[inline(always)]
     fn came(
         &mut self,
         frame: &Frame<'_>,
         family: Family,
         source: u128,
-        read: impl FnOnce() -> OfConnection,
+        misread: impl FnOnce() -> bool,
     ) -> Result<Came, SkipReason> {
         let of = self.rules.of(family).ok_or(SkipReason::NoRules(family))?;
         let hook = verdicts::hook(self.settings.hook, || of.program.is_local(source));
@@ -304,7 +348,7 @@ impl<'r, 'a> Reader<'r, 'a> {
             is_sent: hook == Hook::Output,
             leaves: leaves(frame.link, frame.captured),
             may_show: false,
-            misread: self.checks && is_misread(frame, &read()),
+            misread: self.checks && misread(),
         })
     }
 
@@ -367,7 +411,7 @@ pub(super) fn plain_tuple(plain: &Plain) -> Tuple<u32> {
 
 /// Whether a Linux cooked header says that the packet leaves (`PACKET_OUTGOING`).
 #[inline(always)]
-fn leaves(link: LinkType, captured: &[u8]) -> bool {
+pub(super) fn leaves(link: LinkType, captured: &[u8]) -> bool {
     const OUTGOING: u8 = 4;
     match link {
         LinkType::LINUX_SLL => captured.get(..2) == Some(&[0, OUTGOING]),
@@ -379,9 +423,11 @@ fn leaves(link: LinkType, captured: &[u8]) -> bool {
 /// Whether the reference's reader reads a frame otherwise.
 fn is_misread(frame: &Frame<'_>, ours: &OfConnection) -> bool {
     let read = read_datagram(frame.link.0, frame.captured, frame.original_len);
-    let Ok(read) = read else {
-        return true;
-    };
+    read.map_or(true, |read| is_other(read, ours))
+}
+
+/// Whether the reference has read something else.
+pub(super) fn is_other(read: FrameDatagram, ours: &OfConnection) -> bool {
     (read.icmp_id, read.carried) != (ours.icmp_id, ours.carried)
         || read.chunks != ours.chunks
         || read.is_broken != ours.is_broken

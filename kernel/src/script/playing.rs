@@ -6,9 +6,12 @@ use crate::error::KernelError;
 use crate::observe::Event;
 use crate::seen::{Answer, End, Sighting};
 use kpclass_reference::connections::{Tracked, Tracker};
+use kpclass_reference::fragments::{self, Joiner, Place};
+use kpclass_reference::packet::{link_type, read_datagram, read_fragment};
 use kpclass_ruleset::conntrack::Datagram;
 use kpclass_ruleset::line::describe;
-use kpclass_ruleset::{Ruleset, spec};
+use kpclass_ruleset::{Hook, Ruleset, spec};
+use kpclass_workload::corpus::Cut;
 use kpclass_workload::frame::Tag;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
@@ -87,8 +90,18 @@ impl Seen {
 pub(super) enum Put {
     /// They agree.
     Went(Box<(Seen, Tracked)>),
+    /// They agree that it is a fragment that goes no further.
+    Waits,
     /// The script is not played on; the figures tell why.
     Stopped,
+}
+
+/// How a packet is sent.
+pub(super) enum Sent<'s> {
+    /// As a whole, with these fields that no rule asks for.
+    Packet(&'s Tag),
+    /// As a frame: the fragment that completes it.
+    Frame(&'s [u8]),
 }
 
 /// A script or sequence that is being played.
@@ -96,6 +109,8 @@ pub(super) struct Playing<'p> {
     pub(super) player: &'p mut Player,
     pub(super) tracker: Tracker<'p>,
     pub(super) ruleset: &'p Ruleset,
+    /// Fragments that wait.
+    joiner: Joiner,
     started: Instant,
     pub(super) played: Played,
     /// What was seen of each packet so far.
@@ -103,11 +118,17 @@ pub(super) struct Playing<'p> {
 }
 
 impl<'p> Playing<'p> {
-    pub(super) fn new(player: &'p mut Player, tracker: Tracker<'p>, ruleset: &'p Ruleset) -> Self {
+    pub(super) fn new(
+        player: &'p mut Player,
+        mut tracker: Tracker<'p>,
+        ruleset: &'p Ruleset,
+    ) -> Self {
+        let joiner = Joiner::new(tracker.settings().clone());
         Self {
             player,
             tracker,
             ruleset,
+            joiner,
             started: Instant::now(),
             played: Played {
                 scripts: 1,
@@ -123,9 +144,9 @@ impl<'p> Playing<'p> {
     }
 
     /// Puts one packet to both; what was seen of it, and the way that it took.
-    pub(super) fn put(&mut self, datagram: &Datagram, tag: &Tag) -> Result<Put, KernelError> {
+    pub(super) fn put(&mut self, datagram: &Datagram, sent: &Sent<'_>) -> Result<Put, KernelError> {
         let from = self.started.elapsed();
-        let seen = self.player.send(datagram, tag)?;
+        let seen = self.player.send(datagram, sent)?;
         let to = self.started.elapsed();
         // Before and behind the time when it may have come.
         let mut early = self.tracker.clone();
@@ -194,6 +215,42 @@ impl<'p> Playing<'p> {
         );
         self.history.push(line);
         Ok(Put::Went(Box::new((seen, tracked.clone()))))
+    }
+
+    /// Puts a fragment to both. One that completes no datagram must not be seen at all.
+    pub(super) fn put_fragment(
+        &mut self,
+        packet: &Datagram,
+        cut: &Cut,
+    ) -> Result<Put, KernelError> {
+        let (frame, is_sent) = (cut.frame(packet), packet.packet.hook == Hook::Output);
+        let read = read_fragment(link_type::ETHERNET, &frame, frame.len() as u32);
+        let fragment = read.ok().flatten();
+        let fragment = fragment.ok_or_else(|| KernelError::log("the step is no fragment"))?;
+        let at = self.started.elapsed();
+        let put = self.joiner.put(&fragment, Place::default(), is_sent, at);
+        let alone = || read_datagram(link_type::ETHERNET, &frame, frame.len() as u32);
+        let goes_on = match &put {
+            fragments::Put::Whole(whole) => Some(whole.clone()),
+            fragments::Put::AsItIs => Some(alone()),
+            fragments::Put::Unjoined(_) => None,
+        };
+        if let Some(whole) = goes_on {
+            let whole = whole.map_err(|why| KernelError::log(why.to_string()))?;
+            return self.put(&whole.at(&packet.packet), &Sent::Frame(&frame));
+        }
+        let seen = self.player.send(packet, &Sent::Frame(&frame))?;
+        self.played.packets += 1;
+        if (seen.end, &seen.nat, seen.answer) == (End::Gone, &None, None) {
+            self.history.push(format!("{at:.2?} a fragment; {put:?}"));
+            return Ok(Put::Waits);
+        }
+        let spec = spec::of_packet(&packet.packet);
+        let told = fits::told(&seen);
+        let mut text = format!("  fragment   {spec} {cut:?}\n  kernel     {told}\n");
+        writeln!(text, "  reference  {put:?}").ok();
+        self.played.differences.push(text);
+        Ok(Put::Stopped)
     }
 
     fn count(&mut self, tracked: &Tracked, datagram: &Datagram) {

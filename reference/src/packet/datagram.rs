@@ -2,11 +2,12 @@
 
 use super::{FramePacket, LinkType, SkipReason, Upper, behind_extensions, read_upper, word};
 use etherparse::{Ipv4HeaderSlice, Ipv6HeaderSlice};
-use kpclass_ruleset::conntrack::Tuple;
+use kpclass_ruleset::conntrack::{Datagram, Tuple};
+use kpclass_ruleset::packet::Packet;
 use kpclass_ruleset::value::protocol;
 use std::net::IpAddr;
 
-/// A frame's packet with what only conntrack reads of it: see [`Datagram`](kpclass_ruleset::conntrack::Datagram), whose fields these are.
+/// A frame's packet with what only conntrack reads of it: see [`Datagram`], whose fields these are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrameDatagram {
     /// As rules see it.
@@ -19,6 +20,22 @@ pub struct FrameDatagram {
     pub chunks: Option<Vec<u8>>,
     /// A length in the transport header does not fit.
     pub is_broken: bool,
+}
+
+impl FrameDatagram {
+    /// The datagram where a packet like it starts: with its hook, device and mark.
+    pub fn at(&self, like: &Packet) -> Datagram {
+        Datagram {
+            packet: Packet {
+                mark: like.mark,
+                ..self.packet.at(like.hook, like.in_interface)
+            },
+            icmp_id: self.icmp_id,
+            carried: self.carried,
+            chunks: self.chunks.clone(),
+            is_broken: self.is_broken,
+        }
+    }
 }
 
 /// Reads the captured bytes of a frame of `original_len`.
@@ -35,6 +52,11 @@ pub fn read_datagram(
     let missing = (original_len as usize).saturating_sub(bytes.len());
     let (upper, whole): Upper<'_> = upper;
     let whole = whole.unwrap_or(upper.len() + missing);
+    Ok(with_upper(packet, upper, whole))
+}
+
+/// The packet with what its upper layer says, of which `upper` was captured and `whole` bytes are there.
+pub(super) fn with_upper(packet: FramePacket, upper: &[u8], whole: usize) -> FrameDatagram {
     let mut datagram = FrameDatagram {
         icmp_id: None,
         carried: None,
@@ -43,7 +65,7 @@ pub fn read_datagram(
         packet,
     };
     if datagram.packet.fragment {
-        return Ok(datagram);
+        return datagram;
     }
     match datagram.packet.protocol {
         protocol::TCP => {
@@ -65,7 +87,7 @@ pub fn read_datagram(
         }
         _ => {}
     }
-    Ok(datagram)
+    datagram
 }
 
 fn chunks(upper: &[u8], whole: usize) -> Option<Vec<u8>> {

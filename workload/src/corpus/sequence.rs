@@ -15,13 +15,18 @@
 //!
 //! `at` is in seconds behind the first packet. `id` is an ICMP query's, `chunks` an SCTP packet's, `carries` the packet of which an ICMP error tells, as a SPEC. `becomes`
 //! is what conntrack makes of the packet, its header where it ends (`?` what is not known), and what happens to it.
+//!
+//! `piece = [0, 24]` sends the fragment of the packet that holds these bytes behind the IP header, with `ident` as identification; `more`, where it is not what the packet's
+//! own length tells, and `ecn`. Of one that completes no datagram, `becomes` is why ([`Unjoined`](kpclass_ruleset::conntrack::Unjoined)), or `as it is`.
 
 use super::entry::Node;
 use super::error::Problem;
 use super::{CorpusError, dump};
+use crate::frame::{Framer, Link, Origin, Piece, Sctp, Tag};
 use kpclass_ruleset::Ruleset;
 use kpclass_ruleset::conntrack::{Datagram, Settings, Tuple};
 use kpclass_ruleset::node::NodeFacts;
+use kpclass_ruleset::packet::tcp_flag;
 use kpclass_ruleset::spec;
 use kpclass_ruleset::value::Family;
 use serde::Deserialize;
@@ -50,8 +55,34 @@ pub struct Sequence {
 pub enum SequenceStep {
     /// A packet, at a time behind the first, and what it becomes.
     Packet(Duration, Box<Datagram>, String),
+    /// A fragment of a packet, at a time behind the first packet, and what it becomes.
+    Fragment(Duration, Box<Datagram>, Cut, String),
     /// Other rules from now on.
     Rules(String, Box<Ruleset>),
+}
+
+/// How a fragment is cut out of its packet.
+#[derive(Clone, Copy, Debug)]
+pub struct Cut {
+    piece: Piece,
+    /// What it says of others that follow; `None`: the truth.
+    more: Option<bool>,
+}
+
+impl Cut {
+    /// The frame of the fragment, of Ethernet; the packet's numbers are [`tag`]'s.
+    pub fn frame(&self, datagram: &Datagram) -> Vec<u8> {
+        const BEHIND_IPV4: usize = 14 + 20;
+        const BEHIND_IPV6: usize = 14 + 40;
+        let (packet, mut framer) = (&datagram.packet, Framer::whole(Link::Ethernet));
+        let whole = framer.tagged(packet, Origin::Outside, &tag(datagram));
+        let begins = match packet.source.is_ipv4() {
+            true => BEHIND_IPV4,
+            false => BEHIND_IPV6,
+        };
+        let more = self.more.unwrap_or(begins + self.piece.to < whole.len());
+        Piece { more, ..self.piece }.cut(Link::Ethernet, whole)
+    }
 }
 
 #[derive(Deserialize)]
@@ -84,6 +115,12 @@ struct Step {
     id: Option<u16>,
     carries: Option<String>,
     chunks: Option<Vec<u8>>,
+    piece: Option<[usize; 2]>,
+    #[serde(default)]
+    ident: u16,
+    more: Option<bool>,
+    #[serde(default)]
+    ecn: u8,
 }
 
 /// Reads the sequences of one file.
@@ -175,6 +212,51 @@ impl Step {
         }
         let becomes = self.becomes.clone().unwrap_or_default();
         let at = Duration::try_from_secs_f64(self.at).unwrap_or_default();
-        Ok(SequenceStep::Packet(at, Box::new(datagram), becomes))
+        let Some([from, to]) = self.piece else {
+            return Ok(SequenceStep::Packet(at, Box::new(datagram), becomes));
+        };
+        let piece = Piece {
+            id: self.ident,
+            from,
+            to,
+            more: false,
+            ecn: self.ecn,
+        };
+        let cut = Cut {
+            piece,
+            more: self.more,
+        };
+        let datagram = Box::new(datagram);
+        Ok(SequenceStep::Fragment(at, datagram, cut, becomes))
+    }
+}
+
+/// Numbers and tags that stand where both sides' do from the first packet on.
+pub fn tag(datagram: &Datagram) -> Tag {
+    const INIT: u8 = 1;
+    let syn = |flags| flags & tcp_flag::SYN != 0;
+    let is_syn = datagram.packet.tcp_flags.is_some_and(syn);
+    let chunks = datagram.chunks.as_ref().map(|list| {
+        let mut chunks = [None; 3];
+        for (to, kind) in chunks.iter_mut().zip(list) {
+            *to = Some(*kind);
+        }
+        Sctp {
+            tag: if list.contains(&INIT) { 0 } else { 7 },
+            initiate: 7,
+            chunks,
+        }
+    });
+    let [a, b, c, d] = datagram.packet.mark.to_ne_bytes();
+    Tag {
+        identification: 1,
+        flow_label: 1,
+        sequence: if is_syn { 1_000 } else { 1_001 },
+        acknowledgment: Some(1_001),
+        destination_mac: Some([2, 0, a, b, c, d]),
+        icmp_id: datagram.icmp_id,
+        carried: datagram.carried,
+        sctp: chunks,
+        ..Tag::default()
     }
 }

@@ -1,5 +1,6 @@
 //! `explain --frame CAPTURE:N`: the frame's packet as its connection makes it, and the connection up to it.
 
+use super::fragment;
 use super::record::Names;
 use crate::args::{Explain, HookChoice};
 use crate::options::replay::tracking;
@@ -93,6 +94,15 @@ fn history(told: Told, capture: &str, number: u64) -> Result<Box<History>, Troub
                 }
                 None => Trouble::new(again),
             })
+        }
+        Told::Skipped(SkipReason::Fragment(why)) => {
+            let why = fragment::dropped(why);
+            let message = format!("{capture}: frame {number} is a fragment that meets no rule");
+            Err(Trouble::new(message).note(why))
+        }
+        Told::Waited(ended) => {
+            let message = format!("{capture}: frame {number} is a fragment that meets no rule");
+            Err(Trouble::new(message).note(fragment::waited(ended, capture)))
         }
         Told::Skipped(reason) => {
             // The reference's reader says more of a frame that it cannot read.

@@ -1,0 +1,136 @@
+//! Captures of fragments.
+
+use super::{Asked, PACKETS, SCRIPTS, counted, file, followed, frames, played, written};
+use kpclass_engine::{Report, Rules};
+use kpclass_workload::frame::{Link, Piece};
+use kpclass_workload::numbers::Numbers;
+use kpclass_workload::scripts::script;
+use std::time::Duration;
+
+/// Whether fragments are joined: else they are asked about as they come.
+fn joins(rules: &Rules<'_>) -> bool {
+    let of = rules.v4.as_ref().or(rules.v6.as_ref());
+    of.is_some_and(|of| of.program.conntrack_on())
+}
+
+/// A frame's fragments, in some order. The first one of IPv6 holds the upper layer's header.
+fn in_pieces(number: u16, frame: &[u8], numbers: &mut Numbers) -> Vec<Vec<u8>> {
+    let is_v4 = frame[14] >> 4 == 4;
+    let (headers, least) = if is_v4 { (34, 1) } else { (54, 3) };
+    let size = 8 * (least + numbers.index(4));
+    let mut pieces = Piece::all(number, frame.len() - headers, size);
+    numbers.shuffle(&mut pieces);
+    let pieces = pieces.iter();
+    pieces
+        .map(|piece| piece.cut(Link::Ethernet, frame))
+        .collect()
+}
+
+#[test]
+fn a_capture_of_fragments_is_followed_as_one_of_whole_packets() {
+    let (mut packets, mut joined) = (0, 0);
+    for seed in 0..SCRIPTS {
+        let (script, mut numbers) = (script(seed, PACKETS), Numbers::new(seed));
+        let whole = written(&frames(&script));
+        let mut cut = Vec::new();
+        for (number, (at, frame)) in (1..).zip(&whole) {
+            let pieces = in_pieces(number, frame, &mut numbers);
+            cut.extend(pieces.into_iter().map(|piece| (*at, piece)));
+        }
+        let files = [&whole, &cut].map(|frames| {
+            let frames = frames.iter().map(|(at, frame)| (*at, &frame[..]));
+            file(frames)
+        });
+        let what = format!("seed {seed}");
+        let reports = played(&script, |rules, conntrack| {
+            let follow =
+                |file: Vec<u8>| followed((&what, &file), rules, conntrack, (2, Asked::Check));
+            joins(rules).then(|| files.map(follow))
+        });
+        let Some([whole, cut]) = reports else {
+            continue;
+        };
+        packets += cut.classified;
+        let reasons: Vec<&str> = cut.skipped.iter().map(|(reason, _)| *reason).collect();
+        assert!(
+            reasons.iter().all(|r| *r == "fragment-joined"),
+            "{reasons:?}"
+        );
+        joined += cut.skipped.iter().map(|(_, frames)| frames).sum::<u64>();
+        let said = |report: &Report| {
+            let connections = report.connections.as_ref().expect("connections");
+            let counts = (connections.begun, connections.replied, &connections.states);
+            let rest = (
+                &connections.services,
+                &connections.causes,
+                report.classified,
+            );
+            format!("{:#?}", (report.dispositions, counts, rest))
+        };
+        assert_eq!(said(&whole), said(&cut), "{what}");
+    }
+    eprintln!("{packets} packets, {joined} fragments before the last of each");
+    assert!(joined > packets / 2, "{joined}");
+}
+
+/// Fragments are lost, repeated, too long, and cut by the capture; every frame is counted once.
+#[test]
+fn fragments_are_accounted_for_with_any_number_of_threads() {
+    let mut reasons = std::collections::BTreeMap::new();
+    for seed in 0..SCRIPTS {
+        let (script, mut numbers) = (script(seed, PACKETS), Numbers::new(seed));
+        let mut cut: Vec<(Duration, Vec<u8>)> = Vec::new();
+        let mut late = Duration::ZERO;
+        for (number, (at, frame)) in (1..).zip(written(&frames(&script))) {
+            late += Duration::from_secs(9 * u64::from(numbers.below(20) == 0));
+            let mut pieces = in_pieces(number, &frame, &mut numbers);
+            match numbers.below(8) {
+                0 => drop(pieces.pop()),
+                1 => pieces.push(pieces[0].clone()),
+                2 => {
+                    let across = Piece {
+                        id: number,
+                        from: 0,
+                        to: 40,
+                        more: true,
+                        ecn: 0,
+                    };
+                    pieces.insert(pieces.len() / 2, across.cut(Link::Ethernet, &frame));
+                }
+                _ => {}
+            }
+            cut.extend(pieces.into_iter().map(|piece| (at + late, piece)));
+        }
+        let file = file(cut.iter().map(|(at, frame)| (*at, &frame[..])));
+        let file = (&*format!("seed {seed}"), &*file);
+        played(&script, |rules, conntrack| {
+            if !joins(rules) {
+                return;
+            }
+            let each = followed(file, rules, conntrack, (1, Asked::Each));
+            let skipped: u64 = each.skipped.iter().map(|(_, frames)| frames).sum();
+            assert_eq!(each.frames, each.classified + skipped);
+            let bytes: usize = cut.iter().map(|(_, frame)| frame.len()).sum();
+            assert_eq!(each.bytes, bytes as u64);
+            for threads in [1, 2, 3, 5, 8, 16] {
+                let other = followed(file, rules, conntrack, (threads, Asked::Nothing));
+                assert_eq!(
+                    counted(&each),
+                    counted(&other),
+                    "{}, {threads} threads",
+                    file.0
+                );
+            }
+            for (reason, frames) in each.skipped {
+                *reasons.entry(reason).or_insert(0) += frames;
+            }
+        });
+    }
+    eprintln!("{reasons:?}");
+    for reason in ["joined", "timed-out", "overlap", "repeated", "held"] {
+        assert!(
+            reasons.contains_key(&*format!("fragment-{reason}")),
+            "{reasons:?}"
+        );
+    }
+}
