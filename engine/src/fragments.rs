@@ -91,6 +91,8 @@ pub struct Joiner {
     /// The frame whose fragment is asked for, and what became of it.
     watched: Option<u64>,
     watched_ended: Option<Ended>,
+    /// The frames that had waited for it.
+    waited_for_watched: Vec<u64>,
 }
 
 /// Those of one family.
@@ -131,6 +133,7 @@ impl Joiner {
             ended: [0; Unjoined::ALL.len()],
             watched: None,
             watched_ended: None,
+            waited_for_watched: Vec::new(),
         }
     }
 
@@ -142,6 +145,11 @@ impl Joiner {
     /// What became of the fragment that is asked for.
     pub fn watched(&self) -> Option<Ended> {
         self.watched_ended
+    }
+
+    /// The frames that had waited for the one that is asked for, where it completed a datagram.
+    pub fn waited_for_watched(&self) -> &[u64] {
+        &self.waited_for_watched
     }
 
     /// Whether the fragment that is asked for waits.
@@ -230,8 +238,11 @@ impl Joiner {
         let Some(queue) = self.families[family].remove(key) else {
             return;
         };
-        let waited = queue.frames().filter(|frame| Some(*frame) != by);
-        for frame in waited {
+        let waited = || queue.frames().filter(|frame| Some(*frame) != by);
+        if why == Unjoined::Joined && by == self.watched {
+            self.waited_for_watched = waited().collect();
+        }
+        for frame in waited() {
             self.ended[why as usize] += 1;
             if self.watched == Some(frame) {
                 self.watched_ended = Some(Ended { why, by });

@@ -5,6 +5,7 @@ mod bench;
 mod connections;
 mod findings;
 mod flows;
+mod fragments;
 mod frames;
 mod generate;
 mod help;

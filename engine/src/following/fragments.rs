@@ -21,6 +21,15 @@ pub(super) struct Ends {
     pub(super) twice: u64,
 }
 
+/// What is told of the fragment that is asked for.
+#[derive(Default)]
+pub(super) struct Watched {
+    /// What became of it, if it waited.
+    pub(super) ended: Option<Ended>,
+    /// The frames that had waited for it, if it completed a datagram.
+    pub(super) waited: Vec<u64>,
+}
+
 /// A datagram that a frame completes.
 pub(super) struct Joined {
     pub(super) packet: OfConnection,
@@ -71,8 +80,12 @@ impl Fragments {
     }
 
     /// How many fragments the reference joins otherwise, and what became of the one that is asked for.
-    pub(super) fn told(&self) -> (u64, Option<Ended>) {
-        (self.misjoined, self.joiner.watched())
+    pub(super) fn told(&self) -> (u64, Watched) {
+        let watched = Watched {
+            ended: self.joiner.watched(),
+            waited: self.joiner.waited_for_watched().to_vec(),
+        };
+        (self.misjoined, watched)
     }
 
     /// Time has passed up to the last frame of a block; what became of fragments by then.

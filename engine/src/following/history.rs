@@ -52,6 +52,8 @@ pub struct History {
     pub steps: Vec<Step>,
     /// How many frames are missing.
     pub left_out: u64,
+    /// The frames of its fragments that came before, by where what they brought begins; none of a packet that came whole.
+    pub fragments: Vec<u64>,
 }
 
 /// A frame of a connection.
@@ -329,11 +331,12 @@ pub fn tell(
                     tracked,
                     steps: kept.steps(),
                     left_out,
+                    fragments: watched.waited,
                 }))
             }
             (Some(Found::Again(kept)), _) => Told::Again(kept.steps()),
             (Some(Found::Skipped(SkipReason::Fragment(Unjoined::Held))), _) => {
-                Told::Waited(watched)
+                Told::Waited(watched.ended)
             }
             (Some(Found::Skipped(reason)), _) => Told::Skipped(reason),
             _ => Told::Absent(frames, cuts.into_iter().next().map(|cut| cut.cut)),

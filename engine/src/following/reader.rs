@@ -3,12 +3,11 @@
 //! It knows of no connection, and so can run on a thread of its own, ahead of whoever follows them.
 
 use super::ahead::{Endpoints, Showing, Sighted};
-use super::fragments::{Ends, Fragments};
+use super::fragments::{Ends, Fragments, Watched};
 use crate::capture::{Capture, CaptureError, Frame, InterfaceIndex, Interfaces};
 use crate::check::differs;
 use crate::connections::{Packet, Tuple};
 use crate::extract::{self, Fragment, Network, OfConnection, Plain};
-use crate::fragments::Ended;
 use crate::index::Hash;
 use crate::link::LinkType;
 use crate::replay::{Cut, Settings, Source};
@@ -132,8 +131,7 @@ pub(super) struct All {
     pub(super) frames: u64,
     /// Fragments of which the reference's joiner makes something else.
     pub(super) misjoined: u64,
-    /// What became of the fragment that is asked for.
-    pub(super) watched: Option<Ended>,
+    pub(super) watched: Watched,
 }
 
 /// Reads captures, one after another.
@@ -200,7 +198,7 @@ impl<'r, 'a> Reader<'r, 'a> {
             captures: Vec::new(),
             frames: 0,
             misjoined: 0,
-            watched: None,
+            watched: Watched::default(),
         };
         for source in sources {
             let mut capture = source.open()?;

@@ -164,6 +164,7 @@ fn story(history: &History, became: Option<&Became>) -> Story {
         reply: tuples.and_then(|(_, reply)| Some(reply?.to_string())),
         frames: history.steps.iter().map(frame).collect(),
         left_out: history.left_out,
+        fragments: history.fragments.clone(),
     }
 }
 

@@ -16,6 +16,9 @@ pub(crate) struct Story {
     pub frames: Vec<StoryFrame>,
     /// Those that were not kept, between the first ones and the last ones.
     pub left_out: u64,
+    /// The frames of the fragments that came before the one that is explained, where it completes a datagram.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fragments: Vec<u64>,
 }
 
 /// A frame of a connection.
@@ -50,6 +53,11 @@ pub(super) fn text(story: &Story, palette: Palette) -> String {
         (Some(original), None) => format!("connection {original}\n"),
         (Some(original), Some(reply)) => format!("connection {original}, answered {reply}\n"),
     };
+    if !story.fragments.is_empty() {
+        let frames: Vec<String> = story.fragments.iter().map(|frame| count(*frame)).collect();
+        let before = frames.join(", ");
+        text += &format!("joined of fragments; those before it: frame {before}\n");
+    }
     let mut table = Columns::new(&[
         ("FRAME", Align::Right),
         ("TIME", Align::Right),
