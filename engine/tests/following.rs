@@ -7,6 +7,7 @@ use kpclass_compiler::Config;
 use kpclass_engine::capture::Capture;
 use kpclass_engine::check::Check;
 use kpclass_engine::following::ConnectionsReport;
+use kpclass_engine::link::LinkType;
 use kpclass_engine::verdicts::FrameVerdict;
 use kpclass_engine::{Listeners, Report, Rules, Source, follow};
 use kpclass_ruleset::conntrack::{Datagram, Settings};
@@ -92,8 +93,12 @@ fn written(frames: &[(Duration, Datagram)]) -> Vec<(Duration, Vec<u8>)> {
 }
 
 fn file<'f>(frames: impl Iterator<Item = (Duration, &'f [u8])>) -> Vec<u8> {
+    file_of(LinkType::ETHERNET, frames)
+}
+
+fn file_of<'f>(link: LinkType, frames: impl Iterator<Item = (Duration, &'f [u8])>) -> Vec<u8> {
     let mut file = Vec::new();
-    for word in [0xa1b2_3c4d_u32, 0x0004_0002, 0, 0, 65_535, 1] {
+    for word in [0xa1b2_3c4d_u32, 0x0004_0002, 0, 0, 65_535, link.0] {
         file.extend(word.to_le_bytes());
     }
     for (at, frame) in frames {

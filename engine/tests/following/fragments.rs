@@ -1,8 +1,15 @@
 //! Captures of fragments.
 
-use super::{Asked, PACKETS, SCRIPTS, counted, file, followed, frames, played, written};
+use super::{
+    Asked, PACKETS, RULES, SCRIPTS, counted, file, file_of, followed, frames, played, written,
+};
+use kpclass_compiler::Config;
+use kpclass_engine::link::LinkType;
 use kpclass_engine::{Report, Rules};
-use kpclass_workload::frame::{Link, Piece};
+use kpclass_ruleset::conntrack::Settings;
+use kpclass_ruleset::node::NodeFacts;
+use kpclass_ruleset::{readers, spec};
+use kpclass_workload::frame::{Framer, Link, Origin, Piece, Tag};
 use kpclass_workload::numbers::Numbers;
 use kpclass_workload::scripts::script;
 use std::time::Duration;
@@ -133,4 +140,32 @@ fn fragments_are_accounted_for_with_any_number_of_threads() {
             "{reasons:?}"
         );
     }
+}
+
+/// `tcpdump -i any`: a bridge and its port show the same fragments in turn, and they are seen to leave. Neither sight takes the other's for repetitions.
+#[test]
+fn fragments_seen_at_several_devices_are_several_sightings() {
+    let packet = spec::parse("udp 10.0.0.9:4000 > 10.0.0.1:53 length=100");
+    let packet = packet.expect("a packet").packet(&NodeFacts::default());
+    let mut framer = Framer::whole(Link::Sll2);
+    let whole = framer.tagged(&packet, Origin::Outside, &Tag::default());
+    let pieces = Piece::all(7, 80, 40);
+    let seen = |piece: usize, device: u8, packet_type: u8| {
+        let mut frame = pieces[piece].cut(Link::Sll2, whole);
+        (frame[7], frame[10]) = (device, packet_type);
+        frame
+    };
+    let arrives = [seen(0, 2, 0), seen(0, 3, 0), seen(1, 2, 0), seen(1, 3, 0)];
+    let leaves = [seen(0, 3, 4), seen(1, 3, 4)];
+    let frames = arrives.iter().chain(&leaves);
+    let frames = frames.map(|frame| (Duration::ZERO, &frame[..]));
+    let file = file_of(LinkType::LINUX_SLL2, frames);
+    let read = readers::read(&[readers::Input::new("rules", RULES)]).expect("reads");
+    let node = NodeFacts::default();
+    let rules = Rules::new(read.v4.as_ref(), None, &node, &Config::default()).expect("no loops");
+    let settings = Settings::default();
+    let report = followed(("a bridge", &file), &rules, &settings, (1, Asked::Check));
+    assert_eq!(report.classified, 2);
+    assert_eq!(report.skipped, [("behind-nat", 1), ("fragment-joined", 3)]);
+    assert_eq!(report.connections.map(|c| c.begun), Some(1));
 }
