@@ -5,7 +5,7 @@ use super::{
     MAX_EXTENSIONS, Network, OfConnection, Rest, Skip, behind_extensions, ipv4_header, ipv6_header,
     upper_layer,
 };
-use crate::wire::{Extension, Ipv6, next_header};
+use crate::wire::{Extension, Ipv4, Ipv6, next_header};
 use kpclass_compiler::header::{Header, known};
 use kpclass_ruleset::value::{Family, protocol};
 
@@ -44,10 +44,10 @@ impl<'a> Network<'a> {
 
     /// `ip_is_fragment`.
     fn fragment_v4(&self) -> Option<Fragment<'a>> {
-        let (header, ip, payload) = ipv4_header(self.packet, self.mac).ok()?;
-        if !ip.is_fragment() {
+        if !Ipv4::read(self.packet.captured)?.is_fragment() {
             return None;
         }
+        let (header, ip, payload) = ipv4_header(self.packet, self.mac).ok()?;
         let from = ip.fragment_offset();
         Some(Fragment {
             header: Header {

@@ -7,16 +7,16 @@ use super::fragments::{Ends, Fragments, Watched};
 use crate::capture::{Capture, CaptureError, Frame, InterfaceIndex, Interfaces};
 use crate::check::differs;
 use crate::connections::{Packet, Tuple};
-use crate::extract::{self, Fragment, Network, OfConnection, Plain};
+use crate::extract::{self, OfConnection, Plain};
 use crate::index::Hash;
 use crate::link::LinkType;
 use crate::replay::{Cut, Settings, Source};
-use crate::rules::Rules;
+use crate::rules::{FamilyRules, Rules};
 use crate::skip::SkipReason;
 use crate::verdicts;
 use kpclass_compiler::Context;
 use kpclass_compiler::header::known;
-use kpclass_reference::packet::{FrameDatagram, read_datagram};
+use kpclass_reference::packet::{FrameDatagram, read_datagram, read_fragment};
 use kpclass_ruleset::value::{CtState, Family, Interface};
 use kpclass_ruleset::{Hook, conntrack};
 use std::sync::Arc;
@@ -288,27 +288,13 @@ impl<'r, 'a> Reader<'r, 'a> {
 
     #[inline(never)]
     fn read_any(&mut self, frame: &Frame<'_>) -> Result<Read, SkipReason> {
-        let (link, captured, len) = (frame.link, frame.captured, frame.original_len);
-        let network = extract::network(link, captured, len).map_err(SkipReason::Frame)?;
-        let joined = match self.joins(&network) {
-            Some((fragment, is_sent)) => self.fragments.put(frame, &fragment, is_sent)?,
-            None => None,
-        };
-        let (read, misread) = match joined {
-            Some(joined) => {
-                self.waited = joined.waited;
-                (joined.packet, Some(joined.misread))
-            }
-            None => (network.of_connection().map_err(SkipReason::Frame)?, None),
-        };
+        let (read, misread) = self.read_packet(frame)?;
         let header = read.header;
         if header.known & known::FRAGMENT != 0 {
             return Err(SkipReason::LaterFragment);
         }
         let family = header.family();
-        let mut came = self.came(frame, family, header.source, || {
-            misread.unwrap_or_else(|| is_misread(frame, &read))
-        })?;
+        let mut came = self.came(frame, family, header.source, || misread)?;
         let (hash, may_show) = match family {
             _ if header.known & known::PORTS == 0 => (Hash::default(), false),
             Family::V4 => self.v4.meet(&Tuple::of_ports(&header)),
@@ -321,14 +307,31 @@ impl<'r, 'a> Reader<'r, 'a> {
         Ok((came, hash, What::Packet(family, position)))
     }
 
-    /// A packet as the fragment that it is, if such are joined, and whether this node sends it.
+    /// A frame's packet, or the datagram that it completes, and whether the reference reads something else, if it is asked.
+    fn read_packet(&mut self, frame: &Frame<'_>) -> Result<(OfConnection, bool), SkipReason> {
+        let (link, captured, len) = (frame.link, frame.captured, frame.original_len);
+        let network = extract::network(link, captured, len).map_err(SkipReason::Frame)?;
+        let of = self.rules.of(network.family());
+        let joins = of.filter(|of| of.program.conntrack_on());
+        let fragment = joins.and_then(|of| Some((of, network.fragment()?)));
+        if let Some((of, fragment)) = &fragment {
+            let is_sent = self.is_sent(of, fragment.header.source);
+            if let Some(joined) = self.fragments.put(frame, fragment, is_sent)? {
+                self.waited = joined.waited;
+                return Ok((joined.packet, joined.misread));
+            }
+        }
+        let read = network.of_connection().map_err(SkipReason::Frame)?;
+        let misses = || joins.is_some() && fragment.is_none() && is_fragment(frame);
+        let misread = self.checks && (misses() || is_misread(frame, &read));
+        Ok((read, misread))
+    }
+
+    /// Whether this node sends what comes from a source.
     #[inline(always)]
-    fn joins<'f>(&self, network: &Network<'f>) -> Option<(Fragment<'f>, bool)> {
-        let of = self.rules.of(network.family())?;
-        let fragment = network.fragment().filter(|_| of.program.conntrack_on())?;
-        let is_local = || of.program.is_local(fragment.header.source);
-        let hook = verdicts::hook(self.settings.hook, is_local);
-        Some((fragment, hook == Hook::Output))
+    fn is_sent(&self, of: &FamilyRules<'_>, source: u128) -> bool {
+        let hook = verdicts::hook(self.settings.hook, || of.program.is_local(source));
+        hook == Hook::Output
     }
 
     #[inline(always)]
@@ -340,10 +343,10 @@ impl<'r, 'a> Reader<'r, 'a> {
         misread: impl FnOnce() -> bool,
     ) -> Result<Came, SkipReason> {
         let of = self.rules.of(family).ok_or(SkipReason::NoRules(family))?;
-        let hook = verdicts::hook(self.settings.hook, || of.program.is_local(source));
+        let is_sent = self.is_sent(of, source);
         Ok(Came {
             device: self.device(frame.interface),
-            is_sent: hook == Hook::Output,
+            is_sent,
             leaves: leaves(frame.link, frame.captured),
             may_show: false,
             misread: self.checks && misread(),
@@ -422,6 +425,12 @@ pub(super) fn leaves(link: LinkType, captured: &[u8]) -> bool {
 fn is_misread(frame: &Frame<'_>, ours: &OfConnection) -> bool {
     let read = read_datagram(frame.link.0, frame.captured, frame.original_len);
     read.map_or(true, |read| is_other(read, ours))
+}
+
+/// Whether the reference's reader takes a frame's packet for a fragment.
+fn is_fragment(frame: &Frame<'_>) -> bool {
+    let read = read_fragment(frame.link.0, frame.captured, frame.original_len);
+    matches!(read, Ok(Some(_)))
 }
 
 /// Whether the reference has read something else.
