@@ -5,7 +5,7 @@ use crate::world::UNKNOWN_IN;
 use kpclass_ruleset::Hook;
 use kpclass_ruleset::packet::Packet;
 use kpclass_ruleset::value::{Family, Interface};
-use kpclass_workload::frame::{Framer, Link, Origin, Tag};
+use kpclass_workload::frame::{Framer, Link, Origin, Piece, Tag};
 use pnet_datalink::{Channel, DataLinkSender};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::collections::HashMap;
@@ -93,6 +93,30 @@ impl Injector {
         } = self;
         let frame = framer.tagged(packet, Origin::Outside, tag);
         send(devices, raw, packet, frame)
+    }
+
+    /// Sends a packet in fragments, the last one first by turns. IPv6's first one holds the upper layer's header, as it has to.
+    pub(crate) fn send_pieces(
+        &mut self,
+        packet: &Packet,
+        tag: &Tag,
+        id: u16,
+    ) -> Result<(), KernelError> {
+        let (header, size) = match packet.source.is_ipv4() {
+            true => (20, 16),
+            false => (40, 24),
+        };
+        let frame = self.framer.tagged(packet, Origin::Outside, tag);
+        let len = frame.len().saturating_sub(ETHERNET + header);
+        let mut pieces = Piece::all(id, len, size);
+        if id.is_multiple_of(2) {
+            pieces.reverse();
+        }
+        let frames = pieces.iter().map(|piece| piece.cut(Link::Ethernet, frame));
+        let frames: Vec<Vec<u8>> = frames.collect();
+        frames
+            .iter()
+            .try_for_each(|frame| self.send_frame(packet, frame))
     }
 
     /// Sends a frame that was built elsewhere; where it starts, the packet tells.

@@ -30,6 +30,9 @@ use playing::{Playing, Put, Seen, Sent};
 use speaker::Speakers;
 use std::fmt;
 
+/// Every so many steps of a script its packet comes in fragments, where conntrack joins them: it must be to the kernel as if it came whole.
+const CUT: usize = 5;
+
 /// The kernel, to play scripts to.
 pub struct Player {
     namespace: Namespace,
@@ -162,7 +165,13 @@ impl Player {
                     let Some((datagram, tag)) = sent else {
                         continue;
                     };
-                    let Put::Went(went) = playing.put(&datagram, &Sent::Packet(&tag))? else {
+                    let is_cut = at % CUT == 0 && playing.player.world.is_conntrack_on();
+                    let sent = match is_cut {
+                        // Where it is 0 the kernel gives what is sent one of its own.
+                        true => Sent::Pieces(&tag, at as u16 + 1),
+                        false => Sent::Packet(&tag),
+                    };
+                    let Put::Went(went) = playing.put(&datagram, &sent)? else {
                         let settings = (&script.settings, script.is_wild);
                         for difference in &mut playing.played.differences {
                             difference
@@ -197,6 +206,7 @@ impl Player {
         match sent {
             Sent::Packet(tag) => injector.send_tagged(&datagram.packet, tag)?,
             Sent::Frame(frame) => injector.send_frame(&datagram.packet, frame)?,
+            Sent::Pieces(tag, id) => injector.send_pieces(&datagram.packet, tag, *id)?,
         }
         self.world.finish_batch(&mut |event| seen.note(&event))?;
         Ok(seen)

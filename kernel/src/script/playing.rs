@@ -102,6 +102,8 @@ pub(super) enum Sent<'s> {
     Packet(&'s Tag),
     /// As a frame: the fragment that completes it.
     Frame(&'s [u8]),
+    /// As fragments of this identification.
+    Pieces(&'s Tag, u16),
 }
 
 /// A script or sequence that is being played.
