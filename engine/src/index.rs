@@ -66,39 +66,59 @@ const EMPTY: Cell = Cell {
     value: FREE,
 };
 
-/// So many of 8 cells are used at most.
-const MOST_OF_8: usize = 5;
+/// So many of 4 cells are used at most.
+const MOST_OF_4: usize = 3;
+
+/// Cells of an empty index.
+const FEWEST: usize = 16;
 
 /// Positions by hash.
 #[derive(Debug)]
 pub(crate) struct Index {
     cells: Vec<Cell>,
-    /// Shifts a hash to its cell.
-    shift: u32,
     len: usize,
 }
 
 impl Index {
     pub(crate) fn new() -> Self {
-        Self::with_bits(4)
+        Self::with_cells(FEWEST)
     }
 
-    fn with_bits(bits: u32) -> Self {
+    fn with_cells(cells: usize) -> Self {
         Self {
-            cells: vec![EMPTY; 1 << bits],
-            shift: 32 - bits,
+            cells: vec![EMPTY; cells],
             len: 0,
         }
     }
 
-    #[inline(always)]
-    fn mask(&self) -> usize {
-        self.cells.len() - 1
-    }
-
+    /// Cells are in the order of hashes, however many they are.
     #[inline(always)]
     fn home(&self, hash: u32) -> usize {
-        (hash >> self.shift) as usize & self.mask()
+        ((u64::from(hash) * self.cells.len() as u64) >> 32) as usize
+    }
+
+    /// The cell behind one; behind the last, the first.
+    #[inline(always)]
+    fn next(&self, at: usize) -> usize {
+        if at + 1 == self.cells.len() {
+            0
+        } else {
+            at + 1
+        }
+    }
+
+    /// How many cells further on one is than another.
+    fn distance(&self, from: usize, to: usize) -> usize {
+        match to.checked_sub(from) {
+            Some(distance) => distance,
+            None => to + self.cells.len() - from,
+        }
+    }
+
+    /// Bytes that it takes.
+    #[cfg(test)]
+    pub(crate) fn allocated(&self) -> usize {
+        self.cells.capacity() * size_of::<Cell>()
     }
 
     /// What a lookup will read first comes nearer.
@@ -119,7 +139,7 @@ impl Index {
             if cell.hash == hash && is_it(cell.value) {
                 return Some(cell.value);
             }
-            at = (at + 1) & self.mask();
+            at = self.next(at);
         }
     }
 
@@ -131,7 +151,7 @@ impl Index {
 
     /// Puts a value in, which must not be there.
     pub(crate) fn insert(&mut self, Hash(hash): Hash, value: u32) {
-        if (self.len + 1) * 8 > self.cells.len() * MOST_OF_8 {
+        if (self.len + 1) * 4 > self.cells.len() * MOST_OF_4 {
             self.grow();
         }
         self.put(Cell { hash, value });
@@ -141,17 +161,18 @@ impl Index {
     fn put(&mut self, cell: Cell) {
         let mut at = self.home(cell.hash);
         while self.cells[at].value != FREE {
-            at = (at + 1) & self.mask();
+            at = self.next(at);
         }
         self.cells[at] = cell;
     }
 
-    /// More than 2^31 cells are never needed: values are as many.
+    /// By half: with each doubling, half of what is taken would be empty.
     fn grow(&mut self) {
-        let mut larger = Self::with_bits(33 - self.shift);
+        let cells = self.cells.len();
+        let mut larger = Self::with_cells(cells + cells / 2);
         let cells = self.cells.iter().filter(|cell| cell.value != FREE);
         cells.for_each(|cell| larger.put(*cell));
-        (self.cells, self.shift) = (larger.cells, larger.shift);
+        self.cells = larger.cells;
     }
 
     /// Puts another value in the place of one.
@@ -170,13 +191,13 @@ impl Index {
         // Those behind it that a lookup would not find any more move up.
         let mut at = free;
         loop {
-            at = (at + 1) & self.mask();
+            at = self.next(at);
             let cell = self.cells[at];
             if cell.value == FREE {
                 break;
             }
-            let from_home = at.wrapping_sub(self.home(cell.hash)) & self.mask();
-            let from_free = at.wrapping_sub(free) & self.mask();
+            let from_home = self.distance(self.home(cell.hash), at);
+            let from_free = self.distance(free, at);
             if from_home >= from_free {
                 self.cells[free] = cell;
                 free = at;
@@ -195,7 +216,7 @@ impl Index {
             if cell.hash == hash && cell.value == value {
                 return Some(at);
             }
-            at = (at + 1) & self.mask();
+            at = self.next(at);
         }
     }
 }

@@ -46,7 +46,7 @@ fn compiled(ruleset: &Ruleset, node: &NodeFacts) -> Program {
 }
 
 /// Both trackers, asked side by side.
-struct Both<'r, A> {
+struct Both<'r, A: Width> {
     reference: reference::Tracker<'r>,
     engine: Tracker<'r, A>,
     packets: u64,

@@ -9,7 +9,7 @@ use kpclass_ruleset::conntrack::{CtStatus, Direction};
 use kpclass_ruleset::value::protocol;
 use std::time::Duration;
 
-/// An entry of conntrack's table. Times are nanoseconds of the captures' clock.
+/// An entry of conntrack's table, as it is read and changed; how it lies there is a slot's (`slot.rs`). Times are nanoseconds of the captures' clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Entry<A> {
     pub(super) original: Tuple<A>,
@@ -20,7 +20,6 @@ pub(super) struct Entry<A> {
     pub(super) status: CtStatus,
     pub(super) mark: u32,
     pub(super) remembered: Remembered,
-    pub(super) first: u64,
     pub(super) deadline: u64,
     /// The rules that gave it another destination, and another source.
     pub(super) rules: (Option<RuleId>, Option<RuleId>),
@@ -34,7 +33,7 @@ pub(super) struct Entry<A> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     /// The verdict, by position.
-    pub(super) verdict: u32,
+    pub(super) verdict: u16,
     /// What whoever follows the connection has noted of it.
     pub(super) note: u32,
 }
@@ -42,7 +41,7 @@ pub(super) struct Place {
 impl Place {
     /// Nothing yet.
     pub(super) const NONE: Self = Self {
-        verdict: u32::MAX,
+        verdict: u16::MAX,
         note: u32::MAX,
     };
 }
@@ -52,7 +51,29 @@ impl Place {
 pub(super) enum Remembered {
     Tcp(Tcp),
     Sctp(Sctp),
-    Nothing,
+    /// When its first packet came.
+    Since(u64),
+}
+
+impl Remembered {
+    /// In one word, which says the same again with the protocol.
+    #[inline(always)]
+    pub(super) fn word(self) -> u64 {
+        match self {
+            Self::Tcp(tcp) => tcp.word().into(),
+            Self::Sctp(sctp) => sctp.word().into(),
+            Self::Since(first) => first,
+        }
+    }
+
+    #[inline(always)]
+    pub(super) fn of_word(protocol: u8, word: u64) -> Self {
+        match protocol {
+            protocol::TCP => Self::Tcp(Tcp::of_word(word as u32)),
+            protocol::SCTP => Self::Sctp(Sctp::of_word(word as u16)),
+            _ => Self::Since(word),
+        }
+    }
 }
 
 /// The side of the reply tuple that nat's source rewriting makes.
@@ -106,9 +127,8 @@ impl<A: Width> Entry<A> {
             remembered: match original.protocol {
                 protocol::TCP => Remembered::Tcp(Tcp::default()),
                 protocol::SCTP => Remembered::Sctp(Sctp::default()),
-                _ => Remembered::Nothing,
+                _ => Remembered::Since(now),
             },
-            first: now,
             deadline: now,
             rules: (None, None),
             meets_replies: false,
@@ -125,14 +145,6 @@ impl<A: Width> Entry<A> {
             }
             Client::Open(_) => None,
         }
-    }
-
-    /// Whether it is the reply tuple.
-    #[inline(always)]
-    pub(super) fn is_reply(&self, tuple: &Tuple<A>) -> bool {
-        matches!(self.client, Client::Known(address, part) if tuple.to() == (address, part))
-            && tuple.from() == self.server
-            && tuple.protocol == self.original.protocol
     }
 
     /// As rules ask about it. `is_later`: it was there before the packet.

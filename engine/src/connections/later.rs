@@ -66,16 +66,16 @@ impl Verdict {
 #[derive(Debug, Default)]
 pub(super) struct Verdicts {
     list: Vec<Verdict>,
-    ids: AHashMap<Verdict, u32>,
+    ids: AHashMap<Verdict, u16>,
 }
 
 /// More are not remembered: rules can be written that make a verdict of its own for each connection.
-const MOST: usize = 1 << 16;
+const MOST: usize = u16::MAX as usize;
 
 impl Verdicts {
     #[inline(always)]
     pub(super) fn of(&self, place: Place) -> Option<&Verdict> {
-        self.list.get(place.verdict as usize)
+        self.list.get(usize::from(place.verdict))
     }
 
     fn remember(&mut self, verdict: &Verdict) -> Place {
@@ -85,8 +85,8 @@ impl Verdicts {
             None if next >= MOST => return Place::NONE,
             None => {
                 self.list.push(verdict.clone());
-                self.ids.insert(verdict.clone(), next as u32);
-                next as u32
+                self.ids.insert(verdict.clone(), next as u16);
+                next as u16
             }
         };
         Place {
@@ -128,8 +128,8 @@ impl<A: Width> Tracker<'_, A> {
             entry.places[place] = self.verdicts.remember(&verdict);
             if !verdict.has_looked {
                 // The entry is not put back.
-                if let Some(kept) = self.table.get_mut(id) {
-                    kept.places[place] = entry.places[place];
+                if let Some(slot) = self.table.slot_mut(id) {
+                    slot.set_place(place, entry.places[place]);
                 }
             }
         }

@@ -156,7 +156,7 @@ impl<A: Width> Tracker<'_, A> {
 
     /// A packet of an entry.
     fn next(&mut self, packet: &Packet, tuple: Tuple<A>, id: Id, direction: Direction) -> Look<A> {
-        let Some(mut entry) = self.table.get(id).copied() else {
+        let Some(mut entry) = self.table.get(id) else {
             return Look::lacks(Fact::Conntrack);
         };
         let has_reply = entry.status.intersects(CtStatus::SEEN_REPLY);
@@ -177,8 +177,8 @@ impl<A: Width> Tracker<'_, A> {
             Said::Unknown => return Look::lacks(Fact::Conntrack),
             // What it changed stays, though the packet has no connection.
             Said::Invalid => {
-                if let Some(kept) = self.table.get_mut(id) {
-                    (kept.remembered, kept.status) = (entry.remembered, entry.status);
+                if let Some(slot) = self.table.slot_mut(id) {
+                    slot.remember(entry.remembered, entry.status);
                 }
                 return Look::invalid(Cause::OutOfState);
             }
@@ -215,7 +215,7 @@ impl<A: Width> Tracker<'_, A> {
         };
         match self.table.get(id) {
             Some(entry) if inverse.destination.number() == packet.header.destination => Look {
-                entry: Some((*entry, direction)),
+                entry: Some((entry, direction)),
                 id: Some(id),
                 ..Look::none(CtState::Related)
             },

@@ -19,8 +19,12 @@ mod protocol;
 mod quick;
 mod sctp;
 mod sight;
+mod slot;
+mod sources;
 mod table;
 mod tcp;
+#[cfg(test)]
+mod tests;
 mod tuple;
 mod vague;
 
@@ -43,11 +47,11 @@ pub use sight::{Reply, Sight};
 use std::time::Duration;
 use table::Table;
 pub(crate) use tuple::End;
-pub use tuple::{Tuple, Width};
+pub use tuple::{Line, Tuple, Width};
 
 /// The connections of one family.
 #[derive(Debug)]
-pub struct Tracker<'r, A> {
+pub struct Tracker<'r, A: Width> {
     program: &'r Program,
     ruleset: &'r Ruleset,
     timeouts: Timeouts,

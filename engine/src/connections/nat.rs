@@ -18,7 +18,7 @@ pub(super) struct Wanted {
 }
 
 /// One entry that is to get its source.
-pub(super) struct Choice<'t, A> {
+pub(super) struct Choice<'t, A: Width> {
     pub(super) table: &'t mut Table<A>,
     /// The node's own addresses.
     pub(super) locals: &'t [u128],
@@ -87,7 +87,7 @@ impl<A: Width> Choice<'_, A> {
     /// Whether MASQUERADE keeps the port whichever of the node's addresses it takes: it is free on all of them, and the socket has no other one already.
     fn keeps_port_on_any(&mut self, entry: &Entry<A>) -> bool {
         let own = entry.original.from();
-        let is_other = |other: &Entry<A>| match other.client {
+        let is_other = |other: Entry<A>| match other.client {
             Client::Known(_, of) => !entry.original.is_icmp() && of != own.1,
             Client::Open(open) => open.part != Some(own.1),
         };

@@ -79,7 +79,7 @@ pub(super) fn ask<A: Width>(
     let number = packet.header.protocol;
     if matches!(number, protocol::TCP | protocol::UDP) {
         return ask_of_ports(
-            entry,
+            (&mut entry.remembered, &mut entry.status),
             (number, packet.tcp_flags()),
             direction,
             now,
@@ -109,23 +109,22 @@ pub(super) fn ask<A: Width>(
 
 /// The same of TCP and UDP, which most packets are.
 #[inline(always)]
-pub(super) fn ask_of_ports<A: Width>(
-    entry: &mut Entry<A>,
+pub(super) fn ask_of_ports(
+    (remembered, status): (&mut Remembered, &mut CtStatus),
     (number, tcp_flags): (u8, Option<u8>),
     direction: Direction,
     now: u64,
     timeouts: &Timeouts,
 ) -> Said {
-    let status = &mut entry.status;
-    match (number, &mut entry.remembered, tcp_flags) {
+    match (number, remembered, tcp_flags) {
         (protocol::TCP, Remembered::Tcp(tcp), Some(flags)) => {
             tcp.segment(flags, direction, status, &timeouts.tcp)
         }
-        (protocol::TCP, ..) => Said::Unknown,
-        _ => {
-            let is_young = now <= entry.first.saturating_add(STREAM);
+        (protocol::UDP, Remembered::Since(first), _) => {
+            let is_young = now <= first.saturating_add(STREAM);
             both_ways(status, is_young, timeouts.udp, timeouts.udp_stream)
         }
+        _ => Said::Unknown,
     }
 }
 

@@ -78,34 +78,48 @@ pub struct Quick {
     pub(crate) seat: Seat,
     /// When it was met, by the tracker's clock: nanoseconds.
     pub(crate) at: u64,
-    /// Its connection's status behind it.
-    pub(crate) status: CtStatus,
-    before: Before,
+    /// Its connection before it, and behind it.
+    before: State,
+    behind: State,
 }
 
-/// A connection before a packet.
+/// What a packet may change of its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Before {
+struct State {
     remembered: Remembered,
     status: CtStatus,
     deadline: u64,
 }
 
+impl Quick {
+    /// How long the connection would have lived without the packet, if that is all that the packet changed, and it may be told of any time before: of many such
+    /// packets the last one of each way leaves what all of them leave. Nanoseconds of the tracker's clock.
+    pub(crate) fn changes_only_its_life(&self) -> Option<u64> {
+        let Self { before, behind, .. } = self;
+        let is_same = match (before.remembered, behind.remembered) {
+            (Remembered::Tcp(before), Remembered::Tcp(behind)) => behind.says_no_more_than(before),
+            (before, behind) => before == behind,
+        };
+        let lives = behind.deadline >= before.deadline;
+        (is_same && lives && behind.status == before.status).then_some(before.deadline)
+    }
+}
+
 impl<A: Width> Tracker<'_, A> {
     /// Notes a number, not `u32::MAX`, with a connection's way, until the rules are asked of it anew.
     pub fn note(&mut self, seat: Seat, note: u32) {
-        if let Some(entry) = self.table.get_mut(seat.id) {
-            entry.places[seat.place].note = note;
+        if let Some(slot) = self.table.slot_mut(seat.id) {
+            slot.note(seat.place, note);
         }
     }
 
     /// Nothing is noted of the connection with this original tuple any more.
     pub(crate) fn forget_notes(&mut self, original: &Tuple<A>) {
         if let Some((id, _)) = self.table.by_tuple(original, self.now)
-            && let Some(entry) = self.table.get_mut(id)
+            && let Some(slot) = self.table.slot_mut(id)
         {
-            for place in &mut entry.places {
-                place.note = u32::MAX;
+            for place in 0..2 {
+                slot.note(place, u32::MAX);
             }
         }
     }
@@ -139,38 +153,38 @@ impl<A: Width> Tracker<'_, A> {
             return None;
         }
         let now = self.now.max(at);
-        let entry = self.table.get_mut(id)?;
-        let has_reply = entry.status.intersects(CtStatus::SEEN_REPLY);
+        let slot = self.table.slot_mut(id)?;
+        let (mut remembered, mut status) = (slot.remembered(), slot.status());
+        let has_reply = status.intersects(CtStatus::SEEN_REPLY);
         let ctstate = match direction {
             Direction::Original if !has_reply => CtState::New,
-            Direction::Reply if !has_reply || !entry.meets_replies => return None,
+            Direction::Reply if !has_reply || !slot.meets_replies() => return None,
             _ => CtState::Established,
         };
-        let place = entry.places[direction as usize];
+        let place = slot.place(direction as usize);
         let verdict = self.verdicts.of(place)?;
         let is_same = verdict.context
             == Context {
                 ctstate,
                 ..*context
             };
-        if entry.deadline <= now || place.note == u32::MAX || !is_same {
+        if slot.deadline <= now || place.note == u32::MAX || !is_same {
             return None;
         }
-        let before = Before {
-            remembered: entry.remembered,
-            status: entry.status,
-            deadline: entry.deadline,
+        let before = State {
+            remembered,
+            status,
+            deadline: slot.deadline,
         };
+        let changes = (&mut remembered, &mut status);
         let protocol = (tuple.protocol, tcp_flags);
-        match protocol::ask_of_ports(entry, protocol, direction, now, &self.timeouts) {
+        match protocol::ask_of_ports(changes, protocol, direction, now, &self.timeouts) {
             Said::Valid(None) => {}
-            Said::Valid(Some(timeout)) => entry.deadline = now.saturating_add(timeout),
-            _ => {
-                (entry.remembered, entry.status) = (before.remembered, before.status);
-                return None;
-            }
+            Said::Valid(Some(timeout)) => slot.deadline = now.saturating_add(timeout),
+            _ => return None,
         }
-        let (status, deadline) = (entry.status, entry.deadline);
+        slot.remember(remembered, status);
+        let deadline = slot.deadline;
         self.table.lives_until(deadline);
         self.now = now;
         Some(Quick {
@@ -181,22 +195,13 @@ impl<A: Width> Tracker<'_, A> {
                 place: direction as usize,
             },
             at: now,
-            status,
             before,
+            behind: State {
+                remembered,
+                status,
+                deadline,
+            },
         })
-    }
-
-    /// How long the connection would have lived without the packet, if that is all that the packet changed, and it may be told of any time before: of many such
-    /// packets the last one of each way leaves what all of them leave. Nanoseconds of the tracker's clock.
-    pub(crate) fn changes_only_its_life(&self, quick: &Quick) -> Option<u64> {
-        let entry = self.table.get(quick.seat.id)?;
-        let before = &quick.before;
-        let is_same = match (before.remembered, entry.remembered) {
-            (Remembered::Tcp(before), Remembered::Tcp(behind)) => behind.says_no_more_than(before),
-            (before, behind) => before == behind,
-        };
-        let lives = entry.deadline >= before.deadline;
-        (is_same && lives && entry.status == before.status).then_some(before.deadline)
     }
 
     /// What became of a packet that went the way of one before it, as long as that way is noted.
@@ -209,7 +214,7 @@ impl<A: Width> Tracker<'_, A> {
         let entry = self.table.get(id);
         let noted = entry.and_then(|entry| Some((entry, self.verdicts.of(entry.places[place])?)));
         let tracked = match noted {
-            Some((entry, verdict)) => verdict.taken_by(packet, entry, direction),
+            Some((entry, verdict)) => verdict.taken_by(packet, &entry, direction),
             None => Tracked::alone(
                 CtState::Invalid,
                 Decision::unknown(Unknown {
@@ -219,7 +224,7 @@ impl<A: Width> Tracker<'_, A> {
             ),
         };
         Tracked {
-            status: quick.status,
+            status: quick.behind.status,
             ..tracked
         }
     }

@@ -57,6 +57,15 @@ fn needs_no_tag(chunk: u8) -> bool {
 }
 
 impl Sctp {
+    pub(super) fn word(self) -> u16 {
+        u16::from_le_bytes([self.state, self.tags])
+    }
+
+    pub(super) fn of_word(word: u16) -> Self {
+        let [state, tags] = word.to_le_bytes();
+        Self { state, tags }
+    }
+
     /// One packet's chunks. `is_first`: the entry is not confirmed yet.
     pub(super) fn packet(
         &mut self,

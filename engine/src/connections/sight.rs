@@ -42,7 +42,7 @@ impl<A: Width> Tracker<'_, A> {
         match self.table.by_tuple(&tuple.inverse()?, self.now) {
             Some((_, Direction::Reply)) => Some(Sight::Behind),
             Some((id, Direction::Original)) => {
-                let entry = *self.table.get(id)?;
+                let entry = self.table.get(id)?;
                 match entry.meets_replies {
                     true => Some(Sight::Behind),
                     false => Some(Sight::Reply(self.as_it_came(id, &entry))),

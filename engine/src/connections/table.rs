@@ -1,16 +1,15 @@
 //! conntrack's table.
 
-use super::entry::{Client, Entry, Place};
+use super::entry::{Client, Entry, Open, Place};
+use super::slot::{Slot, Slots, bit};
+use super::sources::Sources;
 use super::tuple::{End, Tuple, Width};
 use super::vague::Vague;
 use crate::index::{Hash, Hasher, Index};
-use crate::near;
 use ahash::AHashMap;
 use kpclass_ruleset::Ruleset;
 use kpclass_ruleset::conntrack::Direction;
 use kpclass_ruleset::decision::Unknown;
-use kpclass_ruleset::target::Target;
-use kpclass_ruleset::value::{Prefix, address_number, number_address};
 
 /// An entry, by position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,8 +21,6 @@ impl Id {
         self.0 as usize
     }
 }
-
-const NONE: u32 = u32::MAX;
 
 /// So many that are over may stand among open sources.
 const FEW: u32 = 16;
@@ -43,59 +40,22 @@ pub(super) enum Found {
     Nothing,
 }
 
-/// The sources that rules rewrite to.
-#[derive(Clone, Debug)]
-pub(super) struct Sources<A> {
-    ranges: Vec<(A, A)>,
-    networks: Vec<Prefix>,
-}
-
-impl<A: Width> Sources<A> {
-    /// Those of further rules.
-    pub(super) fn add(&mut self, ruleset: &Ruleset) {
-        let number = |address| A::of(address_number(address));
-        for (_, rule) in ruleset.rules() {
-            match &rule.target {
-                Target::Snat(range) => {
-                    let addresses = range.addresses.map(|(a, b)| (number(a), number(b)));
-                    self.ranges.extend(addresses);
-                }
-                Target::Netmap(to) if !self.networks.contains(to) => self.networks.push(*to),
-                _ => {}
-            }
-        }
-        self.ranges.sort_unstable();
-        self.ranges.dedup();
-    }
-
-    fn hold(&self, address: A) -> bool {
-        let inside = |(first, last): &(A, A)| (first..=last).contains(&&address);
-        let as_address = number_address(A::FAMILY, address.number());
-        self.ranges.iter().any(inside) || self.networks.iter().any(|n| n.contains(as_address))
-    }
-}
-
 /// Protocol, server side, and the port that nat has kept.
 type OpenKey<A> = (u8, End<A>, Option<u16>);
 
 /// A protocol and one side of a tuple.
 type Side<A> = (u8, End<A>);
 
-/// A place for an entry.
-#[derive(Debug)]
-struct Slot<A> {
-    /// `None`: free.
-    entry: Option<Entry<A>>,
-    /// The next entry with the same original source, made before; of a free slot the next free one.
-    next: u32,
-}
-
 /// The entries, found by their tuples.
 #[derive(Debug)]
-pub(super) struct Table<A> {
-    slots: Vec<Slot<A>>,
-    free: u32,
-    len: usize,
+pub(super) struct Table<A: Width> {
+    slots: Slots<A>,
+    /// Of those with an open source, what is known of it.
+    opens: AHashMap<u32, Open<A>>,
+    /// Marks that are not 0.
+    marks: AHashMap<u32, u32>,
+    /// The next entry with the same original source, made before.
+    older: AHashMap<u32, u32>,
     hasher: Hasher,
     /// The slot, and in the lowest bit the direction.
     by_tuple: Index,
@@ -114,15 +74,11 @@ pub(super) struct Table<A> {
 impl<A: Width> Table<A> {
     /// Without entries, for these rules.
     pub(super) fn new(ruleset: &Ruleset) -> Self {
-        let mut sources = Sources {
-            ranges: Vec::new(),
-            networks: Vec::new(),
-        };
-        sources.add(ruleset);
         Self {
-            slots: Vec::new(),
-            free: NONE,
-            len: 0,
+            slots: Slots::new(),
+            opens: AHashMap::new(),
+            marks: AHashMap::new(),
+            older: AHashMap::new(),
             hasher: Hasher::new(),
             by_tuple: Index::new(),
             by_source: Index::new(),
@@ -130,31 +86,68 @@ impl<A: Width> Table<A> {
             has_ranges: false,
             vague: Vague::default(),
             earliest: u64::MAX,
-            sources,
+            sources: Sources::new(ruleset),
         }
     }
 
-    pub(super) fn get(&self, id: Id) -> Option<&Entry<A>> {
-        self.slots.get(id.0 as usize)?.entry.as_ref()
+    /// An entry.
+    pub(super) fn get(&self, Id(id): Id) -> Option<Entry<A>> {
+        self.slots.get(id).map(|slot| self.entry(id, slot))
     }
 
-    pub(super) fn get_mut(&mut self, id: Id) -> Option<&mut Entry<A>> {
-        self.slots.get_mut(id.0 as usize)?.entry.as_mut()
+    /// The entry that lies in a slot, with what lies elsewhere of it.
+    fn entry(&self, id: u32, slot: &Slot<A>) -> Entry<A> {
+        let mark = slot.has(bit::MARKED).then(|| self.marks.get(&id).copied());
+        slot.entry(self.open_of(id, slot), mark.flatten().unwrap_or(0))
+    }
+
+    fn open_of(&self, id: u32, slot: &Slot<A>) -> Option<Open<A>> {
+        match slot.has(bit::OPEN) {
+            true => self.opens.get(&id).copied(),
+            false => None,
+        }
+    }
+
+    /// Where an entry lies.
+    #[inline(always)]
+    pub(super) fn slot_mut(&mut self, Id(id): Id) -> Option<&mut Slot<A>> {
+        self.slots.get_mut(id)
+    }
+
+    fn is_live(&self, id: u32, now: u64) -> bool {
+        self.slots.get(id).is_some_and(|slot| slot.deadline > now)
     }
 
     /// Rules were replaced: what is known of the old ones says nothing.
     pub(super) fn forget_rules(&mut self) {
-        let entries = self.slots.iter_mut().filter_map(|slot| slot.entry.as_mut());
-        for entry in entries {
-            entry.rules = (None, None);
-            entry.places = [Place::NONE; 2];
-        }
+        self.slots.iter_mut().for_each(Slot::forget_rules);
         self.vague.forget_rules();
+    }
+
+    /// What lies outside the slots, of how many entries.
+    #[cfg(test)]
+    pub(super) fn elsewhere(&self) -> usize {
+        self.opens.len() + self.marks.len() + self.older.len() + self.open.len()
+    }
+
+    /// Bytes that it takes, but for what it keeps of vague entries.
+    #[cfg(test)]
+    pub(super) fn allocated(&self) -> usize {
+        fn of_map<K, V>(map: &AHashMap<K, V>) -> usize {
+            map.capacity() * 8 / 7 * (size_of::<(K, V)>() + 1)
+        }
+        let indexes = self.by_tuple.allocated() + self.by_source.allocated();
+        let lists = self
+            .open
+            .values()
+            .map(|ids| ids.capacity() * size_of::<u32>());
+        let rare = of_map(&self.opens) + of_map(&self.marks) + of_map(&self.older);
+        self.slots.allocated() + indexes + rare + of_map(&self.open) + lists.sum::<usize>()
     }
 
     /// Those that are over but were not asked for since included.
     pub(super) fn len(&self) -> usize {
-        self.len
+        self.slots.len()
     }
 
     /// An entry's deadline was set.
@@ -164,18 +157,29 @@ impl<A: Width> Table<A> {
     }
 
     /// Puts an entry back that was taken out to be changed, but for its tuples.
-    pub(super) fn put_back(&mut self, id: Id, entry: Entry<A>) {
+    pub(super) fn put_back(&mut self, Id(id): Id, entry: Entry<A>) {
         self.lives_until(entry.deadline);
-        if let Some(slot) = self.slots.get_mut(id.0 as usize)
-            && slot.entry.is_some()
-        {
-            slot.entry = Some(entry);
+        if let Some(slot) = self.slots.get_mut(id) {
+            slot.change(&entry);
+            self.mark(id, entry.mark);
         }
+    }
+
+    fn mark(&mut self, id: u32, mark: u32) {
+        let Some(slot) = self.slots.get_mut(id) else {
+            return;
+        };
+        if mark != 0 {
+            self.marks.insert(id, mark);
+        } else if slot.has(bit::MARKED) {
+            self.marks.remove(&id);
+        }
+        slot.set(bit::MARKED, mark != 0);
     }
 
     /// Nobody knows what became of it.
     pub(super) fn doubt(&mut self, id: Id, unknown: Unknown) {
-        if let Some(entry) = self.get(id).copied() {
+        if let Some(entry) = self.get(id) {
             self.vague.insert(id.0, &entry, unknown);
         }
     }
@@ -183,39 +187,49 @@ impl<A: Width> Table<A> {
     /// Puts in a new one, whose tuples must not be there.
     pub(super) fn insert(&mut self, entry: Entry<A>) -> Id {
         self.lives_until(entry.deadline);
-        let id = match self.free {
-            NONE => {
-                self.slots.push(Slot {
-                    entry: None,
-                    next: NONE,
-                });
-                self.slots.len() as u32 - 1
-            }
-            free => {
-                self.free = self.slots[free as usize].next;
-                free
-            }
-        };
-        let side = (entry.original.protocol, entry.original.from());
-        let (hash, before) = (self.hash_side(side), self.newest(side));
-        match before {
-            Some(before) => self.by_source.replace(hash, before, id),
-            None => self.by_source.insert(hash, id),
-        }
-        self.slots[id as usize] = Slot {
-            entry: Some(entry),
-            next: before.unwrap_or(NONE),
-        };
+        let id = self.slots.insert(Slot::holding(&entry));
+        self.mark(id, entry.mark);
+        self.hold_source(id, (entry.original.protocol, entry.original.from()));
         self.by_tuple
             .insert(entry.original.hash(&self.hasher), id << 1);
         self.hold_reply(id, &entry);
-        if let Some(key) = open_key(&entry) {
-            self.has_ranges |=
-                matches!(entry.client, Client::Open(open) if open.addresses.is_some());
+        if let Client::Open(open) = entry.client {
+            self.has_ranges |= open.addresses.is_some();
+            self.opens.insert(id, open);
+            let key = open_key(&entry, &open);
             self.open.entry(key).or_default().push(id);
         }
-        self.len += 1;
         Id(id)
+    }
+
+    /// Has it be found by its original source, before those that have it, too.
+    fn hold_source(&mut self, id: u32, side: Side<A>) {
+        let hash = self.hash_side(side);
+        let Some(before) = self.newest(side) else {
+            self.by_source.insert(hash, id);
+            return;
+        };
+        self.by_source.replace(hash, before, id);
+        self.set_older(id, Some(before));
+    }
+
+    fn set_older(&mut self, id: u32, older: Option<u32>) {
+        match older {
+            Some(older) => self.older.insert(id, older),
+            None => self.older.remove(&id),
+        };
+        if let Some(slot) = self.slots.get_mut(id) {
+            slot.set(bit::HAS_OLDER, older.is_some());
+        }
+    }
+
+    /// The one made before it with the same original source.
+    fn older_than(&self, id: u32) -> Option<u32> {
+        let slot = self.slots.get(id)?;
+        match slot.has(bit::HAS_OLDER) {
+            true => self.older.get(&id).copied(),
+            false => None,
+        }
     }
 
     /// Has an entry be found by its reply tuple, unless another is.
@@ -241,7 +255,7 @@ impl<A: Width> Table<A> {
     fn newest(&self, side: Side<A>) -> Option<u32> {
         let hash = self.hash_side(side);
         self.by_source.find(hash, |id| {
-            let of = self.get(Id(id)).map(|entry| &entry.original);
+            let of = self.slots.get(id).map(Slot::original);
             of.is_some_and(|of| (of.protocol, of.from()) == side)
         })
     }
@@ -250,19 +264,18 @@ impl<A: Width> Table<A> {
     #[inline(always)]
     fn holder(&self, hash: Hash, tuple: &Tuple<A>) -> Option<u32> {
         self.by_tuple.find(hash, |value| {
-            let entry = self.get(Id(value >> 1));
-            entry.is_some_and(|entry| match value & 1 {
-                0 => entry.original == *tuple,
-                _ => entry.is_reply(tuple),
+            let slot = self.slots.get(value >> 1);
+            slot.is_some_and(|slot| match value & 1 {
+                0 => slot.is_original(tuple),
+                _ => slot.is_reply(tuple),
             })
         })
     }
 
     pub(super) fn remove(&mut self, Id(id): Id) {
-        let Some(entry) = self.get(Id(id)).copied() else {
+        let Some(entry) = self.get(Id(id)) else {
             return;
         };
-        self.len -= 1;
         self.vague.remove(id);
         let tuples = [(Some(entry.original), 0), (entry.reply(), 1)];
         for (tuple, direction) in tuples {
@@ -273,43 +286,40 @@ impl<A: Width> Table<A> {
         }
         self.forget_source(&entry, id);
         self.forget_open(&entry, id);
-        self.slots[id as usize] = Slot {
-            entry: None,
-            next: self.free,
-        };
-        self.free = id;
+        self.mark(id, 0);
+        self.slots.remove(id);
     }
 
     /// Takes it out of the list of those with its source.
     fn forget_source(&mut self, entry: &Entry<A>, id: u32) {
         let side = (entry.original.protocol, entry.original.from());
-        let behind = self.slots[id as usize].next;
-        let Some(first) = self.newest(side) else {
+        let behind = self.older_than(id);
+        let Some(mut at) = self.newest(side) else {
             return;
         };
-        if first == id {
+        if at == id {
             let hash = self.hash_side(side);
             match behind {
-                NONE => self.by_source.remove(hash, id),
-                behind => self.by_source.replace(hash, id, behind),
+                None => self.by_source.remove(hash, id),
+                Some(behind) => self.by_source.replace(hash, id, behind),
             }
-            return;
+        } else {
+            while let Some(next) = self.older_than(at).filter(|next| *next != id) {
+                at = next;
+            }
+            self.set_older(at, behind);
         }
-        let mut at = first;
-        while at != NONE {
-            let next = self.slots[at as usize].next;
-            if next == id {
-                self.slots[at as usize].next = behind;
-                return;
-            }
-            at = next;
+        if behind.is_some() {
+            self.set_older(id, None);
         }
     }
 
     fn forget_open(&mut self, entry: &Entry<A>, id: u32) {
-        let Some(key) = open_key(entry) else {
+        let Client::Open(open) = entry.client else {
             return;
         };
+        self.opens.remove(&id);
+        let key = open_key(entry, &open);
         if let Some(ids) = self.open.get_mut(&key) {
             ids.retain(|of| *of != id);
             if ids.is_empty() {
@@ -319,17 +329,17 @@ impl<A: Width> Table<A> {
     }
 
     /// Closes an open source.
-    pub(super) fn close(&mut self, id: Id, (address, part): End<A>) {
-        let Some(entry) = self.get(id).copied() else {
+    pub(super) fn close(&mut self, id: Id, client: End<A>) {
+        let Some(entry) = self.get(id) else {
             return;
         };
         self.forget_open(&entry, id.0);
-        if let Some(entry) = self.get_mut(id) {
-            entry.client = Client::Known(address, part);
-            entry.places = [Place::NONE; 2];
-            let closed = *entry;
-            self.hold_reply(id.0, &closed);
+        if let Some(slot) = self.slots.get_mut(id.0) {
+            slot.close(client);
+            (0..2).for_each(|at| slot.set_place(at, Place::NONE));
         }
+        let client = Client::Known(client.0, client.1);
+        self.hold_reply(id.0, &Entry { client, ..entry });
     }
 
     /// Removes what is over.
@@ -338,8 +348,8 @@ impl<A: Width> Table<A> {
             return;
         }
         let mut earliest = u64::MAX;
-        for id in 0..self.slots.len() as u32 {
-            match self.get(Id(id)).map(|entry| entry.deadline) {
+        for id in 0..self.slots.end() {
+            match self.slots.get(id).map(|slot| slot.deadline) {
                 Some(deadline) if deadline <= now => self.remove(Id(id)),
                 Some(deadline) => earliest = earliest.min(deadline),
                 None => {}
@@ -352,7 +362,7 @@ impl<A: Width> Table<A> {
     /// The live entry that holds a tuple.
     pub(super) fn by_tuple(&mut self, tuple: &Tuple<A>, now: u64) -> Option<(Id, Direction)> {
         let (id, direction) = self.held_by(tuple.hash(&self.hasher), tuple)?;
-        if self.get(id).is_some_and(|entry| entry.deadline > now) {
+        if self.is_live(id.0, now) {
             return Some((id, direction));
         }
         self.remove(id);
@@ -371,9 +381,8 @@ impl<A: Width> Table<A> {
             return;
         }
         let position = self.by_tuple.find(hash, |_| true);
-        if let Some(slot) = position.and_then(|at| self.slots.get(at as usize >> 1)) {
-            near::ask_for(slot);
-            near::ask_for(&slot.next);
+        if let Some(slot) = position.and_then(|at| self.slots.at(at >> 1)) {
+            slot.come_nearer();
         }
     }
 
@@ -389,15 +398,10 @@ impl<A: Width> Table<A> {
     }
 
     /// The live entries whose original tuple has this source, the newest first.
-    pub(super) fn with_source(&self, side: Side<A>, now: u64) -> impl Iterator<Item = &Entry<A>> {
-        let mut at = self.newest(side).unwrap_or(NONE);
-        std::iter::from_fn(move || {
-            let slot = self.slots.get(at as usize)?;
-            at = slot.next;
-            Some(slot.entry.as_ref())
-        })
-        .flatten()
-        .filter(move |entry| entry.deadline > now)
+    pub(super) fn with_source(&self, side: Side<A>, now: u64) -> impl Iterator<Item = Entry<A>> {
+        let all = std::iter::successors(self.newest(side), |id| self.older_than(*id));
+        let live = all.filter(move |id| self.is_live(*id, now));
+        live.filter_map(|id| self.get(Id(id)))
     }
 
     /// Whose packet it is (CONNTRACK.md 2.5, 3.6 and 3.8). `arrives`: only what arrives may be a first reply to an open source.
@@ -439,9 +443,9 @@ impl<A: Width> Table<A> {
             let ids = self.open.get(&key).map_or(&[][..], |ids| ids);
             let mut over = 0;
             for id in ids {
-                match self.get(Id(*id)) {
-                    Some(entry) if entry.deadline > now => {
-                        let is_it = matches!(entry.client, Client::Open(open) if open.fits(client, &is_local));
+                match self.opens.get(id) {
+                    Some(open) if self.is_live(*id, now) => {
+                        let is_it = open.fits(client, &is_local);
                         meant.extend(is_it.then_some(Id(*id)));
                     }
                     _ => over += 1,
@@ -461,10 +465,7 @@ impl<A: Width> Table<A> {
     fn forget_those_over(&mut self, key: &OpenKey<A>, now: u64) {
         let slots = &self.slots;
         if let Some(ids) = self.open.get_mut(key) {
-            ids.retain(|id| {
-                let entry = slots[*id as usize].entry.as_ref();
-                entry.is_some_and(|entry| entry.deadline > now)
-            });
+            ids.retain(|id| slots.get(*id).is_some_and(|slot| slot.deadline > now));
         }
     }
 
@@ -480,11 +481,10 @@ impl<A: Width> Table<A> {
         }
         let keys = [Some(tuple.source_part), None].map(|part| (tuple.protocol, tuple.to(), part));
         let ids = keys.iter().filter_map(|key| self.open.get(key)).flatten();
-        let mut entries = ids.filter_map(|id| self.get(Id(*id)));
-        entries.any(|entry| {
-            let fits =
-                matches!(entry.client, Client::Open(open) if open.fits(tuple.from(), &is_local));
-            fits && entry.deadline > now
+        let mut live = ids.filter(|id| self.is_live(**id, now));
+        live.any(|id| {
+            let open = self.opens.get(id);
+            open.is_some_and(|open| open.fits(tuple.from(), &is_local))
         })
     }
 
@@ -519,12 +519,6 @@ impl<A: Width> Table<A> {
     }
 }
 
-fn open_key<A: Width>(entry: &Entry<A>) -> Option<OpenKey<A>> {
-    match entry.client {
-        Client::Open(open) => Some((entry.original.protocol, entry.server, open.part)),
-        Client::Known(..) => None,
-    }
+fn open_key<A: Width>(entry: &Entry<A>, open: &Open<A>) -> OpenKey<A> {
+    (entry.original.protocol, entry.server, open.part)
 }
-
-// Many lie in memory at a time.
-const _: () = assert!(size_of::<Slot<u32>>() <= 112);

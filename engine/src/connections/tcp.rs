@@ -121,6 +121,25 @@ impl Default for Tcp {
 }
 
 impl Tcp {
+    #[inline(always)]
+    pub(super) fn word(self) -> u32 {
+        u32::from_le_bytes([self.state, self.last, self.last_direction as u8, self.flags])
+    }
+
+    #[inline(always)]
+    pub(super) fn of_word(word: u32) -> Self {
+        let [state, last, direction, flags] = word.to_le_bytes();
+        Self {
+            state,
+            last,
+            last_direction: match direction {
+                0 => Direction::Original,
+                _ => Direction::Reply,
+            },
+            flags,
+        }
+    }
+
     fn has(self, flag: u8) -> bool {
         self.flags & flag != 0
     }

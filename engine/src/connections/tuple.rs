@@ -11,14 +11,22 @@ use std::hash::Hash;
 pub trait Width: Copy + Debug + Eq + Hash + Ord + Send + Sync + 'static {
     /// The family.
     const FAMILY: Family;
+    /// Where an entry of the family begins: at a cache line's beginning, if it fits into one.
+    type Line: Copy + Debug + Send + Sync;
     /// Of a number that fits.
     fn of(number: u128) -> Self;
     /// As a number.
     fn number(self) -> u128;
 }
 
+/// Nothing, at the beginning of a cache line.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+pub struct Line;
+
 impl Width for u32 {
     const FAMILY: Family = Family::V4;
+    type Line = Line;
     #[inline]
     fn of(number: u128) -> Self {
         number as u32
@@ -31,6 +39,7 @@ impl Width for u32 {
 
 impl Width for u128 {
     const FAMILY: Family = Family::V6;
+    type Line = ();
     #[inline]
     fn of(number: u128) -> Self {
         number

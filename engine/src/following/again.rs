@@ -1,7 +1,7 @@
 //! What the reference is told of packets that go the way of one before them: of those that follow one another the last of each way, a while later. They change
 //! nothing but how long their connection lives, and that only before anything else is told of it.
 
-use crate::connections::{Packet, Quick, Tracker, Whose, Width};
+use crate::connections::{Packet, Quick, Whose};
 use crate::extract::Plain;
 use kpclass_compiler::Context;
 
@@ -57,13 +57,9 @@ impl KeptBack {
     }
 
     /// Keeps a packet in place of the one before it. It comes back if it has to be told of now.
-    pub(super) fn keep<A: Width>(
-        &mut self,
-        tracker: &Tracker<'_, A>,
-        again: Again,
-    ) -> Option<Again> {
+    pub(super) fn keep(&mut self, again: Again) -> Option<Again> {
         let (connection, way) = again.quick.seat.position();
-        let Some(deadline) = tracker.changes_only_its_life(&again.quick) else {
+        let Some(deadline) = again.quick.changes_only_its_life() else {
             return Some(again);
         };
         if connection >= self.positions.len() {

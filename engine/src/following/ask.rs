@@ -182,7 +182,7 @@ impl Rest<'_> {
             packet,
             quick,
         };
-        if let Some(again) = of.kept.keep(&of.tracker, again) {
+        if let Some(again) = of.kept.keep(again) {
             self.tell_of(of, Whose::One(again.quick.seat.position().0));
             self.tell_again(of, again, false);
         }

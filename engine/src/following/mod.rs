@@ -134,7 +134,7 @@ fn read(
 }
 
 /// One family's connections.
-struct OfFamily<'r, 'a, A> {
+struct OfFamily<'r, 'a, A: Width> {
     of: &'r FamilyRules<'a>,
     tracker: Tracker<'r, A>,
     /// What the reference is not told of yet.

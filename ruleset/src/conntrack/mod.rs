@@ -70,6 +70,11 @@ impl CtStatus {
         Self(bits & 0x3f)
     }
 
+    /// The bits, as the kernel numbers them.
+    pub fn bits(self) -> u32 {
+        self.0
+    }
+
     /// Both.
     #[must_use]
     pub fn with(self, other: Self) -> Self {
