@@ -161,12 +161,22 @@ pub(crate) struct ReplayHow {
     /// Write one verdict a frame; the format follows the ending: .ndjson, .csv or .parquet
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub verdicts: Option<PathBuf>,
+    #[command(flatten)]
+    pub most: MostArgs,
     /// Where connections are followed: how many rows of who talks to what are listed
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub top: u32,
     /// Print the report as one JSON record
     #[arg(long)]
     pub json: bool,
+}
+
+/// How many connections are followed at a time.
+#[derive(Debug, Args)]
+pub(crate) struct MostArgs {
+    /// Connections that are followed at a time, as sysctl nf_conntrack_max limits them [default: 262144]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_connections: Option<u32>,
 }
 
 /// `kpclass explain`.
@@ -210,6 +220,8 @@ pub(crate) struct Taken {
     /// How a frame's packet relates to those before it; conntrack: with its connection's story up to it [default: conntrack with --frame, else packet]
     #[arg(long)]
     pub mode: Option<Mode>,
+    #[command(flatten)]
+    pub most: MostArgs,
 }
 
 /// `kpclass services`.

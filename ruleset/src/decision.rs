@@ -188,7 +188,8 @@ impl Fact {
             Self::LocalAddresses | Self::NatAddress | Self::MulticastGroup => Some("--local-addrs"),
             Self::IpSet(_) => Some("--ipset"),
             Self::Chain(_) => Some("--rules"),
-            Self::RouteLocalnet | Self::ConntrackFull => Some("--sysctl"),
+            Self::RouteLocalnet => Some("--sysctl"),
+            Self::ConntrackFull => Some("--max-connections"),
             Self::Length | Self::Ttl | Self::Dscp | Self::Mac => Some("--frame"),
             _ => None,
         }

@@ -1,6 +1,6 @@
 //! The options of `replay`.
 
-use crate::args::{Mode, ReplayHow};
+use crate::args::{Mode, MostArgs, ReplayHow};
 use crate::options::is_of_conntrack;
 use crate::trouble::Trouble;
 use kpclass_ruleset::conntrack;
@@ -67,7 +67,7 @@ impl ReplayOptions {
         Ok(Self {
             tracking: match how.mode {
                 Mode::Packet => None,
-                Mode::Conntrack => Some(tracking(sysctl)?),
+                Mode::Conntrack => Some(tracking(sysctl, &how.most)?),
             },
             seed: how.seed,
             threads: threads(how.threads.as_deref())?,
@@ -80,13 +80,14 @@ impl ReplayOptions {
 }
 
 /// The settings of connection tracking.
-pub(crate) fn tracking(sysctl: &[String]) -> Result<conntrack::Settings, Trouble> {
+pub(crate) fn tracking(sysctl: &[String], most: &MostArgs) -> Result<conntrack::Settings, Trouble> {
     let mut settings = conntrack::Settings::default();
     for text in sysctl.iter().filter(|text| is_of_conntrack(text)) {
         settings
             .set(text)
             .map_err(|why| Trouble::new(format!("--sysctl {why}")))?;
     }
+    settings.max = most.max_connections.unwrap_or(settings.max);
     Ok(settings)
 }
 

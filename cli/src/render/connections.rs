@@ -30,10 +30,24 @@ pub(crate) struct Connections {
     pub talks: Vec<Talk>,
     /// How many other pairs of who and what there are.
     pub more_talks: u64,
+    /// What a full table did, if it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub table_full: Option<TableFull>,
     /// Packets dropped or rejected, by why.
     pub refusals: Vec<Refusal>,
     /// What is wrong.
     pub findings: Vec<Finding>,
+}
+
+/// What a full table did.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct TableFull {
+    /// First packets that met it: what became of them is unknown.
+    pub packets: u64,
+    /// Connections that the kernel may have evicted: what becomes of them is unknown from then on.
+    pub may_be_evicted: u64,
+    /// Connections of such packets that there was no room for: packets of their protocol that have no connection are unknown.
+    pub not_kept: u64,
 }
 
 /// Connections to one way to reach a Service.
@@ -239,6 +253,16 @@ fn sums(connections: &Connections, classified: u64) -> Columns {
     }
     for (cause, packets) in &connections.invalid {
         table.row([format!("INVALID: {cause}"), count(*packets), String::new()]);
+    }
+    if let Some(full) = connections.table_full {
+        let rows = [
+            ("first packets that met a full table", full.packets),
+            ("(may have been evicted)", full.may_be_evicted),
+            ("(no room to keep them)", full.not_kept),
+        ];
+        for (name, number) in rows.into_iter().filter(|(_, n)| *n > 0) {
+            table.row([name.to_owned(), count(number), String::new()]);
+        }
     }
     table
 }

@@ -164,3 +164,37 @@ fn established_connections_are_translated_without_asking_nat_again() {
     }
     assert!(endpoints.len() > 100, "{} clients", endpoints.len());
 }
+
+/// The kernel evicts what it will: with any number of threads nothing is said of that, and all of the rest.
+#[test]
+fn of_a_full_table_as_much_is_known_on_any_number_of_threads() {
+    let place = Place::new();
+    place.file("n.rules", RULES);
+    let generate = "generate capture --rules n.rules --local-addrs 10.9.0.1 --hit 1 --connections 40 --frames 4000 -o c.pcap";
+    place.run(&words(generate)).fine();
+    let reports = ["1", "2", "16"].map(|threads| {
+        let replay = "replay c.pcap --rules n.rules --local-addrs 10.9.0.1 --mode conntrack --json --max-connections 30 --threads";
+        let mut replay = words(replay);
+        replay.push(threads);
+        let mut report: Value = serde_json::from_str(&place.run(&replay).fine()).expect("JSON");
+        report["timing"] = Value::Null;
+        report
+    });
+    assert!(reports.iter().all(|report| *report == reports[0]));
+    let [report, ..] = &reports;
+    assert_eq!(number(report, "/check/disagreements"), 0, "{report}");
+    let full = |key: &str| number(report, &format!("/connections/table_full/{key}"));
+    assert!(
+        full("packets") > 0 && full("may_be_evicted") > 0,
+        "{report}"
+    );
+    assert!(
+        full("packets") <= number(report, "/dispositions/unknown"),
+        "{report}"
+    );
+    assert!(number(report, "/dispositions/forward") > 0, "{report}");
+}
+
+fn words(text: &str) -> Vec<&str> {
+    text.split(' ').collect()
+}

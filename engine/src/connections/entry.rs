@@ -56,6 +56,15 @@ pub(super) enum Remembered {
 }
 
 impl Remembered {
+    /// Whether its connection is on its way out (`can_early_drop`).
+    pub(super) fn is_closing(self) -> bool {
+        match self {
+            Self::Tcp(tcp) => tcp.is_closing(),
+            Self::Sctp(sctp) => sctp.is_closing(),
+            Self::Since(_) => false,
+        }
+    }
+
     /// In one word, which says the same again with the protocol.
     #[inline(always)]
     pub(super) fn word(self) -> u64 {

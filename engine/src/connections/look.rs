@@ -3,6 +3,7 @@
 use super::Tracker;
 use super::entry::{Entry, Remembered};
 use super::packet::Packet;
+use super::pressure::FULL;
 use super::protocol::{self, Said};
 use super::sctp;
 use super::table::{Found, Id};
@@ -96,8 +97,7 @@ impl<A: Width> Tracker<'_, A> {
             return Look::lacks(Fact::Conntrack);
         };
         let may_begin = || tuple.inverse().map(|inverse| (tuple, inverse));
-        let is_local = self.is_local();
-        match self.table.find(&tuple, arrives, is_local, self.now) {
+        match self.find(&tuple, arrives) {
             Found::One(id, direction) => self.next(packet, tuple, id, direction),
             Found::Nothing => self.begin(packet, tuple, None),
             Found::Fits(id) => {
@@ -124,7 +124,11 @@ impl<A: Width> Tracker<'_, A> {
         if self.table.len() >= max {
             self.table.expire(self.now);
             if self.table.len() >= max {
-                return Look::lacks(Fact::ConntrackFull);
+                self.press();
+                return Look {
+                    may_begin: Some((tuple, inverse)),
+                    ..Look::by(FULL)
+                };
             }
         }
         let mut entry = Entry::new(tuple, inverse, self.now);
@@ -179,6 +183,7 @@ impl<A: Width> Tracker<'_, A> {
             Said::Invalid => {
                 if let Some(slot) = self.table.slot_mut(id) {
                     slot.remember(entry.remembered, entry.status);
+                    self.table.pressure.entry_changed();
                 }
                 return Look::invalid(Cause::OutOfState);
             }
@@ -199,10 +204,7 @@ impl<A: Width> Tracker<'_, A> {
         let Some(inverse) = carried.and_then(Tuple::inverse) else {
             return invalid;
         };
-        let is_local = self.is_local();
-        let found = self
-            .table
-            .find(&inverse, packet.arrives(), is_local, self.now);
+        let found = self.find(&inverse, packet.arrives());
         let (id, direction) = match found {
             Found::One(id, direction) => (id, direction),
             Found::Fits(id) => {

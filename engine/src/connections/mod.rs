@@ -15,6 +15,7 @@ mod leading;
 mod look;
 mod nat;
 mod packet;
+mod pressure;
 mod protocol;
 mod quick;
 mod sctp;
@@ -40,6 +41,7 @@ use leading::Leading;
 pub use look::Cause;
 use look::Look;
 pub use packet::Packet;
+pub use pressure::Full;
 use protocol::Timeouts;
 pub(crate) use quick::{Glance, Whose};
 pub use quick::{Quick, Seat};
@@ -175,6 +177,7 @@ impl<'r, A: Width> Tracker<'r, A> {
         shows: Option<&dyn Shows<A>>,
     ) -> (Tracked<A>, u64) {
         self.now = self.now.max(protocol::nanos(at));
+        self.release();
         self.lists.begin(Duration::from_nanos(self.now));
         let look = match self.program.conntrack_on() {
             true => self.look(packet),
@@ -253,15 +256,28 @@ impl<'r, A: Width> Tracker<'r, A> {
         }
     }
 
-    /// Of a full table there is no room to tell of it.
+    /// As many are kept as there may be entries; of more, only that there are some.
     fn leave_vague(&mut self, mut entry: entry::Entry<A>, unknown: Unknown) {
         let longest = self.timeouts.longest(entry.original.protocol);
         entry.deadline = self.now.saturating_add(longest);
-        let is_there = self.table.by_tuple(&entry.original, self.now).is_some();
-        if !is_there && self.table.len() < self.timeouts.settings.max as usize {
-            let id = self.table.insert(entry);
-            self.table.doubt(id, unknown);
+        if self.table.by_tuple(&entry.original, self.now).is_some() {
+            return;
         }
+        // One that is over holds no tuple against it.
+        if let Some(reply) = entry.reply() {
+            self.table.by_tuple(&reply, self.now);
+        }
+        let most = 2 * self.timeouts.settings.max as usize;
+        if self.table.len() >= most {
+            self.table.expire(self.now);
+        }
+        if self.table.len() >= most {
+            let protocol = entry.original.protocol;
+            self.table.pressure.lose(protocol, entry.deadline);
+            return;
+        }
+        let id = self.table.insert(entry);
+        self.table.doubt(id, unknown);
     }
 
     /// The entry that a packet ends is gone, if conntrack came to look at it.

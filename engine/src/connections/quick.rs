@@ -145,7 +145,7 @@ impl<A: Width> Tracker<'_, A> {
             context,
             at,
         } = *glance;
-        if !self.program.conntrack_on() {
+        if !self.program.conntrack_on() || self.table.pressure.is_on() {
             return None;
         }
         let (id, direction) = self.table.held_by(hash, &tuple)?;
@@ -236,7 +236,9 @@ impl<A: Width> Tracker<'_, A> {
         }
         self.now = self.now.max(at);
         let tuple = packet.tuple::<A>().filter(|_| !packet.is_error());
-        let Some(tuple) = tuple else {
+        // Of a full table nobody knows who is evicted.
+        let is_full = self.table.len() + 1 >= self.timeouts.settings.max as usize;
+        let (Some(tuple), false) = (tuple, is_full) else {
             return Whose::Many;
         };
         let is_local = self.is_local();

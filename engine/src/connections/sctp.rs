@@ -66,6 +66,11 @@ impl Sctp {
         Self { state, tags }
     }
 
+    /// `sctp_can_early_drop`.
+    pub(super) fn is_closing(self) -> bool {
+        matches!(self.state, SS | SR | SA)
+    }
+
     /// One packet's chunks. `is_first`: the entry is not confirmed yet.
     pub(super) fn packet(
         &mut self,

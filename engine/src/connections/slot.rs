@@ -186,6 +186,11 @@ impl<A: Width> Slot<A> {
         CtStatus::from_kernel(self.status.into())
     }
 
+    /// Whether the kernel may evict it where its table is full (`early_drop`, `gc_worker_can_early_drop`).
+    pub(super) fn is_evictable(&self) -> bool {
+        !self.status().intersects(CtStatus::ASSURED) || self.remembered().is_closing()
+    }
+
     #[inline(always)]
     pub(super) fn remembered(&self) -> Remembered {
         Remembered::of_word(self.protocol, self.memory)

@@ -1,6 +1,7 @@
 //! conntrack's table.
 
 use super::entry::{Client, Entry, Open, Place};
+use super::pressure::Pressure;
 use super::slot::{Slot, Slots, bit};
 use super::sources::Sources;
 use super::tuple::{End, Tuple, Width};
@@ -68,6 +69,7 @@ pub(super) struct Table<A: Width> {
     vague: Vague<A>,
     /// Nothing is over before then.
     earliest: u64,
+    pub(super) pressure: Pressure,
     pub(super) sources: Sources<A>,
 }
 
@@ -86,6 +88,7 @@ impl<A: Width> Table<A> {
             has_ranges: false,
             vague: Vague::default(),
             earliest: u64::MAX,
+            pressure: Pressure::default(),
             sources: Sources::new(ruleset),
         }
     }
@@ -161,6 +164,9 @@ impl<A: Width> Table<A> {
         self.lives_until(entry.deadline);
         if let Some(slot) = self.slots.get_mut(id) {
             slot.change(&entry);
+            if slot.is_evictable() {
+                self.pressure.entry_changed();
+            }
             self.mark(id, entry.mark);
         }
     }
@@ -184,9 +190,30 @@ impl<A: Width> Table<A> {
         }
     }
 
+    /// The same, and it is found until then.
+    pub(super) fn doubt_until(&mut self, id: Id, unknown: Unknown, deadline: u64) {
+        if let Some(slot) = self.slots.get_mut(id.0) {
+            slot.deadline = deadline;
+            self.doubt(id, unknown);
+        }
+    }
+
+    /// Whether the kernel may evict it where its table is full.
+    pub(super) fn is_evictable(&self, Id(id): Id) -> bool {
+        self.slots.get(id).is_some_and(Slot::is_evictable)
+    }
+
+    /// Live entries that are, and of which something is known.
+    pub(super) fn evictable(&self, now: u64) -> Vec<Id> {
+        let all = (0..self.slots.end()).map(Id);
+        let some = all.filter(|id| self.is_live(id.0, now) && self.is_evictable(*id));
+        some.filter(|id| !self.is_vague(*id)).collect()
+    }
+
     /// Puts in a new one, whose tuples must not be there.
     pub(super) fn insert(&mut self, entry: Entry<A>) -> Id {
         self.lives_until(entry.deadline);
+        self.pressure.entry_changed();
         let id = self.slots.insert(Slot::holding(&entry));
         self.mark(id, entry.mark);
         self.hold_source(id, (entry.original.protocol, entry.original.from()));
@@ -496,7 +523,7 @@ impl<A: Width> Table<A> {
 
     /// Whether a vague entry of the protocol may have taken any tuple.
     pub(super) fn has_vague(&mut self, protocol: u8, now: u64) -> bool {
-        self.vague.of_protocol(protocol, now).is_some()
+        self.vague.of_protocol(protocol, now).is_some() || self.pressure.has_lost(protocol, now)
     }
 
     /// CONNTRACK.md 3.8: the vague one's source is what it was, or some address of this node, or one that a rule rewrites to.

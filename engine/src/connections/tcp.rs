@@ -140,6 +140,11 @@ impl Tcp {
         }
     }
 
+    /// `tcp_can_early_drop`.
+    pub(super) fn is_closing(self) -> bool {
+        matches!(self.state, FW | CW | LA | TW | CL)
+    }
+
     fn has(self, flag: u8) -> bool {
         self.flags & flag != 0
     }

@@ -196,6 +196,12 @@ impl<'r, 'a, 'l> Following<'r, 'a, 'l> {
         if let Some(questions) = &mut self.rest.questions {
             questions.send();
         }
+        let full = [
+            self.v4.as_ref().map(|of| of.tracker.full()),
+            self.v6.as_ref().map(|of| of.tracker.full()),
+        ];
+        let story = &mut self.rest.story;
+        full.into_iter().flatten().for_each(|full| story.full(full));
         (self.rest.counts, self.rest.story)
     }
 

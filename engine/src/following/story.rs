@@ -10,7 +10,7 @@
 use super::behind::{Behind, Key};
 use super::by_service::{ByService, ServiceConnections, Talk, Unasked};
 use super::findings::{self, Finding};
-use crate::connections::{Cause, Packet, Shown, Shows, Tracked, Width};
+use crate::connections::{Cause, Full, Packet, Shown, Shows, Tracked, Width};
 use crate::rules::{FamilyRules, Rules};
 use kpclass_compiler::ClassId;
 use kpclass_compiler::header::Header;
@@ -83,6 +83,8 @@ pub struct ConnectionsReport {
     pub talks: Vec<Talk>,
     /// Who else does; and connections of whom it is not told any more, as there would be too many.
     pub more_talks: u64,
+    /// What a full table did.
+    pub full: Full,
     /// What is wrong.
     pub findings: Vec<Finding>,
 }
@@ -159,6 +161,11 @@ impl Story {
         if let Some((_, packets)) = states.find(|(state, _)| **state == ctstate) {
             *packets += 1;
         }
+    }
+
+    /// What a family's full table did.
+    pub(super) fn full(&mut self, of: Full) {
+        self.report.full.add(of);
     }
 
     /// All of it, with so many rows of who talks to what.

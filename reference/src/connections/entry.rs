@@ -78,6 +78,11 @@ impl Entry {
         }
     }
 
+    /// Whether the kernel may evict it where its table is full: it is not ASSURED, or its connection is on its way out.
+    pub(super) fn is_evictable(&self) -> bool {
+        !self.status.intersects(CtStatus::ASSURED) || self.remembered.is_closing()
+    }
+
     /// The reply tuple, if all of it is known.
     pub(super) fn reply(&self) -> Option<Tuple> {
         match self.client {

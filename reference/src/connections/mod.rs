@@ -6,6 +6,7 @@
 //! ```
 
 mod entry;
+mod eviction;
 mod nat;
 mod protocol;
 mod sctp;
@@ -255,6 +256,7 @@ impl<'a> Tracker<'a> {
     fn ask_for<S: Share>(&mut self, datagram: &Datagram, at: Duration, share: S) -> Asked {
         self.now = self.now.max(at);
         self.memory.now = self.now;
+        self.end_eviction();
         let mut look = match self.walk.is_conntrack_on() {
             true => self.look(datagram),
             // Nothing can ask for it.
@@ -337,6 +339,10 @@ impl<'a> Tracker<'a> {
                     ..Look::by(vague.unwrap_or(Unknown { rule: None, fact }))
                 }
             }
+            Found::Lost => Look {
+                may_begin: Some(tuple),
+                ..Look::unknown(Fact::ConntrackFull)
+            },
             Found::Nothing => self.first(datagram, tuple, None),
             Found::One(id, direction) => self.next(datagram, tuple, id, direction),
             Found::Fits(id) => {
@@ -350,7 +356,16 @@ impl<'a> Tracker<'a> {
 
     fn find(&mut self, tuple: &Tuple, arrives: bool) -> Found {
         let (node, now) = (self.walk.node, self.now);
-        self.table.find(tuple, arrives, node, &self.sources, now)
+        let found = self.table.find(tuple, arrives, node, &self.sources, now);
+        match found {
+            Found::One(id, _) | Found::Fits(id)
+                if self.table.evicts_until.is_some() && self.is_evictable(id) =>
+            {
+                self.evict(id);
+                Found::Vague(id)
+            }
+            found => found,
+        }
     }
 
     /// CONNTRACK.md 3.1 and 3.2. `ends`: the entry whose place it takes.
@@ -362,7 +377,11 @@ impl<'a> Tracker<'a> {
         if self.table.len() >= max {
             self.table.expire(self.now);
             if self.table.len() >= max {
-                return Look::unknown(Fact::ConntrackFull);
+                self.begin_eviction();
+                return Look {
+                    may_begin: Some(tuple),
+                    ..Look::unknown(Fact::ConntrackFull)
+                };
             }
         }
         let mut entry = Entry::new(tuple, inverse, self.now);
@@ -455,6 +474,7 @@ impl<'a> Tracker<'a> {
                 Some(unknown) => return Look::by(unknown),
                 None => return invalid,
             },
+            Found::Lost => return Look::unknown(Fact::ConntrackFull),
             Found::Nothing => return invalid,
         };
         let Some(entry) = self.table.get(id).cloned() else {

@@ -42,6 +42,21 @@ impl Remembered {
 }
 
 impl Remembered {
+    /// Whether the kernel may evict it though it is ASSURED (`tcp_can_early_drop`, `sctp_can_early_drop`).
+    pub(super) fn is_closing(&self) -> bool {
+        use super::sctp::SctpState::{ShutdownAckSent, ShutdownRecd, ShutdownSent};
+        use super::tcp::TcpState::{Close, CloseWait, FinWait, LastAck, TimeWait};
+        match self {
+            Self::Tcp(tcp) => {
+                matches!(tcp.state, FinWait | CloseWait | LastAck | TimeWait | Close)
+            }
+            Self::Sctp(sctp) => {
+                matches!(sctp.state, ShutdownSent | ShutdownRecd | ShutdownAckSent)
+            }
+            Self::Nothing => false,
+        }
+    }
+
     /// Whether the last segment of TCP was let through without being looked at.
     pub(super) fn has_ignored(&self) -> bool {
         matches!(self, Self::Tcp(tcp) if tcp.is_last_ignored)

@@ -83,7 +83,7 @@ const REPLY: [[SctpState; 9]; 11] = [
 /// What an entry remembers of SCTP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Sctp {
-    state: SctpState,
+    pub(super) state: SctpState,
     /// Whether the tag is known that packets of each direction carry, the original one first.
     knows_tag: [bool; 2],
 }

@@ -221,15 +221,28 @@ impl Tracker<'_> {
         }
     }
 
-    /// Of a full table there is no room to tell of it.
+    /// As many are kept as there may be entries; of more, only that there are some.
     fn leave_vague(&mut self, mut entry: Entry, unknown: Unknown) {
         let longest = self.settings.longest(entry.original.protocol);
         entry.deadline = self.now + longest;
         entry.vague = Some(unknown);
-        let is_there = self.table.by_tuple(&entry.original, self.now).is_some();
-        if !is_there && self.table.len() < self.settings.max as usize {
-            self.table.insert(entry);
+        if self.table.by_tuple(&entry.original, self.now).is_some() {
+            return;
         }
+        // One that is over holds no tuple against it.
+        if let Some(reply) = entry.reply() {
+            self.table.by_tuple(&reply, self.now);
+        }
+        let most = 2 * self.settings.max as usize;
+        if self.table.len() >= most {
+            self.table.expire(self.now);
+        }
+        if self.table.len() >= most {
+            let protocol = entry.original.protocol;
+            self.table.not_kept.insert(protocol, entry.deadline);
+            return;
+        }
+        self.table.insert(entry);
     }
 }
 

@@ -24,6 +24,8 @@ pub(super) enum Found {
     Several,
     /// This vague entry may be meant.
     Vague(Id),
+    /// One that there was no room for may be meant.
+    Lost,
     /// None.
     Nothing,
 }
@@ -69,6 +71,10 @@ pub(super) struct Table {
     vague: Vec<Id>,
     /// The one that the packet in question ends: while nat chooses for that packet it is there no more.
     pub(super) ended: Option<Id>,
+    /// The table was full, and until then the kernel's collector may evict (CONNTRACK.md 3.9).
+    pub(super) evicts_until: Option<Duration>,
+    /// By protocol: until then a packet may belong to a connection that there was no room for.
+    pub(super) not_kept: BTreeMap<u8, Duration>,
     next: Id,
 }
 
@@ -83,10 +89,10 @@ impl Table {
 
     /// Puts an entry back that was taken out to be changed, but for its tuples.
     pub(super) fn put_back(&mut self, id: Id, entry: Entry) {
-        if entry.vague.is_some() && !self.vague.contains(&id) {
-            self.vague.push(id);
-        }
         if let Some(old) = self.entries.get_mut(&id) {
+            if entry.vague.is_some() && old.vague.is_none() {
+                self.vague.push(id);
+            }
             *old = entry;
         }
     }
@@ -160,6 +166,21 @@ impl Table {
         {
             self.by_tuple.insert(reply, (id, Direction::Reply));
         }
+    }
+
+    /// Live entries that the kernel may evict where its table is full, and of which something is known.
+    pub(super) fn evictable(&self, now: Duration) -> Vec<Id> {
+        let may_be = |entry: &Entry| entry.vague.is_none() && entry.is_evictable();
+        let all = self.entries.iter();
+        let some = all.filter(|(_, entry)| entry.deadline > now && may_be(entry));
+        some.map(|(id, _)| *id).collect()
+    }
+
+    /// Whether a connection of the protocol may be there that there was no room for.
+    pub(super) fn has_lost(&self, protocol: u8, now: Duration) -> bool {
+        self.not_kept
+            .get(&protocol)
+            .is_some_and(|until| *until > now)
     }
 
     /// Removes what is over.
@@ -238,6 +259,7 @@ impl Table {
     pub(super) fn has_vague(&self, protocol: u8, now: Duration) -> bool {
         let mut vague = self.vague.iter().filter_map(|id| self.get(*id));
         vague.any(|entry| entry.original.protocol == protocol && entry.deadline > now)
+            || self.has_lost(protocol, now)
     }
 
     /// CONNTRACK.md 3.8: the vague one's source is what it was, or some address of this node, or one that a rule rewrites to.
@@ -258,7 +280,11 @@ impl Table {
             })
         };
         let found = self.vague.iter().find(may_be);
-        found.map_or(Found::Nothing, |id| Found::Vague(*id))
+        match found {
+            Some(id) => Found::Vague(*id),
+            None if self.has_lost(tuple.protocol, now) => Found::Lost,
+            None => Found::Nothing,
+        }
     }
 }
 

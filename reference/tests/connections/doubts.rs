@@ -99,10 +99,15 @@ fn beside_a_vague_connection_a_port_may_be_taken() {
 
 #[test]
 fn a_packet_that_may_be_anothers_leaves_a_vague_connection_where_there_is_room() {
-    let steps = [(0, LIMIT), (9, "udp 10.0.0.1:53 > 10.0.0.9:7")];
+    let steps = [
+        (0, LIMIT),
+        (9, "udp 10.0.0.1:53 > 10.0.0.9:7"),
+        (9, "udp 10.0.0.2:53 > 10.0.0.9:7"),
+    ];
+    // Beside as many as there may be, as many again.
     let left = |max: &str| play(LIMITED, &[max], &steps).1;
-    assert_eq!(left("nf_conntrack_max=1"), 1);
-    assert_eq!(left("nf_conntrack_max=2"), 2);
+    assert_eq!(left("nf_conntrack_max=1"), 2);
+    assert_eq!(left("nf_conntrack_max=2"), 3);
     // Each is there once.
     let (all, left) = play(LIMITED, &[], &[steps[0], steps[1], steps[1], steps[0]]);
     assert_eq!((all.len(), left), (4, 2));

@@ -127,6 +127,9 @@ impl Settings {
         }
     }
 
+    /// Behind a table that was full the kernel's collector may evict for so long: it comes by within a minute, and may take as long (`gc_worker`).
+    pub const EVICTION: Duration = Duration::from_secs(120);
+
     /// SYN_SENT2's timeout, which no sysctl sets (`nf_conntrack_tcp_init_net`).
     pub const TCP_SYN_SENT2: Duration = Duration::from_secs(120);
 
@@ -175,7 +178,8 @@ impl Settings {
             .ok_or(wrong("is not a setting of nf_conntrack"))?;
         match name {
             "tcp_loose" => self.tcp_loose = number != 0,
-            "max" => self.max = number,
+            // `nf_conntrack_alloc`: with 0 nothing is counted.
+            "max" => self.max = if number == 0 { u32::MAX } else { number },
             _ => {
                 let (_, field) = Self::TIMEOUTS
                     .iter()

@@ -32,7 +32,7 @@ pub(super) fn run(typed: &Explain, output: &mut Output) -> Result<Ending, Troubl
     let (capture, number) = options::frame(frame)?;
     inputs::stdin_once(&typed.rules, &[capture.into()])?;
     let facts = inputs::node::facts_beside_conntrack(&typed.node)?;
-    let tracking = tracking(&typed.node.sysctl)?;
+    let tracking = tracking(&typed.node.sysctl, &typed.taken.most)?;
     let settings = settings(typed)?;
     let source = Source::Open(Box::new(inputs::frame::open(capture)?));
     let read = inputs::rules::load(&typed.rules)?;

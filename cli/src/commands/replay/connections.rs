@@ -3,8 +3,8 @@
 use super::record::{Names, located};
 use super::verdicts::destination;
 use crate::render::connections::{
-    Balance, Connections, EndpointConnections, Finding, FrameOf, ServiceConnections, Talk, Unasked,
-    p_text, rate,
+    Balance, Connections, EndpointConnections, Finding, FrameOf, ServiceConnections, TableFull,
+    Talk, Unasked, p_text, rate,
 };
 use crate::render::quantity::{counted, percent};
 use crate::render::replay::Refusal;
@@ -56,6 +56,11 @@ impl Names<'_> {
             unasked: from.unasked.iter().map(|row| self.unasked(row)).collect(),
             talks: from.talks.iter().map(talk).collect(),
             more_talks: from.more_talks,
+            table_full: (from.full.packets > 0).then_some(TableFull {
+                packets: from.full.packets,
+                may_be_evicted: from.full.evictable,
+                not_kept: from.full.not_kept,
+            }),
             refusals: refusals.to_vec(),
             findings: from
                 .findings

@@ -20,6 +20,7 @@ fn frame(frame: u64, shown_by: Option<u64>) -> FrameOf {
 fn connections() -> Connections {
     Connections {
         begun: 100,
+        table_full: None,
         replied: 98,
         shown: 100,
         packets: [("new".to_owned(), 100), ("established".to_owned(), 900)].into(),
