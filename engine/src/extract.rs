@@ -65,6 +65,8 @@ impl Skip {
 struct Rest<'a> {
     captured: &'a [u8],
     wire_len: usize,
+    /// The identification of the IPv4 header before it.
+    identification: u16,
 }
 
 impl<'a> Rest<'a> {
@@ -74,6 +76,7 @@ impl<'a> Rest<'a> {
         Ok(Self {
             captured,
             wire_len: self.wire_len - len,
+            ..self
         })
     }
 
@@ -83,6 +86,7 @@ impl<'a> Rest<'a> {
         Self {
             captured,
             wire_len: self.wire_len.min(len),
+            ..self
         }
     }
 
@@ -177,6 +181,7 @@ pub fn network(link: LinkType, captured: &[u8], original_len: u32) -> Linked<'_>
     let frame = Rest {
         captured,
         wire_len: captured.len().max(original_len as usize),
+        identification: 0,
     };
     match link {
         LinkType::ETHERNET => ethernet(frame),
@@ -299,7 +304,10 @@ fn ipv4_header(packet: Rest<'_>, mac: Option<[u8; 6]>) -> Begun<'_, Ipv4<'_>> {
         destination: ip.destination().into(),
         ..begin(given_len, ip.ttl(), ip.dscp(), mac)
     };
-    let payload = packet.limit(total_len).skip(ip.header_len())?;
+    let payload = Rest {
+        identification: ip.identification(),
+        ..packet.limit(total_len).skip(ip.header_len())?
+    };
     Ok((header, ip, payload))
 }
 

@@ -2,6 +2,8 @@
 
 #[path = "following/fragments.rs"]
 mod fragments;
+#[path = "following/masquerade.rs"]
+mod masquerade;
 
 use kpclass_compiler::Config;
 use kpclass_engine::capture::Capture;

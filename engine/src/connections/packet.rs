@@ -25,6 +25,8 @@ pub struct Packet {
     pub is_broken: bool,
     /// What nat and forwarding leave as it is.
     pub sign: Option<u64>,
+    /// The same of UDP, see [`OfConnection::datagram`].
+    pub(crate) datagram: Option<u64>,
     /// Of a SYN, and of the SYN+ACK that answers it: the SYN's sequence number.
     pub syn: Option<u32>,
     /// It was met behind nat only, and stands here as it came.
@@ -41,6 +43,7 @@ impl From<&Datagram> for Packet {
             chunks: datagram.chunks.clone(),
             is_broken: datagram.is_broken,
             sign: None,
+            datagram: None,
             syn: None,
             is_rewritten: false,
         }
@@ -57,6 +60,7 @@ impl Packet {
             chunks,
             is_broken,
             sign,
+            datagram,
             syn,
         } = read;
         Self {
@@ -67,6 +71,7 @@ impl Packet {
             chunks,
             is_broken,
             sign,
+            datagram,
             syn,
             is_rewritten: false,
         }

@@ -32,6 +32,7 @@ fn packet(from: (u32, u16), to: (u32, u16)) -> Packet {
             chunks: None,
             is_broken: false,
             sign: None,
+            datagram: None,
             syn: None,
         },
         Context {

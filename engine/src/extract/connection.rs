@@ -24,6 +24,9 @@ pub struct OfConnection {
     pub is_broken: bool,
     /// What nat and forwarding leave as it is: by it a packet is known again behind them. `None`: nothing is there that tells packets apart.
     pub sign: Option<u64>,
+    /// Of UDP over IPv4 with an identification: that, length and beginning, which nat and forwarding leave as they are, too. By it alone no packet is
+    /// known again: its port and its hop limit must fit.
+    pub datagram: Option<u64>,
     /// Of a SYN, and of the SYN+ACK that answers it: the SYN's sequence number.
     pub syn: Option<u32>,
 }
@@ -60,6 +63,7 @@ pub(super) fn with_upper(header: Header, rest: Rest<'_>) -> OfConnection {
         chunks: None,
         is_broken: false,
         sign: None,
+        datagram: None,
         syn: None,
     };
     if header.known & known::FRAGMENT != 0 {
@@ -71,7 +75,10 @@ pub(super) fn with_upper(header: Header, rest: Rest<'_>) -> OfConnection {
             read.sign = sign(&header, rest);
             read.syn = syn(&header, rest);
         }
-        protocol::UDP => read.is_broken = is_broken_udp(rest),
+        protocol::UDP => {
+            read.is_broken = is_broken_udp(rest);
+            read.datagram = datagram(&header, rest);
+        }
         protocol::SCTP => read.chunks = chunks(rest),
         protocol::ICMP | protocol::ICMPV6 => {
             read.icmp_id = word(rest.captured, 4);
@@ -96,6 +103,31 @@ fn sign(header: &Header, rest: Rest<'_>) -> Option<u64> {
 pub(super) fn signed(sequence: u32, length: u16, tcp_flags: u8) -> Option<u64> {
     let rest = u64::from(length) << 8 | u64::from(tcp_flags);
     (sequence != 0).then_some(u64::from(sequence) << 24 | rest)
+}
+
+fn datagram(header: &Header, rest: Rest<'_>) -> Option<u64> {
+    if header.known & known::V6 != 0 {
+        return None;
+    }
+    let word = |number: usize| match UDP_LEN + 4 * number {
+        at if at + 4 > rest.wire_len => Some(0),
+        at => double_word(rest.captured, at),
+    };
+    let beginning = [word(0)?, word(1)?, word(2)?];
+    printed(rest.identification, header.length, folded(beginning))
+}
+
+/// The first twelve bytes of what a datagram holds, 0 for what it has not.
+#[inline(always)]
+pub(super) fn folded([a, b, c]: [u32; 3]) -> u32 {
+    let mixed =
+        u64::from(a ^ b.rotate_left(11) ^ c.rotate_left(22)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> 32) as u32
+}
+
+pub(super) fn printed(identification: u16, length: u16, beginning: u32) -> Option<u64> {
+    let rest = u64::from(length) << 32 | u64::from(beginning);
+    (identification != 0).then(|| u64::from(identification) << 48 | rest)
 }
 
 fn syn(header: &Header, rest: Rest<'_>) -> Option<u32> {
@@ -134,10 +166,12 @@ fn is_broken_tcp(rest: Rest<'_>) -> bool {
 
 /// `udp_error`: the length is below the header's, or beyond the packet.
 fn is_broken_udp(rest: Rest<'_>) -> bool {
-    const LEN: usize = 8;
     let given = word(rest.captured, 4).map(usize::from);
-    given.is_some_and(|given| given < LEN || given > rest.wire_len)
+    given.is_some_and(|given| given < UDP_LEN || given > rest.wire_len)
 }
+
+/// Bytes of UDP's header.
+const UDP_LEN: usize = 8;
 
 /// Bytes of SCTP's own header, and of a chunk's.
 const SCTP_LEN: usize = 12;

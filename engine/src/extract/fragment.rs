@@ -161,6 +161,8 @@ pub fn joined(
     let rest = Rest {
         captured,
         wire_len: len as usize,
+        // Whole, it is not seen to go on.
+        identification: 0,
     };
     let (header, rest) = match header.family() {
         Family::V4 => upper_layer(header, header.protocol, rest, false)?,

@@ -30,7 +30,7 @@ pub struct Plain {
     length: u16,
     mac: [u8; 6],
     has_mac: bool,
-    /// TCP's sequence number, and what it acknowledges.
+    /// TCP's sequence number, and what it acknowledges; of UDP the identification, and the beginning of what it holds.
     sequence: u32,
     acknowledged: u32,
 }
@@ -86,21 +86,28 @@ fn of_ipv4(packet: &[u8]) -> Option<Plain> {
         & (total_len <= packet.len())
         & (given >= least)
         & (given <= payload_len);
-    let of_tcp = |value: u32| if tcp { value } else { 0 };
+    let content = |at: usize| if total_len < at + 4 { 0 } else { word(at) };
+    let numbers = match tcp {
+        true => (word(24), word(28)),
+        false => {
+            let beginning = [content(28), content(32), content(36)];
+            (half(4).into(), connection::folded(beginning))
+        }
+    };
     is_plain.then(|| Plain {
         source: word(12),
         destination: word(16),
         source_port: half(20),
         destination_port: half(22),
         protocol: number,
-        tcp_flags: of_tcp(bytes[33].into()) as u8,
+        tcp_flags: if tcp { bytes[33] } else { 0 },
         ttl: bytes[8],
         dscp: bytes[1] >> 2,
         length: total_len as u16,
         mac: [0; 6],
         has_mac: false,
-        sequence: of_tcp(word(24)),
-        acknowledged: of_tcp(word(28)),
+        sequence: numbers.0,
+        acknowledged: numbers.1,
     })
 }
 
@@ -135,6 +142,20 @@ impl Plain {
         tcp.then(|| connection::signed(self.sequence, self.length, self.tcp_flags))?
     }
 
+    /// See [`OfConnection::datagram`].
+    pub fn datagram(&self) -> Option<u64> {
+        let identification = self.sequence as u16;
+        match self.is_tcp() {
+            true => None,
+            false => connection::printed(identification, self.length, self.acknowledged),
+        }
+    }
+
+    /// How many hops it may go.
+    pub fn ttl(&self) -> u8 {
+        self.ttl
+    }
+
     /// See [`OfConnection::syn`].
     pub fn syn(&self) -> Option<u32> {
         connection::opening(self.tcp_flags, self.sequence, self.acknowledged)
@@ -149,6 +170,7 @@ impl Plain {
             chunks: None,
             is_broken: false,
             sign: self.sign(),
+            datagram: self.datagram(),
             syn: self.syn(),
         }
     }

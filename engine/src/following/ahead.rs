@@ -105,7 +105,10 @@ impl<A: Width> Endpoints<A> {
     pub(super) fn note(&self, showing: &Showing<A>, sighted: &mut Sighted<A>) {
         let (from, to) = (showing.tuple.from(), showing.tuple.to());
         if self.hold(to) {
-            self.note_way((from, to), showing, showing.sign.map(Key::Sign), sighted);
+            let hop_before = |(of, ttl): (u64, u8)| Key::Datagram(of, ttl.wrapping_add(1));
+            let sign = showing.sign.map(Key::Sign);
+            let key = sign.or(showing.datagram.map(hop_before));
+            self.note_way((from, to), showing, key, sighted);
         }
         if self.hold(from) {
             let syn = showing.syn.filter(|_| showing.tcp_flags & ACK != 0);
@@ -121,6 +124,7 @@ impl<A: Width> Endpoints<A> {
                 tuple: Tuple::of_ports(h),
                 tcp_flags: h.tcp_flags,
                 sign: packet.sign,
+                datagram: packet.datagram.map(|of| (of, h.ttl)),
                 syn: packet.syn,
             };
             self.note(&showing, sighted);
@@ -147,6 +151,8 @@ pub(super) struct Showing<A> {
     pub(super) tuple: Tuple<A>,
     pub(super) tcp_flags: u8,
     pub(super) sign: Option<u64>,
+    /// With its hop limit.
+    pub(super) datagram: Option<(u64, u8)>,
     pub(super) syn: Option<u32>,
 }
 
@@ -157,6 +163,7 @@ impl Showing<u32> {
             tuple: plain_tuple(plain),
             tcp_flags: plain.tcp_flags,
             sign: plain.sign(),
+            datagram: plain.datagram().map(|of| (of, plain.ttl())),
             syn: plain.syn(),
         }
     }
@@ -169,6 +176,8 @@ enum Key<A> {
     Client(u8, End<A>),
     /// What nat leaves as it is of a packet on its way to an endpoint.
     Sign(u64),
+    /// The same of a datagram, with the hop limit that it had one hop before.
+    Datagram(u64, u8),
     /// The sequence number of a SYN that an endpoint answers.
     Answer(u32),
 }
@@ -184,6 +193,7 @@ impl<A: Width> Key<A> {
             ),
             Self::Sign(sign) => (2, 0, sign),
             Self::Answer(syn) => (3, 0, u64::from(syn)),
+            Self::Datagram(of, ttl) => (4, ttl.into(), of),
         };
         hasher.hash(address, kind, rest)
     }
@@ -298,7 +308,17 @@ impl<A: Width> Glimpse<'_, A> {
     fn of_packet(&self) -> impl Iterator<Item = Way<A>> {
         let (sign, syn) = (self.packet.sign, self.packet.syn);
         let keys = [sign.map(Key::Sign), syn.map(Key::Answer)];
-        keys.into_iter().flatten().flat_map(|key| self.ways(key))
+        let known_again = keys.into_iter().flatten().flat_map(|key| self.ways(key));
+        known_again.chain(self.of_datagram())
+    }
+
+    /// The same of a datagram, of which less tells it from others: none other may look so, and nat must have left its port (as MASQUERADE does where that is free).
+    fn of_datagram(&self) -> Option<Way<A>> {
+        let h = &self.packet.header;
+        let mut ways = self.ways(Key::Datagram(self.packet.datagram?, h.ttl));
+        let way = ways.next()?;
+        let is_alone = ways.all(|other| other == way);
+        (is_alone && way.0.1 == h.source_port).then_some(way)
     }
 }
 

@@ -52,6 +52,11 @@ impl<'a> Ipv4<'a> {
         be16(self.0, field::TOTAL_LENGTH)
     }
 
+    /// What its fragments have in common.
+    pub fn identification(self) -> u16 {
+        be16(self.0, field::IDENTIFICATION)
+    }
+
     /// Whether it is a fragment other than the first.
     pub fn is_later_fragment(self) -> bool {
         be16(self.0, field::FRAGMENT) & FRAGMENT_OFFSET != 0
@@ -70,11 +75,6 @@ impl<'a> Ipv4<'a> {
     /// Where a fragment's bytes begin in its datagram's payload.
     pub fn fragment_offset(self) -> u32 {
         u32::from(be16(self.0, field::FRAGMENT) & FRAGMENT_OFFSET) * 8
-    }
-
-    /// What the fragments of a datagram have in common.
-    pub fn identification(self) -> u16 {
-        be16(self.0, field::IDENTIFICATION)
     }
 
     /// The lower two bits of the type of service.
