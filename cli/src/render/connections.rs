@@ -42,11 +42,11 @@ pub(crate) struct Connections {
 /// What a full table did.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct TableFull {
-    /// First packets that met it: what became of them is unknown.
+    /// Packets that are unknown because it was full.
     pub packets: u64,
     /// Connections that the kernel may have evicted: what becomes of them is unknown from then on.
     pub may_be_evicted: u64,
-    /// Connections of such packets that there was no room for: packets of their protocol that have no connection are unknown.
+    /// Connections that there was no room for: packets of their protocol that have no connection are unknown.
     pub not_kept: u64,
 }
 
@@ -256,9 +256,12 @@ fn sums(connections: &Connections, classified: u64) -> Columns {
     }
     if let Some(full) = connections.table_full {
         let rows = [
-            ("first packets that met a full table", full.packets),
-            ("(may have been evicted)", full.may_be_evicted),
-            ("(no room to keep them)", full.not_kept),
+            ("unknown: the table was full", full.packets),
+            (
+                "connections that may have been evicted",
+                full.may_be_evicted,
+            ),
+            ("connections that there was no room for", full.not_kept),
         ];
         for (name, number) in rows.into_iter().filter(|(_, n)| *n > 0) {
             table.row([name.to_owned(), count(number), String::new()]);

@@ -224,6 +224,7 @@ impl<'r, A: Width> Tracker<'r, A> {
     /// It cannot be told what becomes of it (CONNTRACK.md 3.8). conntrack has looked at it, whatever the rules then did.
     fn unknown(&mut self, packet: &Packet, look: &Look<A>, unknown: Unknown) -> Tracked<A> {
         self.lists.undo();
+        self.table.pressure.count(unknown);
         for address in [packet.header.source, packet.header.destination] {
             self.lists.doubt_address(address, unknown.fact);
         }

@@ -16,7 +16,7 @@ pub(super) const FULL: Unknown = Unknown {
 /// What a full table did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Full {
-    /// First packets that met it.
+    /// Packets of which nothing is known because it was full.
     pub packets: u64,
     /// Connections that the kernel may have evicted.
     pub evictable: u64,
@@ -66,6 +66,11 @@ impl Pressure {
                 .is_some_and(|until| *until > now)
     }
 
+    /// Nothing is known of a packet.
+    pub(super) fn count(&mut self, unknown: Unknown) {
+        self.counts.packets += u64::from(unknown == FULL);
+    }
+
     pub(super) fn lose(&mut self, protocol: u8, until: u64) {
         self.counts.not_kept += 1;
         self.not_kept.insert(protocol, until);
@@ -86,7 +91,6 @@ impl<A: Width> Tracker<'_, A> {
         let window = protocol::nanos(Settings::EVICTION);
         let pressure = &mut self.table.pressure;
         pressure.until = Some(self.now.saturating_add(window));
-        pressure.counts.packets += 1;
     }
 
     /// The collector is done, if so long ago the table was full.

@@ -64,6 +64,30 @@ fn a_live_connection_takes_few_bytes() {
     assert_eq!(tracker.table.len(), 5 * MANY as usize);
 }
 
+#[test]
+fn no_more_are_kept_than_twice_as_many_as_there_may_be() {
+    let read = readers::read(&[readers::Input::new("rules", RULES)]).expect("reads");
+    let ruleset = read.v4.expect("of IPv4");
+    let program = Program::compile(&ruleset, &NodeFacts::default(), &Config::default());
+    let program = program.expect("no loops");
+    let settings = Settings {
+        max: 100,
+        ..Settings::default()
+    };
+    let mut tracker = Tracker::<u32>::new(&program, &ruleset, settings);
+    for client in 0..1000 {
+        let asks = packet((0x0b00_0000 + client, 4000), (0x0c00_0001, 53));
+        tracker.take(&asks, Duration::ZERO, 0);
+        assert!(tracker.table.len() <= 200, "{client}");
+    }
+    let full = Full {
+        packets: 900,
+        evictable: 100,
+        not_kept: 800,
+    };
+    assert_eq!(tracker.full(), full);
+}
+
 /// Entries of one source, put in and taken out in many orders, stand beside a plain list; some are marked, of some the source is open.
 #[test]
 fn the_entries_of_a_source_are_found_newest_first_until_they_are_gone() {
