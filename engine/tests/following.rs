@@ -284,6 +284,41 @@ fn what_was_noted_holds_for_its_ctstate_and_as_long_as_its_connection_lives() {
     }
 }
 
+/// Its collector may evict what closes: what was noted of a connection says nothing then.
+#[test]
+fn behind_a_full_table_no_packet_goes_the_way_of_one_before_it_unasked() {
+    let (asks, answers) = (
+        "tcp 10.0.0.9:4000 > 10.0.0.1:80 flags=",
+        "tcp 10.0.0.1:80 > 10.0.0.9:4000 flags=",
+    );
+    let asks = |flags: &str| format!("{asks}{flags}");
+    let answers = |flags: &str| format!("{answers}{flags}");
+    let sent = [
+        asks("S"),
+        answers("SA"),
+        asks("A"),
+        asks("A"),
+        asks("A"),
+        answers("A"),
+        answers("A"),
+        "udp 10.0.0.9:4000 > 10.0.0.1:53".to_owned(),
+        asks("A"),
+        asks("FA"),
+        asks("A"),
+        answers("A"),
+    ];
+    let packets: Vec<(u64, &str)> = (0..).zip(&sent).map(|(at, text)| (at, &**text)).collect();
+    let settings = Settings {
+        max: 1,
+        ..Settings::default()
+    };
+    for asked in [Asked::Each, Asked::Check, Asked::Nothing] {
+        let report = replay(&packets, &settings, asked);
+        let ends = (report.dispositions.forward, report.dispositions.unknown);
+        assert_eq!(ends, (9, 3));
+    }
+}
+
 /// The answer is the first frame of the next block.
 #[test]
 fn the_next_block_shows_where_the_last_packet_of_this_one_went() {
