@@ -157,6 +157,7 @@ impl<'a> Network<'a> {
         self.family
     }
 
+    #[inline]
     fn read(self) -> Read<'a> {
         match self.family {
             Family::V4 => ipv4(self.packet, self.mac),

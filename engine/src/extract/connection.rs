@@ -48,6 +48,7 @@ impl Network<'_> {
     ///
     /// # Errors
     /// The reason for which there is none.
+    #[inline]
     pub fn of_connection(self) -> Result<OfConnection, Skip> {
         let (header, rest) = self.read()?;
         Ok(with_upper(header, rest))
@@ -55,6 +56,7 @@ impl Network<'_> {
 }
 
 /// A header with what its upper layer says.
+#[inline]
 pub(super) fn with_upper(header: Header, rest: Rest<'_>) -> OfConnection {
     let mut read = OfConnection {
         header,

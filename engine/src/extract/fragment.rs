@@ -34,8 +34,29 @@ pub struct Fragment<'a> {
 
 impl<'a> Network<'a> {
     /// The packet as a fragment; `None`: it is none, or cannot be read.
-    #[inline]
+    #[inline(always)]
     pub fn fragment(&self) -> Option<Fragment<'a>> {
+        match self.may_be_fragment() {
+            true => self.read_fragment(),
+            false => None,
+        }
+    }
+
+    /// Almost no packet gets further.
+    #[inline(always)]
+    fn may_be_fragment(&self) -> bool {
+        let bytes = self.packet.captured;
+        match self.family {
+            Family::V4 => Ipv4::read(bytes).is_some_and(Ipv4::is_fragment),
+            Family::V6 => {
+                let first = bytes.get(Ipv6::NEXT_HEADER);
+                first.is_some_and(|first| Extension::is_extension(*first))
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn read_fragment(&self) -> Option<Fragment<'a>> {
         match self.family {
             Family::V4 => self.fragment_v4(),
             Family::V6 => self.fragment_v6(),
@@ -44,9 +65,6 @@ impl<'a> Network<'a> {
 
     /// `ip_is_fragment`.
     fn fragment_v4(&self) -> Option<Fragment<'a>> {
-        if !Ipv4::read(self.packet.captured)?.is_fragment() {
-            return None;
-        }
         let (header, ip, payload) = ipv4_header(self.packet, self.mac).ok()?;
         let from = ip.fragment_offset();
         Some(Fragment {
@@ -67,15 +85,11 @@ impl<'a> Network<'a> {
 
     /// `nf_ct_frag6_gather`, up to the queue: a jumbo payload has no fragment header.
     fn fragment_v6(&self) -> Option<Fragment<'a>> {
-        let first = self.packet.captured.get(Ipv6::NEXT_HEADER)?;
-        if !Extension::is_extension(*first) {
-            return None;
-        }
         let (header, ip, payload) = ipv6_header(self.packet, self.mac).ok()?;
         if ip.payload_len() == 0 {
             return None;
         }
-        let (mut number, mut rest) = (*first, payload);
+        let (mut number, mut rest) = (ip.next_header(), payload);
         for _ in 0..MAX_EXTENSIONS {
             if !Extension::is_extension(number) {
                 return None;

@@ -308,6 +308,7 @@ impl<'r, 'a> Reader<'r, 'a> {
     }
 
     /// A frame's packet, or the datagram that it completes, and whether the reference reads something else, if it is asked.
+    #[inline(always)]
     fn read_packet(&mut self, frame: &Frame<'_>) -> Result<(OfConnection, bool), SkipReason> {
         let (link, captured, len) = (frame.link, frame.captured, frame.original_len);
         let network = extract::network(link, captured, len).map_err(SkipReason::Frame)?;
