@@ -33,6 +33,9 @@ pub(super) fn reproduce(typed: &Replay, asked: (&str, String)) -> String {
         if typed.how.mode == Mode::Packet {
             option("--mode", "packet");
         }
+        if let Some(most) = typed.how.most.max_connections {
+            option("--max-connections", &most.to_string());
+        }
         match typed.start.hook {
             HookChoice::Auto => {}
             HookChoice::Prerouting => option("--hook", "prerouting"),
@@ -87,14 +90,16 @@ mod tests {
             "kpclass explain --rules n.rules --local-addrs 10.0.0.1 --sysctl route_localnet=1 --mark 0x1 \
              --frame a.pcap:7"
         );
-        let line = "kpclass replay a.pcap --rules n.rules --mode packet";
-        let Verb::Replay(typed) = Typed::parse_from(line.split(' ')).verb else {
-            panic!("no replay")
-        };
-        assert_eq!(
-            reproduce(&typed, ("--frame", "a.pcap:7".to_owned())),
-            "kpclass explain --rules n.rules --mode packet --frame a.pcap:7"
-        );
+        for how in ["--mode packet", "--max-connections 7"] {
+            let line = format!("kpclass replay a.pcap --rules n.rules {how}");
+            let Verb::Replay(typed) = Typed::parse_from(line.split(' ')).verb else {
+                panic!("no replay")
+            };
+            assert_eq!(
+                reproduce(&typed, ("--frame", "a.pcap:7".to_owned())),
+                format!("kpclass explain --rules n.rules {how} --frame a.pcap:7")
+            );
+        }
     }
 
     #[test]
