@@ -167,6 +167,7 @@ impl Tcp {
     }
 
     /// One segment. `status` is the entry's, as before it.
+    #[inline]
     pub(super) fn segment(
         &mut self,
         flags: u8,
@@ -175,6 +176,12 @@ impl Tcp {
         timeouts: &Timeouts,
     ) -> Said {
         let kind = KINDS[usize::from(flags)];
+        // What most segments are, in short.
+        if kind == KIND_ACK && self.state == ES && status.intersects(CtStatus::SEEN_REPLY) {
+            self.note(kind, direction, false);
+            *status = status.with(CtStatus::ASSURED);
+            return Said::Valid(Some(timeouts.of_state[usize::from(ES)]));
+        }
         let is_pickup = self.state == NO && kind == KIND_ACK;
         if kind == KIND_NONE || is_pickup && !timeouts.loose {
             return Said::Invalid;

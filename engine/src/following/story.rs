@@ -49,6 +49,8 @@ pub(super) struct Noted<'n, A> {
 #[derive(Debug)]
 pub struct Story {
     report: ConnectionsReport,
+    /// Packets by ctstate.
+    states: [u64; CtState::ALL.len()],
     v4: OfFamily,
     v6: OfFamily,
 }
@@ -98,6 +100,7 @@ impl Story {
         };
         Self {
             report: ConnectionsReport::default(),
+            states: [0; CtState::ALL.len()],
             v4: of(Family::V4),
             v6: of(Family::V6),
         }
@@ -157,10 +160,7 @@ impl Story {
 
     /// Notes a packet of which nothing more is to be told.
     pub(super) fn state(&mut self, ctstate: CtState) {
-        let mut states = CtState::ALL.iter().zip(&mut self.report.states);
-        if let Some((_, packets)) = states.find(|(state, _)| **state == ctstate) {
-            *packets += 1;
-        }
+        self.states[ctstate as usize] += 1;
     }
 
     /// What a family's full table did.
@@ -171,6 +171,7 @@ impl Story {
     /// All of it, with so many rows of who talks to what.
     pub(super) fn report(self, rules: &Rules<'_>, top: usize) -> ConnectionsReport {
         let mut report = self.report;
+        report.states = CtState::ALL.map(|state| self.states[state as usize]);
         for (family, of) in rules.families() {
             let OfFamily { services, behind } = match family {
                 Family::V4 => &self.v4,
