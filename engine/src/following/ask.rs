@@ -57,13 +57,11 @@ impl Rest<'_> {
             context: &context,
             at: arrived.timestamp_ns.min(LAST_TIME),
         };
+        let small = || Small::Plain(*plain, context);
         if self.counts_alone
             && arrived.came.is_whole()
-            && let Some(quick) = self.quick(of, arrived, &glance())
+            && self.goes_again(of, (arrived, met), &glance(), small)
         {
-            if self.questions.is_some() {
-                self.keep(of, met, quick, Small::Plain(*plain, context));
-            }
             return Ok(());
         }
         let packet = Packet::new(plain.of_connection(), context);
@@ -82,11 +80,10 @@ impl Rest<'_> {
         if self.counts_alone
             && arrived.came.is_whole()
             && let Some(glance) = Glance::at(packet, arrived.hash, at)
-            && let Some(quick) = self.quick(of, arrived, &glance)
+            && self.goes_again(of, (arrived, met), &glance, || {
+                Small::Any(Box::new(packet.clone()))
+            })
         {
-            if self.questions.is_some() {
-                self.keep(of, met, quick, Small::Any(Box::new(packet.clone())));
-            }
             return Ok(());
         }
         self.ask_at_length(of, (arrived, met), packet, blocks())
@@ -163,6 +160,37 @@ impl Rest<'_> {
         let noted = (&tracked, &glimpse as &dyn Shows<A>);
         self.count(of, (arrived, met), packet, noted);
         Ok(())
+    }
+
+    /// Counts a packet that goes the way of one before it; whether it does.
+    #[inline(always)]
+    fn goes_again<A: Width>(
+        &mut self,
+        of: &mut OfFamily<'_, '_, A>,
+        (arrived, met): (&Arrived, Met),
+        glance: &Glance<'_, A>,
+        packet: impl FnOnce() -> Small,
+    ) -> bool {
+        match self.questions {
+            None => self.quick(of, arrived, glance).is_some(),
+            Some(_) => self.goes_again_checked(of, (arrived, met), glance, packet),
+        }
+    }
+
+    /// The same, where the reference is to know of it. Apart: what that takes is not made where nothing is checked.
+    #[inline(never)]
+    fn goes_again_checked<A: Width>(
+        &mut self,
+        of: &mut OfFamily<'_, '_, A>,
+        (arrived, met): (&Arrived, Met),
+        glance: &Glance<'_, A>,
+        packet: impl FnOnce() -> Small,
+    ) -> bool {
+        let quick = self.quick(of, arrived, glance);
+        if let Some(quick) = quick {
+            self.keep(of, met, quick, packet());
+        }
+        quick.is_some()
     }
 
     /// Has the reference know of a packet that was counted as one that goes the way of one before it.
