@@ -33,14 +33,11 @@ impl<T: Eq + Hash> Interned<T> {
         let Self { list, ids } = self;
         let next = list.len() as u32;
         if list.len() < FEW {
-            let known = list.iter().position(|of| *of == value);
-            return known.map_or_else(
-                || {
-                    list.push(value);
-                    next
-                },
-                |at| at as u32,
-            );
+            if let Some(known) = list.iter().position(|of| *of == value) {
+                return known as u32;
+            }
+            list.push(value);
+            return next;
         }
         let Ids { table, state } = ids.get_or_insert_with(|| Ids::of(list));
         let hash = state.hash_one(&value);

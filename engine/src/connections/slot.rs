@@ -220,6 +220,10 @@ impl<A: Width> Slot<A> {
     /// What is known of rules that were replaced says nothing.
     pub(super) fn forget_rules(&mut self) {
         self.rules = [NONE; 2];
+        self.forget_places();
+    }
+
+    pub(super) fn forget_places(&mut self) {
         (0..2).for_each(|at| self.set_place(at, Place::NONE));
     }
 }

@@ -1,6 +1,6 @@
 //! conntrack's table.
 
-use super::entry::{Client, Entry, Open, Place};
+use super::entry::{Client, Entry, Open};
 use super::pressure::Pressure;
 use super::slot::{Slot, Slots, bit};
 use super::sources::Sources;
@@ -363,7 +363,7 @@ impl<A: Width> Table<A> {
         self.forget_open(&entry, id.0);
         if let Some(slot) = self.slots.get_mut(id.0) {
             slot.close(client);
-            (0..2).for_each(|at| slot.set_place(at, Place::NONE));
+            slot.forget_places();
         }
         let client = Client::Known(client.0, client.1);
         self.hold_reply(id.0, &Entry { client, ..entry });

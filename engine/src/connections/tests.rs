@@ -1,6 +1,7 @@
 //! What connections take.
 
 use super::*;
+use crate::extract::OfConnection;
 use kpclass_compiler::Config;
 use kpclass_ruleset::Hook;
 use kpclass_ruleset::node::NodeFacts;
@@ -15,26 +16,24 @@ const MANY: u32 = 20_000;
 /// Bytes that a live connection of IPv4 takes, at most.
 const MOST_BYTES: usize = 128;
 
+fn compiled() -> (Ruleset, Program) {
+    let read = readers::read(&[readers::Input::new("rules", RULES)]).expect("reads");
+    let ruleset = read.v4.expect("of IPv4");
+    let program = Program::compile(&ruleset, &NodeFacts::default(), &Config::default());
+    (ruleset, program.expect("no loops"))
+}
+
 fn packet(from: (u32, u16), to: (u32, u16)) -> Packet {
     Packet::new(
-        crate::extract::OfConnection {
-            header: Header {
-                protocol: 17,
-                source: from.0.into(),
-                destination: to.0.into(),
-                source_port: from.1,
-                destination_port: to.1,
-                known: known::PORTS,
-                ..Header::default()
-            },
-            icmp_id: None,
-            carried: None,
-            chunks: None,
-            is_broken: false,
-            sign: None,
-            datagram: None,
-            syn: None,
-        },
+        OfConnection::of_header(Header {
+            protocol: 17,
+            source: from.0.into(),
+            destination: to.0.into(),
+            source_port: from.1,
+            destination_port: to.1,
+            known: known::PORTS,
+            ..Header::default()
+        }),
         Context {
             hook: Hook::Prerouting,
             in_interface: None,
@@ -46,10 +45,7 @@ fn packet(from: (u32, u16), to: (u32, u16)) -> Packet {
 
 #[test]
 fn a_live_connection_takes_few_bytes() {
-    let read = readers::read(&[readers::Input::new("rules", RULES)]).expect("reads");
-    let ruleset = read.v4.expect("of IPv4");
-    let program = Program::compile(&ruleset, &NodeFacts::default(), &Config::default());
-    let program = program.expect("no loops");
+    let (ruleset, program) = compiled();
     let mut tracker = Tracker::<u32>::new(&program, &ruleset, Settings::default());
     let (service, endpoint) = ((0x0a60_0001, 53), (0x0a00_0009, 5353));
     for count in 1..=5 * MANY {
@@ -66,10 +62,7 @@ fn a_live_connection_takes_few_bytes() {
 
 #[test]
 fn no_more_are_kept_than_twice_as_many_as_there_may_be() {
-    let read = readers::read(&[readers::Input::new("rules", RULES)]).expect("reads");
-    let ruleset = read.v4.expect("of IPv4");
-    let program = Program::compile(&ruleset, &NodeFacts::default(), &Config::default());
-    let program = program.expect("no loops");
+    let (ruleset, program) = compiled();
     let settings = Settings {
         max: 100,
         ..Settings::default()
@@ -91,8 +84,7 @@ fn no_more_are_kept_than_twice_as_many_as_there_may_be() {
 /// Entries of one source, put in and taken out in many orders, stand beside a plain list; some are marked, of some the source is open.
 #[test]
 fn the_entries_of_a_source_are_found_newest_first_until_they_are_gone() {
-    let ruleset = &readers::read(&[readers::Input::new("rules", RULES)]).expect("reads");
-    let mut table = Table::<u32>::new(ruleset.v4.as_ref().expect("of IPv4"));
+    let mut table = Table::<u32>::new(&compiled().0);
     let mut there = Vec::new();
     let mut state = 1_u64;
     for count in 0..3000_u32 {

@@ -43,6 +43,23 @@ pub fn of_connection(
     super::network(link, captured, original_len)?.of_connection()
 }
 
+impl OfConnection {
+    /// Where nothing more is known of it.
+    #[inline]
+    pub(crate) fn of_header(header: Header) -> Self {
+        Self {
+            header,
+            icmp_id: None,
+            carried: None,
+            chunks: None,
+            is_broken: false,
+            sign: None,
+            datagram: None,
+            syn: None,
+        }
+    }
+}
+
 impl Network<'_> {
     /// Reads the packet as conntrack does.
     ///
@@ -58,16 +75,7 @@ impl Network<'_> {
 /// A header with what its upper layer says.
 #[inline]
 pub(super) fn with_upper(header: Header, rest: Rest<'_>) -> OfConnection {
-    let mut read = OfConnection {
-        header,
-        icmp_id: None,
-        carried: None,
-        chunks: None,
-        is_broken: false,
-        sign: None,
-        datagram: None,
-        syn: None,
-    };
+    let mut read = OfConnection::of_header(header);
     if header.known & known::FRAGMENT != 0 {
         return read;
     }

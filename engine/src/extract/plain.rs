@@ -164,14 +164,10 @@ impl Plain {
     /// As conntrack sees it.
     pub fn of_connection(&self) -> OfConnection {
         OfConnection {
-            header: self.header(),
-            icmp_id: None,
-            carried: None,
-            chunks: None,
-            is_broken: false,
             sign: self.sign(),
             datagram: self.datagram(),
             syn: self.syn(),
+            ..OfConnection::of_header(self.header())
         }
     }
 }

@@ -137,7 +137,7 @@ impl Rest<'_> {
             locals,
         };
         let (tracked, drawn) = of.tracker.take_seen(packet, at, drawn, Some(&glimpse));
-        if tracked.decision.is_unknown() {
+        if self.questions.is_some() && tracked.decision.is_unknown() {
             // Others may not be known, either, from now on.
             self.tell_of(of, Whose::Many);
         }

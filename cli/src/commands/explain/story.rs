@@ -81,6 +81,10 @@ fn settings(typed: &Explain) -> Result<Settings, Trouble> {
 
 /// The history, or why there is none.
 fn history(told: Told, capture: &str, number: u64) -> Result<Box<History>, Trouble> {
+    let of_fragment = || {
+        let message = format!("{capture}: frame {number} is a fragment that meets no rule");
+        Trouble::new(message)
+    };
     match told {
         Told::Packet(history) => Ok(history),
         Told::Again(steps) => {
@@ -95,15 +99,8 @@ fn history(told: Told, capture: &str, number: u64) -> Result<Box<History>, Troub
                 None => Trouble::new(again),
             })
         }
-        Told::Skipped(SkipReason::Fragment(why)) => {
-            let why = fragment::dropped(why);
-            let message = format!("{capture}: frame {number} is a fragment that meets no rule");
-            Err(Trouble::new(message).note(why))
-        }
-        Told::Waited(ended) => {
-            let message = format!("{capture}: frame {number} is a fragment that meets no rule");
-            Err(Trouble::new(message).note(fragment::waited(ended, capture)))
-        }
+        Told::Skipped(SkipReason::Fragment(why)) => Err(of_fragment().note(fragment::dropped(why))),
+        Told::Waited(ended) => Err(of_fragment().note(fragment::waited(ended, capture))),
         Told::Skipped(reason) => {
             // The reference's reader says more of a frame that it cannot read.
             if let (SkipReason::Frame(_), true) = (reason, capture != "-") {

@@ -71,12 +71,17 @@ mod tests {
     use crate::args::{Typed, Verb};
     use clap::Parser;
 
+    fn replay_of(line: &str) -> Replay {
+        match Typed::parse_from(line.split(' ')).verb {
+            Verb::Replay(replay) => *replay,
+            _ => panic!("no replay"),
+        }
+    }
+
     #[test]
     fn the_command_has_the_rules_the_facts_and_the_packet() {
         let line = "kpclass replay a.pcap --rules n.rules --local-addrs 10.0.0.1 --sysctl route_localnet=1 --mark 0x1";
-        let Verb::Replay(typed) = Typed::parse_from(line.split(' ')).verb else {
-            panic!("no replay")
-        };
+        let typed = replay_of(line);
         assert_eq!(
             reproduce(
                 &typed,
@@ -92,9 +97,7 @@ mod tests {
         );
         for how in ["--mode packet", "--max-connections 7"] {
             let line = format!("kpclass replay a.pcap --rules n.rules {how}");
-            let Verb::Replay(typed) = Typed::parse_from(line.split(' ')).verb else {
-                panic!("no replay")
-            };
+            let typed = replay_of(&line);
             assert_eq!(
                 reproduce(&typed, ("--frame", "a.pcap:7".to_owned())),
                 format!("kpclass explain --rules n.rules {how} --frame a.pcap:7")
