@@ -4,147 +4,9 @@ use super::reader::plain_tuple;
 use crate::connections::{End, Packet, Shows, Tuple, Width};
 use crate::extract::Plain;
 use crate::index::{Hash, Hasher, Index};
-use kpclass_compiler::Program;
-use kpclass_compiler::header::known;
-use kpclass_compiler::program::node::{Act, ActId};
-use kpclass_ruleset::packet::tcp_flag::ACK;
-use kpclass_ruleset::value::address_number;
 
 /// Ways that are kept of what shows one; more are not told apart.
 const MOST: usize = 4;
-
-/// Where rules send packets.
-#[derive(Debug)]
-pub(super) struct Endpoints<A> {
-    hasher: Hasher,
-    ends: Vec<End<A>>,
-    index: Index,
-    /// A bit for each hash's top bits: whether an endpoint may have them.
-    filter: Vec<u64>,
-    shift: u32,
-}
-
-/// Bits of the filter for each endpoint, at least.
-const BITS_EACH: usize = 16;
-
-impl<A: Width> Endpoints<A> {
-    /// Those of a program; all hashes of this family are made by one `hasher`.
-    pub(super) fn new(program: Option<&Program>, hasher: Hasher) -> Self {
-        let mut endpoints = Self {
-            hasher,
-            ends: Vec::new(),
-            index: Index::new(),
-            filter: Vec::new(),
-            shift: 0,
-        };
-        let acts = program.into_iter().flat_map(|program| {
-            let acts = 0..program.act_count() as u32;
-            acts.map(|at| program.act(ActId(at)))
-        });
-        for act in acts {
-            if let Act::Dnat(dnat) = act
-                && let (Some(address), Some(port)) = (dnat.address, dnat.port)
-            {
-                endpoints.add((A::of(address_number(address)), port));
-            }
-        }
-        endpoints.make_filter();
-        endpoints
-    }
-
-    fn make_filter(&mut self) {
-        let bits = (self.ends.len() * BITS_EACH).next_power_of_two().max(64);
-        (self.shift, self.filter) = (32 - bits.trailing_zeros(), vec![0; bits / 64]);
-        for end in &self.ends {
-            let (word, bit) = self.filter_bit(self.hash(*end));
-            self.filter[word] |= 1 << bit;
-        }
-    }
-
-    #[inline(always)]
-    fn filter_bit(&self, hash: Hash) -> (usize, u32) {
-        let at = hash.number() >> self.shift;
-        ((at / 64) as usize, at % 64)
-    }
-
-    /// Whether it may be one; if not, it is none.
-    #[inline(always)]
-    fn may_hold(&self, end: End<A>) -> bool {
-        let (word, bit) = self.filter_bit(self.hash(end));
-        self.filter[word] >> bit & 1 != 0
-    }
-
-    fn add(&mut self, end: End<A>) {
-        if !self.hold(end) {
-            let position = self.ends.len() as u32;
-            self.index.insert(self.hash(end), position);
-            self.ends.push(end);
-        }
-    }
-
-    #[inline(always)]
-    fn hold(&self, end: End<A>) -> bool {
-        let is_it = |at: u32| self.ends.get(at as usize) == Some(&end);
-        self.index.find(self.hash(end), is_it).is_some()
-    }
-
-    #[inline(always)]
-    fn hash(&self, (address, port): End<A>) -> Hash {
-        self.hasher.hash(address.number(), 0, u64::from(port))
-    }
-
-    /// The hash of a packet's tuple, and whether it may show something.
-    #[inline(always)]
-    pub(super) fn meet(&self, tuple: &Tuple<A>) -> (Hash, bool) {
-        let may_show = self.may_hold(tuple.from()) | self.may_hold(tuple.to());
-        (tuple.hash(&self.hasher), may_show)
-    }
-
-    /// Notes what a packet shows.
-    #[inline(always)]
-    pub(super) fn note(&self, showing: &Showing<A>, sighted: &mut Sighted<A>) {
-        let (from, to) = (showing.tuple.from(), showing.tuple.to());
-        if self.hold(to) {
-            let hop_before = |(of, ttl): (u64, u8)| Key::Datagram(of, ttl.wrapping_add(1));
-            let sign = showing.sign.map(Key::Sign);
-            let key = sign.or(showing.datagram.map(hop_before));
-            self.note_way((from, to), showing, key, sighted);
-        }
-        if self.hold(from) {
-            let syn = showing.syn.filter(|_| showing.tcp_flags & ACK != 0);
-            self.note_way((to, from), showing, syn.map(Key::Answer), sighted);
-        }
-    }
-
-    /// The same of any packet.
-    pub(super) fn note_any(&self, packet: &Packet, sighted: &mut Sighted<A>) {
-        let h = &packet.header;
-        if h.known & known::PORTS != 0 {
-            let showing = Showing {
-                tuple: Tuple::of_ports(h),
-                tcp_flags: h.tcp_flags,
-                sign: packet.sign,
-                datagram: packet.datagram.map(|of| (of, h.ttl)),
-                syn: packet.syn,
-            };
-            self.note(&showing, sighted);
-        }
-    }
-
-    fn note_way(
-        &self,
-        way: Way<A>,
-        showing: &Showing<A>,
-        key: Option<Key<A>>,
-        sighted: &mut Sighted<A>,
-    ) {
-        let client = Key::Client(showing.tuple.protocol(), way.0);
-        sighted.add(&self.hasher, client, way);
-        if let Some(key) = key {
-            sighted.add(&self.hasher, key, way);
-        }
-    }
-}
 
 /// What a packet with ports may show.
 pub(super) struct Showing<A> {
@@ -171,7 +33,7 @@ impl Showing<u32> {
 
 /// By what a way is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Key<A> {
+pub(super) enum Key<A> {
     /// Protocol, and a client's address and port.
     Client(u8, End<A>),
     /// What nat leaves as it is of a packet on its way to an endpoint.
@@ -200,7 +62,7 @@ impl<A: Width> Key<A> {
 }
 
 /// From where to which endpoint.
-type Way<A> = (End<A>, End<A>);
+pub(super) type Way<A> = (End<A>, End<A>);
 
 /// A way that a frame shows.
 #[derive(Clone, Copy, Debug)]
@@ -248,7 +110,7 @@ impl<A: Width> Sighted<A> {
     }
 
     /// Notes a way, unless it is there.
-    fn add(&mut self, hasher: &Hasher, key: Key<A>, way: Way<A>) {
+    pub(super) fn add(&mut self, hasher: &Hasher, key: Key<A>, way: Way<A>) {
         let hash = key.hash(hasher);
         let position = self.seen.len() as u32;
         let new = Seen {

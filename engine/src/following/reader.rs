@@ -2,7 +2,8 @@
 //!
 //! It knows of no connection, and so can run on a thread of its own, ahead of whoever follows them.
 
-use super::ahead::{Endpoints, Showing, Sighted};
+use super::ahead::{Showing, Sighted};
+use super::endpoints::{Endpoints, Ends as OfTuple};
 use super::fragments::{Ends, Fragments, Watched};
 use crate::capture::{Capture, CaptureError, Frame, InterfaceIndex, Interfaces};
 use crate::check::differs;
@@ -91,8 +92,6 @@ pub(super) struct Came {
     is_sent: bool,
     /// The capture says that it leaves.
     pub(super) leaves: bool,
-    /// It has the address and port of an endpoint, or looks so.
-    may_show: bool,
     /// The reference's reader reads the frame otherwise; false where nothing is checked.
     pub(super) misread: bool,
 }
@@ -256,10 +255,47 @@ impl<'r, 'a> Reader<'r, 'a> {
     /// Reads a frame into the block.
     #[inline(always)]
     fn read(&mut self, frame: &Frame<'_>) {
-        let (read, waited) = match extract::plain(frame.link, frame.captured) {
-            Some(plain) => (self.read_plain(frame, plain), 0),
-            None => (self.read_any(frame), std::mem::take(&mut self.waited)),
-        };
+        match extract::plain(frame.link, frame.captured) {
+            Some(plain) => self.read_plain(frame, plain),
+            None => self.read_any(frame),
+        }
+        if self.block.arrived.len() - self.noted >= BATCH {
+            self.note();
+        }
+    }
+
+    /// No reference is made to what was read: its fields go from registers to where they stay, and are not waited for in between.
+    #[inline(always)]
+    fn read_plain(&mut self, frame: &Frame<'_>, plain: Plain) {
+        let source = plain.source.into();
+        let came = self.came(frame, Family::V4, source, || is_plain_misread(frame));
+        match came {
+            Ok(came) => self.block.arrived.push(Arrived {
+                timestamp_ns: frame.timestamp_ns,
+                original_len: frame.original_len,
+                hash: self.v4.hash_of(&plain_tuple(&plain)),
+                came,
+                what: What::Plain(plain),
+            }),
+            Err(reason) => self.skip(frame, reason),
+        }
+    }
+
+    #[cold]
+    fn skip(&mut self, frame: &Frame<'_>, reason: SkipReason) {
+        self.block.arrived.push(Arrived {
+            timestamp_ns: frame.timestamp_ns,
+            original_len: frame.original_len,
+            hash: Hash::default(),
+            came: Came::default(),
+            what: What::Skipped(reason),
+        });
+    }
+
+    #[inline(never)]
+    fn read_any(&mut self, frame: &Frame<'_>) {
+        let read = self.read_into_packets(frame);
+        let waited = std::mem::take(&mut self.waited);
         let (came, hash, what) = read.unwrap_or_else(|reason| {
             let what = What::Skipped(reason);
             (Came::default(), Hash::default(), what)
@@ -271,36 +307,22 @@ impl<'r, 'a> Reader<'r, 'a> {
             came,
             what,
         });
-        if self.block.arrived.len() - self.noted >= BATCH {
-            self.note();
-        }
     }
 
     #[inline(always)]
-    fn read_plain(&mut self, frame: &Frame<'_>, plain: Plain) -> Result<Read, SkipReason> {
-        let mut came = self.came(frame, Family::V4, plain.source.into(), || {
-            is_misread(frame, &plain.of_connection())
-        })?;
-        let (hash, may_show) = self.v4.meet(&plain_tuple(&plain));
-        came.may_show = may_show;
-        Ok((came, hash, What::Plain(plain)))
-    }
-
-    #[inline(never)]
-    fn read_any(&mut self, frame: &Frame<'_>) -> Result<Read, SkipReason> {
+    fn read_into_packets(&mut self, frame: &Frame<'_>) -> Result<(Came, Hash, What), SkipReason> {
         let (read, misread) = self.read_packet(frame)?;
         let header = read.header;
         if header.known & known::FRAGMENT != 0 {
             return Err(SkipReason::LaterFragment);
         }
         let family = header.family();
-        let mut came = self.came(frame, family, header.source, || misread)?;
-        let (hash, may_show) = match family {
-            _ if header.known & known::PORTS == 0 => (Hash::default(), false),
-            Family::V4 => self.v4.meet(&Tuple::of_ports(&header)),
-            Family::V6 => self.v6.meet(&Tuple::of_ports(&header)),
+        let came = self.came(frame, family, header.source, || misread)?;
+        let hash = match family {
+            _ if header.known & known::PORTS == 0 => Hash::default(),
+            Family::V4 => self.v4.hash_of(&Tuple::of_ports(&header)),
+            Family::V6 => self.v6.hash_of(&Tuple::of_ports(&header)),
         };
-        came.may_show = may_show;
         let context = self.block.context(came, self.settings.mark);
         self.block.packets.push(Packet::new(read, context));
         let position = self.block.packets.len() as u32 - 1;
@@ -349,7 +371,6 @@ impl<'r, 'a> Reader<'r, 'a> {
             device: self.device(frame.interface),
             is_sent,
             leaves: leaves(frame.link, frame.captured),
-            may_show: false,
             misread: self.checks && misread(),
         })
     }
@@ -373,7 +394,7 @@ impl<'r, 'a> Reader<'r, 'a> {
         position
     }
 
-    /// Notes what the last frames show.
+    /// Notes what the last frames show: those of them that have an endpoint's address and port, or look so.
     fn note(&mut self) {
         let Block {
             arrived,
@@ -382,10 +403,28 @@ impl<'r, 'a> Reader<'r, 'a> {
             v6,
             ..
         } = &mut *self.block;
-        let new = arrived[self.noted..].iter();
-        for arrived in new.filter(|arrived| arrived.came.may_show) {
-            match &arrived.what {
-                What::Plain(plain) => self.v4.note(&Showing::of_plain(plain), v4),
+        let new = &arrived[self.noted..];
+        let (mut some, mut count) = ([(0_u8, OfTuple::default()); BATCH], 0);
+        for (at, arrived) in new.iter().enumerate() {
+            let (ends, may_show) = match &arrived.what {
+                What::Plain(plain) => {
+                    let ends = self.v4.ends(&plain_tuple(plain));
+                    (ends, self.v4.may_show(ends))
+                }
+                What::Packet(..) => (OfTuple::default(), true),
+                What::Skipped(_) => (OfTuple::default(), false),
+            };
+            // Whether one does is chance, and a branch would be mispredicted.
+            some[count] = (at as u8, ends);
+            count += usize::from(may_show);
+        }
+        let some = &some[..count];
+        for (_, ends) in some {
+            self.v4.come_nearer(*ends);
+        }
+        for (at, ends) in some {
+            match &new[usize::from(*at)].what {
+                What::Plain(plain) => self.v4.note(&Showing::of_plain(plain), *ends, v4),
                 What::Packet(family, position) => {
                     let packet = &packets[*position as usize];
                     match family {
@@ -399,9 +438,6 @@ impl<'r, 'a> Reader<'r, 'a> {
         self.noted = arrived.len();
     }
 }
-
-/// What is read of a frame.
-type Read = (Came, Hash, What);
 
 /// The tuple of a plain packet.
 #[inline(always)]
@@ -426,6 +462,13 @@ pub(super) fn leaves(link: LinkType, captured: &[u8]) -> bool {
 fn is_misread(frame: &Frame<'_>, ours: &OfConnection) -> bool {
     let read = read_datagram(frame.link.0, frame.captured, frame.original_len);
     read.map_or(true, |read| is_other(read, ours))
+}
+
+/// The same of a plain frame.
+#[inline(never)]
+fn is_plain_misread(frame: &Frame<'_>) -> bool {
+    let plain = extract::plain(frame.link, frame.captured);
+    plain.is_none_or(|plain| is_misread(frame, &plain.of_connection()))
 }
 
 /// Whether the reference's reader takes a frame's packet for a fragment.
