@@ -86,6 +86,14 @@ impl Index {
         }
     }
 
+    /// Whether the key tells which rules of a chain are met.
+    pub(crate) fn looks_at_keys(&self, chain: u32) -> bool {
+        let index = self.chains[chain as usize].as_ref();
+        index.is_some_and(|index| {
+            !(index.exact.is_empty() && index.port.is_empty() && index.destination.is_empty())
+        })
+    }
+
     /// The first rule of the chain at or after `state.rule` that the state's key can meet.
     pub(crate) fn next(&self, graph: &Graph, state: &State) -> Option<u32> {
         let end = graph.chains[state.chain as usize].rules.end;

@@ -19,6 +19,7 @@ use crate::index::Index;
 use crate::interned::Interned;
 use crate::program::SetTest;
 use crate::program::addresses::Locals;
+use crate::program::common::is_common;
 use crate::program::node::{Act, Draw, End};
 use crate::program::test::Test;
 use crate::tail::{Tail, TailTests};
@@ -270,7 +271,7 @@ impl<'a> Machine<'a> {
     }
 
     /// What comes back by lo is received as what arrives is (WALK.md 2): of IPv6 a group's address as a source is refused.
-    fn receive_again(&self, state: &mut State) -> Option<Stop> {
+    fn receive_again(&mut self, state: &mut State) -> Option<Stop> {
         let (lo, dropped) = (state.on_leg(Leg::Lo), state.on_leg(Leg::Dropped));
         let groups = MaskedAddress {
             address: 0xff << 120,
@@ -280,6 +281,7 @@ impl<'a> Machine<'a> {
             *state = lo;
             return None;
         }
+        self.single_out();
         match ask::source(self.graph, state, groups) {
             Answer::Known(true) => *state = dropped,
             // An unknown address of this node is no group's.
@@ -302,6 +304,9 @@ impl<'a> Machine<'a> {
     /// One rule's next condition, or its target, or the chain's end.
     fn step(&mut self, state: &mut State, acts: &mut Vec<Act>) -> Option<Stop> {
         if state.condition == 0 && state.choice == 0 {
+            if self.index.looks_at_keys(state.chain) {
+                self.single_out();
+            }
             match self.index.next(self.graph, state) {
                 Some(rule) => state.rule = rule,
                 None => return self.end_of_chain(state),
@@ -318,6 +323,9 @@ impl<'a> Machine<'a> {
         if condition.of_connection && !ask::has_connection(state) {
             state.condition += 1;
             return None;
+        }
+        if !is_common(&condition.ask) {
+            self.single_out();
         }
         // Most answers are known: no state is copied for them.
         let answer = match self.answer_tracked(state, condition) {

@@ -62,11 +62,20 @@ pub(crate) struct Tracked<'a> {
     pub(crate) lists: &'a mut Lists,
     /// Something was asked that the connection's next packet may be answered otherwise: a list, its status, how long it lives.
     pub(crate) varies: bool,
+    /// Something was asked in which packets of other connections differ, though they have all of [`crate::Common`] in common.
+    pub(crate) singles_out: bool,
     /// Where the last way ended.
     pub(crate) ended: Option<State>,
 }
 
 impl Machine<'_> {
+    /// Something is asked that [`crate::Common`] does not tell.
+    pub(super) fn single_out(&mut self) {
+        if let Some(tracked) = &mut self.tracked {
+            tracked.singles_out = true;
+        }
+    }
+
     fn later(&self) -> Option<Later> {
         self.tracked.as_ref()?.connection?.later
     }
@@ -78,6 +87,10 @@ impl Machine<'_> {
     /// A packet of a connection that is found already, in nat's place (CONNTRACK.md 5.2).
     pub(super) fn translate(&mut self, state: &mut State) -> Option<Stop> {
         let later = self.later().filter(|_| has_connection(state));
+        if later.is_none() {
+            // It goes where its own addresses lead.
+            self.single_out();
+        }
         if later.is_some() && self.is_redirect_of_changed() {
             return ops::dropped(state, None);
         }
@@ -119,10 +132,13 @@ impl Machine<'_> {
     }
 
     /// Whether a sent packet gets no route to where it is translated (WALK.md 1.5).
-    fn is_stranded(&self, state: &State, to: Address) -> bool {
+    fn is_stranded(&mut self, state: &State, to: Address) -> bool {
         let header = self.tracked.as_ref().map(|tracked| tracked.header);
         match (self.needs_route(state, to), header) {
-            (Some(Test::LeavesLoopback(to)), Some(header)) => header.leaves_loopback(to),
+            (Some(Test::LeavesLoopback(to)), Some(header)) => {
+                self.single_out();
+                header.leaves_loopback(to)
+            }
             _ => false,
         }
     }

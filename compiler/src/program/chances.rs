@@ -2,8 +2,9 @@
 
 use super::Program;
 use super::keys::ClassId;
-use super::lookup::{Address, Lookup, Lookups, Port, Taker};
+use super::lookup::{Address, Lookup, Lookups, Port, Sets, Taker};
 use super::node::{Act, ActId, DnatAct, Node, NodeId};
+use crate::header::Header;
 use crate::machine::state::Class;
 use crate::parts;
 use ahash::AHashMap;
@@ -14,22 +15,41 @@ impl Program {
     pub fn dnat_chances(&self, class: ClassId) -> Vec<(DnatAct, f64)> {
         let served = Node::Walk { served: true };
         let roots = self.class_roots(class);
-        if !roots
+        let is_served = roots
             .iter()
-            .any(|root| self.nodes[root.0 as usize] == served)
-        {
-            return self.chances(class);
-        }
-        // Its nodes were dropped.
+            .any(|root| self.nodes[root.0 as usize] == served);
         let key = self.classes[class.0 as usize];
-        let flat = match &self.lookups {
-            Lookups::None => None,
-            Lookups::V4(lookup) => lookup.chances(key),
-            Lookups::V6(lookup) => lookup.chances(key),
+        match self.drawn(key).filter(|drawn| is_served || drawn.is_all) {
+            Some(drawn) => self.dnats(drawn.chances()),
+            // Its nodes were dropped.
+            None if is_served => parts::of_class(self, class).chances(ClassId(0)),
+            None => self.chances(class),
+        }
+    }
+
+    /// For rewrites of a packet's destination numbers that may lead to them, which [`Program::decide`] must tell; not every rewrite may be here, nor every number.
+    pub fn dnat_numbers(&self, header: &Header) -> Vec<(DnatAct, u64)> {
+        let key = Class::Exact {
+            protocol: header.protocol,
+            destination: header.destination,
+            port: header.destination_port,
         };
-        match flat {
-            Some(found) => self.dnats(found),
-            None => parts::of_class(self, class).chances(ClassId(0)),
+        let drawn = self.drawn(key);
+        let stretches = drawn.into_iter().flat_map(|drawn| drawn.stretches);
+        let stretches = stretches.filter(|of| of.from < of.to);
+        let number = |of: Stretch| match self.act(of.act) {
+            Act::Dnat(dnat) => Some((dnat, (of.to - 1) as u64)),
+            _ => None,
+        };
+        stretches.filter_map(number).collect()
+    }
+
+    /// What the packets of a key draw from, where they come the flat way.
+    fn drawn(&self, key: Class) -> Option<Drawn> {
+        match &self.lookups {
+            Lookups::None => None,
+            Lookups::V4(lookup) => lookup.drawn_by(key),
+            Lookups::V6(lookup) => lookup.drawn_by(key),
         }
     }
 
@@ -90,9 +110,35 @@ impl Program {
     }
 }
 
+/// What the packets of one key draw from.
+struct Drawn {
+    stretches: Vec<Stretch>,
+    /// Nothing else rewrites their destination.
+    is_all: bool,
+}
+
+/// Numbers that draw the same.
+struct Stretch {
+    act: ActId,
+    from: u128,
+    /// Not included.
+    to: u128,
+}
+
+impl Drawn {
+    fn chances(&self) -> AHashMap<ActId, f64> {
+        let mut found = AHashMap::with_capacity(self.stretches.len());
+        for of in &self.stretches {
+            let chance = of.to as f64 / ALL_NUMBERS - of.from as f64 / ALL_NUMBERS;
+            let known: &mut f64 = found.entry(of.act).or_default();
+            *known = known.max(chance);
+        }
+        found
+    }
+}
+
 impl<A: Address> Lookup<A> {
-    /// The chance of each act of a class of one key that all come this way.
-    fn chances(&self, class: Class) -> Option<AHashMap<ActId, f64>> {
+    fn drawn_by(&self, class: Class) -> Option<Drawn> {
         let Class::Exact {
             protocol,
             destination,
@@ -101,20 +147,27 @@ impl<A: Address> Lookup<A> {
         else {
             return None;
         };
-        let (first, sets) = self.sets_of(A::new(destination).key(protocol, Port::new(port)))?;
-        let mut found: AHashMap<ActId, f64> = AHashMap::new();
-        for (offset, thresholds) in sets {
-            let ends = thresholds.iter().map(|below| *below as f64 / ALL_NUMBERS);
-            let mut from = 0.0;
-            for (member, to) in ends.chain([1.0]).enumerate() {
-                if let Taker::Dnat(act) = self.takers()[first + offset + member] {
-                    let known = found.entry(act).or_insert(0.0);
-                    *known = known.max(to - from);
+        let key = A::new(destination).key(protocol, Port::new(port));
+        let Sets { sets, leaves } = self.sets_of(key)?;
+        let mut stretches = Vec::new();
+        let mut has_slow = false;
+        for (first, thresholds) in &sets {
+            let mut from = 0;
+            let ends = thresholds.iter().map(|below| u128::from(*below));
+            for (at, to) in ends.chain([1 << 64]).enumerate() {
+                let member = first + at;
+                has_slow |= self.row(member, leaves).iter().any(|leaf| leaf.is_slow());
+                if let Taker::Dnat(act) = self.takers()[member] {
+                    stretches.push(Stretch { act, from, to });
                 }
                 from = to;
             }
         }
-        Some(found)
+        Some(Drawn {
+            stretches,
+            // Of several sets each is drawn from for some answers only: the leaves of the others lead nowhere.
+            is_all: sets.len() == 1 && !has_slow,
+        })
     }
 }
 

@@ -20,6 +20,8 @@ pub struct Followed {
     pub left: Left,
     /// Whether another packet of the connection that goes in the same direction and ctstate may be decided otherwise.
     pub varies: bool,
+    /// Whether those of other connections that have all of [`super::Common`] in common with it are decided alike, and leave the same but for addresses and ports.
+    pub is_common: bool,
 }
 
 /// Where a packet ended, apart from the decision.
@@ -77,6 +79,7 @@ impl Program {
             connection,
             lists,
             varies: false,
+            singles_out: false,
             ended: None,
         });
         let mut run = self.walking(header, context, machine);
@@ -135,6 +138,7 @@ impl Run<'_> {
         unknown: impl FnOnce() -> Decision,
     ) -> Followed {
         let varies = held.varies || failed.varies;
+        let is_common = held.is_common && failed.is_common;
         let same_lists = self
             .tracked()
             .is_none_or(|t| t.lists.changes(position) == changes);
@@ -148,12 +152,14 @@ impl Run<'_> {
         Followed {
             decision,
             varies,
+            is_common,
             ..failed
         }
     }
 
     fn left(&mut self, decision: Decision) -> Followed {
         let varies = self.varies || self.tracked().is_some_and(|t| t.varies);
+        let is_common = self.tracked().is_some_and(|t| !t.singles_out);
         let first_mark = self.context.mark;
         let ended = self.tracked().and_then(|tracked| tracked.ended.take());
         let left = match (ended, &self.machine) {
@@ -166,6 +172,7 @@ impl Run<'_> {
             decision,
             left,
             varies,
+            is_common,
         }
     }
 

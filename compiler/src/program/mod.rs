@@ -4,6 +4,7 @@ mod acts;
 pub(crate) mod addresses;
 mod answer;
 mod chances;
+pub(crate) mod common;
 mod display;
 mod evaluate;
 mod follow;
@@ -17,6 +18,7 @@ pub mod test;
 mod verify;
 
 pub(crate) use acts::Acts;
+pub use common::Common;
 pub use evaluate::Context;
 pub use follow::{Followed, Left};
 pub use keys::{ClassId, Keys};

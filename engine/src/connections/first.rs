@@ -75,6 +75,7 @@ impl<A: Width> Tracker<'_, A> {
                 decision,
                 left,
                 varies: false,
+                is_common: false,
             };
         }
         let asked = look

@@ -6,7 +6,7 @@ use super::table::Id;
 use super::tuple::Width;
 use super::{Ends, Packet, Seat, Tracked, Tracker, context, has_looked};
 use ahash::AHashMap;
-use kpclass_compiler::{Connection, Context, Later, Left, Side};
+use kpclass_compiler::{Common, Connection, Context, Later, Left, Side};
 use kpclass_ruleset::conntrack::{CtStatus, Direction};
 use kpclass_ruleset::decision::{Decision, Disposition};
 use kpclass_ruleset::target::RejectWith;
@@ -67,6 +67,8 @@ impl Verdict {
 pub(super) struct Verdicts {
     list: Vec<Verdict>,
     ids: AHashMap<Verdict, u16>,
+    /// Of packets with which rules do the same, whatever their connection.
+    common: AHashMap<Common, Place>,
 }
 
 /// More are not remembered: rules can be written that make a verdict of its own for each connection.
@@ -94,6 +96,12 @@ impl Verdicts {
             ..Place::NONE
         }
     }
+
+    fn share(&mut self, common: Common, known: Place) {
+        if self.common.len() < MOST {
+            self.common.insert(common, known);
+        }
+    }
 }
 
 impl<A: Width> Tracker<'_, A> {
@@ -108,8 +116,17 @@ impl<A: Width> Tracker<'_, A> {
         if let Some(verdict) = known.filter(|verdict| verdict.context == context).cloned() {
             return self.settle(packet, look, (entry, direction, id), &verdict);
         }
-        let (header, lists) = (&packet.header, &mut self.lists);
-        let program = self.program;
+        let (header, program) = (&packet.header, self.program);
+        let common = place.and_then(|_| program.common(header, &context, &asked));
+        let shared = common.and_then(|common| self.verdicts.common.get(&common).copied());
+        if let (Some(place), Some(shared)) = (place, shared)
+            && let Some(verdict) = self.verdicts.of(shared).cloned()
+        {
+            let mut entry = entry;
+            self.give(&mut entry, id, (place, shared), &verdict);
+            return self.settle(packet, look, (entry, direction, id), &verdict);
+        }
+        let lists = &mut self.lists;
         let followed = program.follow(header, &context, Some(&asked), lists, draw);
         if let Disposition::Unknown(unknown) = followed.decision.disposition {
             return self.unknown(packet, look, unknown);
@@ -125,15 +142,25 @@ impl<A: Width> Tracker<'_, A> {
         };
         let mut entry = entry;
         if let Some(place) = place.filter(|_| !followed.varies && !program.changes_connmarks()) {
-            entry.places[place] = self.verdicts.remember(&verdict);
-            if !verdict.has_looked {
-                // The entry is not put back.
-                if let Some(slot) = self.table.slot_mut(id) {
-                    slot.set_place(place, entry.places[place]);
-                }
+            let known = self.verdicts.remember(&verdict);
+            if let Some(common) = common.filter(|_| followed.is_common) {
+                self.verdicts.share(common, known);
             }
+            self.give(&mut entry, id, (place, known), &verdict);
         }
         self.settle(packet, look, (entry, direction, id), &verdict)
+    }
+
+    /// Remembers a verdict with an entry.
+    fn give(&mut self, entry: &mut Entry<A>, id: Id, at: (usize, Place), verdict: &Verdict) {
+        let (place, known) = at;
+        entry.places[place] = known;
+        // Otherwise the entry is not put back.
+        if !verdict.has_looked
+            && let Some(slot) = self.table.slot_mut(id)
+        {
+            slot.set_place(place, known);
+        }
     }
 
     fn settle(

@@ -76,19 +76,37 @@ impl<A: Width> Tracker<'_, A> {
         look: &Look<A>,
         seen: &Few<A>,
     ) -> Option<(Followed, u64)> {
-        let context = context(packet, CtState::New);
-        let pieces = self.program.partition(&packet.header, &context);
+        let numbers = self.program.dnat_numbers(&packet.header);
+        let ends = numbers.into_iter();
+        let ends = ends.filter_map(|(dnat, number)| {
+            Some(((A::of(address_number(dnat.address?)), dnat.port?), number))
+        });
+        let found = self.first_of(packet, look, seen, ends);
+        found.or_else(|| {
+            let context = context(packet, CtState::New);
+            let pieces = self.program.partition(&packet.header, &context);
+            let pieces = pieces.unwrap_or_default().into_iter();
+            let ends = pieces.filter_map(|piece| Some((endpoint(&piece.decision)?, piece.last)));
+            self.first_of(packet, look, seen, ends)
+        })
+    }
+
+    /// The first of these numbers that leads where it may; all are remembered.
+    fn first_of(
+        &mut self,
+        packet: &Packet,
+        look: &Look<A>,
+        seen: &Few<A>,
+        numbers: impl Iterator<Item = (End<A>, u64)>,
+    ) -> Option<(Followed, u64)> {
         let mut found = None;
-        for piece in pieces.unwrap_or_default() {
-            let Some(end) = endpoint(&piece.decision) else {
-                continue;
-            };
-            self.remember(packet, end, piece.last);
+        for (end, number) in numbers {
+            self.remember(packet, end, number);
             if found.is_none() && seen.contains(end) {
                 // The lists that packets before it filled may lead it elsewhere.
-                let followed = self.decide(packet, look, piece.last);
+                let followed = self.decide(packet, look, number);
                 match leads(&followed, seen) {
-                    Some(true) => found = Some((followed, piece.last)),
+                    Some(true) => found = Some((followed, number)),
                     _ => self.lists.undo(),
                 }
             }

@@ -265,6 +265,7 @@ impl ByService {
         }
         let row = |((service, class), rows): (_, Vec<&OfEndpoint>)| {
             let counted = self.classes.get(&class)?;
+            let chances = chances(&of.program, class);
             Some(ServiceConnections {
                 service,
                 family,
@@ -272,8 +273,8 @@ impl ByService {
                 key: of.program.class_name(class),
                 begun: counted.begun,
                 replied: counted.replied,
-                endpoints: endpoints(&of.program, class, &rows),
-                balance: counted.balance(&of.program, class, &rows),
+                endpoints: endpoints(&chances, &rows),
+                balance: counted.balance(&chances, &rows),
             })
         };
         rows.into_iter().filter_map(row).collect()
@@ -366,9 +367,8 @@ fn are_alike(chances: &BTreeMap<Nat, f64>) -> bool {
     !chances.is_empty() && sum < 1.0 + 1e-6
 }
 
-fn endpoints(program: &Program, class: ClassId, rows: &[&OfEndpoint]) -> Vec<EndpointConnections> {
-    let chances = chances(program, class);
-    let are_alike = are_alike(&chances);
+fn endpoints(chances: &BTreeMap<Nat, f64>, rows: &[&OfEndpoint]) -> Vec<EndpointConnections> {
+    let are_alike = are_alike(chances);
     let empty = |endpoint| EndpointConnections {
         endpoint,
         shown: 0,
@@ -377,8 +377,8 @@ fn endpoints(program: &Program, class: ClassId, rows: &[&OfEndpoint]) -> Vec<End
     };
     let mut all: BTreeMap<Nat, EndpointConnections> = BTreeMap::new();
     for (nat, chance) in chances {
-        let row = all.entry(nat).or_insert_with(|| empty(nat));
-        row.chance = are_alike.then_some(chance);
+        let row = all.entry(*nat).or_insert_with(|| empty(*nat));
+        row.chance = are_alike.then_some(*chance);
     }
     for row in rows {
         let nat = row.endpoint;
@@ -390,7 +390,7 @@ fn endpoints(program: &Program, class: ClassId, rows: &[&OfEndpoint]) -> Vec<End
 }
 
 impl OfClass {
-    fn balance(&self, program: &Program, class: ClassId, rows: &[&OfEndpoint]) -> Balance {
+    fn balance(&self, chances: &BTreeMap<Nat, f64>, rows: &[&OfEndpoint]) -> Balance {
         let fits: Vec<Option<Fit>> = match &self.choice {
             Choice::Affinity => return Balance::Affinity,
             Choice::Apart(ways) => {
@@ -398,7 +398,6 @@ impl OfClass {
                 ways.map(Way::fit).collect()
             }
             Choice::Alike => {
-                let chances = chances(program, class);
                 let chosen = |nat| {
                     let of = rows.iter().filter(|row| row.endpoint == nat);
                     of.map(|row| row.chosen).sum::<u64>() as f64

@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn those_named_are_endpoints_and_their_neighbours_are_none() {
-        let named = |at: u32| (10 << 24 | at / 7, 1000 + (at % 7) as u16);
+        let named = |at: u32| (0x0a00_0000 + at / 7, 1000 + (at % 7) as u16);
         // Twice each, as Services share endpoints.
         let ends = (0..7000).chain(0..7000).map(named).collect();
         let endpoints = Endpoints::<u32>::of(ends, Hasher::new());

@@ -153,6 +153,14 @@ pub enum Taker {
     Nobody,
 }
 
+/// What the packets of a key draw from.
+pub(super) struct Sets<'l> {
+    /// The first member of each set, and its thresholds.
+    pub(super) sets: Vec<(usize, &'l [u64])>,
+    /// So many leaves has each member.
+    pub(super) leaves: usize,
+}
+
 /// Where a packet ends, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Leaf(u32);
@@ -326,11 +334,8 @@ impl<A: Address> Lookup<A> {
         Some((drawn.member + set.offset + self.drawn(set, draw()), bits))
     }
 
-    /// A key's first member, and from there the sets of members that its packets draw from: where each begins, and its thresholds.
-    pub(super) fn sets_of(
-        &self,
-        key: A::Key,
-    ) -> Option<(usize, impl Iterator<Item = (usize, &[u64])>)> {
+    /// What the packets of a key draw from, if they come this way.
+    pub(super) fn sets_of(&self, key: A::Key) -> Option<Sets<'_>> {
         let place = self.exact.find(key, self.exact.bucket(key))?;
         let plan = self.plans.get(place.plan() as usize)?;
         let choices = match plan.first_choice {
@@ -341,9 +346,13 @@ impl<A: Address> Lookup<A> {
         let only = (plan.first_choice == NOWHERE).then_some(&plan.set);
         let sets = choices.iter().chain(only).map(|set| {
             let thresholds = &self.thresholds[set.first_threshold as usize..];
-            (set.offset as usize, &thresholds[..set.members as usize - 1])
+            let first = place.first() + set.offset;
+            (first as usize, &thresholds[..set.members as usize - 1])
         });
-        Some((place.first() as usize, sets))
+        Some(Sets {
+            sets: sets.collect(),
+            leaves: 8 << plan.asks,
+        })
     }
 
     /// Whether a member is of the class of all other keys.
@@ -351,6 +360,11 @@ impl<A: Address> Lookup<A> {
     pub fn is_other(&self, member: u32) -> bool {
         // That class comes last, and so do its members.
         member >= self.other.first()
+    }
+
+    /// The leaves of a member that has so many.
+    pub(super) fn row(&self, member: usize, leaves: usize) -> &[Leaf] {
+        &self.leaves[self.members[member].row as usize..][..leaves]
     }
 
     /// All leaves.
