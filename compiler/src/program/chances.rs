@@ -96,12 +96,10 @@ impl Program {
                 Node::Route { .. } | Node::End(_) | Node::Walk { .. } => {}
             }
         }
-        self.dnats(found)
+        self.dnats(largest(found.into_iter().collect()))
     }
 
-    fn dnats(&self, found: AHashMap<ActId, f64>) -> Vec<(DnatAct, f64)> {
-        let mut chances: Vec<_> = found.into_iter().collect();
-        chances.sort_by_key(|(act, _)| *act);
+    fn dnats(&self, chances: Vec<(ActId, f64)>) -> Vec<(DnatAct, f64)> {
         let dnat = |(act, chance): (ActId, f64)| match self.act(act) {
             Act::Dnat(dnat) => Some((dnat, chance)),
             _ => None,
@@ -126,15 +124,22 @@ struct Stretch {
 }
 
 impl Drawn {
-    fn chances(&self) -> AHashMap<ActId, f64> {
-        let mut found = AHashMap::with_capacity(self.stretches.len());
-        for of in &self.stretches {
-            let chance = of.to as f64 / ALL_NUMBERS - of.from as f64 / ALL_NUMBERS;
-            let known: &mut f64 = found.entry(of.act).or_default();
-            *known = known.max(chance);
-        }
-        found
+    fn chances(&self) -> Vec<(ActId, f64)> {
+        let chance = |of: &Stretch| of.to as f64 / ALL_NUMBERS - of.from as f64 / ALL_NUMBERS;
+        largest(
+            self.stretches
+                .iter()
+                .map(|of| (of.act, chance(of)))
+                .collect(),
+        )
     }
+}
+
+/// For each act its largest chance.
+fn largest(mut chances: Vec<(ActId, f64)>) -> Vec<(ActId, f64)> {
+    chances.sort_unstable_by(|a, b| a.0.cmp(&b.0).then(b.1.total_cmp(&a.1)));
+    chances.dedup_by_key(|(act, _)| *act);
+    chances
 }
 
 impl<A: Address> Lookup<A> {

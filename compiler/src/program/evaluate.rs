@@ -4,7 +4,7 @@ use super::Program;
 use super::addresses::{self, Route};
 use super::answer::Asked;
 use super::follow::varies;
-use super::node::{Act, DnatAct, Draw, Node, NodeId, RouteTo};
+use super::node::{Act, DnatAct, Draw, End, EndId, Node, NodeId, RouteTo};
 use super::partition::MAX_DRAWS;
 use crate::header::{Header, known};
 use crate::machine::state::{Class, Mark, NONE, State};
@@ -125,6 +125,17 @@ impl Program {
     /// ctstate or mark.
     pub fn decide(&self, header: &Header, context: &Context, draw: u64) -> Option<Decision> {
         let mut run = self.run(header, context)?;
+        let mut registers = Registers::default();
+        if let Some((end, dnat)) = self.plain_outcome(header, context, draw) {
+            if let Some(act) = dnat {
+                run.note(self.act(act), &mut registers);
+            }
+            return Some(run.end_at(end, &registers));
+        }
+        let note = |act, _| run.note(self.act(act), &mut registers);
+        if let Some(end) = self.end_by_nodes(header, context, draw, note) {
+            return Some(run.end_at(end, &registers));
+        }
         let root = run.root()?;
         Some(run.follow(root, Registers::default(), draw, 0).decision)
     }
@@ -325,15 +336,7 @@ impl<'p> Run<'p> {
                 self.note(program.act(act), registers);
                 ControlFlow::Continue(Place::Node(next))
             }
-            Node::End(end) => {
-                let end = program.ends[end.0 as usize];
-                ControlFlow::Break(Halt::End(self.end(
-                    registers,
-                    end.disposition,
-                    end.decided_by,
-                    end.mark,
-                )))
-            }
+            Node::End(end) => ControlFlow::Break(Halt::End(self.end_at(end, registers))),
             Node::Walk { .. } => ControlFlow::Continue(self.place(id)),
         }
     }
@@ -416,6 +419,15 @@ impl<'p> Run<'p> {
 
     fn route(&self, destination: u128) -> Route {
         self.program.route(self.header, self.context, destination)
+    }
+
+    fn end_at(&self, end: EndId, registers: &Registers) -> Decision {
+        let End {
+            disposition,
+            decided_by,
+            mark,
+        } = self.program.ends[end.0 as usize];
+        self.end(registers, disposition, decided_by, mark)
     }
 
     fn end(

@@ -2,7 +2,7 @@
 
 use super::evaluate::Context;
 use super::keys::ClassId;
-use super::lookup::{Address, Lookup, Lookups, Member, Tuple};
+use super::lookup::{Address, Leaf, Lookup, Lookups, Member, Tuple};
 use super::node::{ActId, ActKind, End, EndId, Node, NodeId, RouteTo};
 use super::{Program, addresses};
 use crate::header::Header;
@@ -25,10 +25,13 @@ pub struct Outcome {
 pub(super) struct Noted {
     pub(super) dnat: Option<ActId>,
     pub(super) masqueraded: bool,
+    /// Some act rewrote the source, or was credited with the mark.
+    pub(super) has_others: bool,
 }
 
 impl Noted {
     pub(super) fn note(&mut self, act: ActId, kind: ActKind) {
+        self.has_others |= kind != ActKind::Dnat;
         match kind {
             ActKind::Dnat => self.dnat = Some(act),
             ActKind::Masquerade => self.masqueraded = true,
@@ -72,6 +75,20 @@ impl Program {
         flat.or_else(|| self.outcome_by_nodes(header, context, draw))
     }
 
+    /// See [`Lookup::plain_outcome`].
+    pub(super) fn plain_outcome(
+        &self,
+        header: &Header,
+        context: &Context,
+        draw: u64,
+    ) -> Option<(EndId, Option<ActId>)> {
+        match &self.lookups {
+            Lookups::None => None,
+            Lookups::V4(lookup) => lookup.plain_outcome(self, header, context, draw),
+            Lookups::V6(lookup) => lookup.plain_outcome(self, header, context, draw),
+        }
+    }
+
     /// The same by the nodes alone.
     pub fn outcome_by_nodes(
         &self,
@@ -79,9 +96,28 @@ impl Program {
         context: &Context,
         draw: u64,
     ) -> Option<Outcome> {
+        let mut noted = Noted::default();
+        let end = self.end_by_nodes(header, context, draw, |act, kind| noted.note(act, kind))?;
+        let Noted {
+            dnat, masqueraded, ..
+        } = noted;
+        Some(Outcome {
+            end,
+            dnat,
+            masqueraded,
+        })
+    }
+
+    /// The end to which the nodes lead, if no fact is missing on the way and no class is walked; `note` is given each act on it.
+    pub(super) fn end_by_nodes(
+        &self,
+        header: &Header,
+        context: &Context,
+        draw: u64,
+        mut note: impl FnMut(ActId, ActKind),
+    ) -> Option<EndId> {
         let root = self.root_index(context.hook, context.ctstate)?;
         let mut at = self.root(self.class(header), root);
-        let mut noted = Noted::default();
         loop {
             at = match self.nodes[at.0 as usize] {
                 Node::Test {
@@ -115,17 +151,10 @@ impl Program {
                     children,
                 } => self.routed(header, context, destination, children)?,
                 Node::Act { act, kind, next } => {
-                    noted.note(act, kind);
+                    note(act, kind);
                     next
                 }
-                Node::End(end) => {
-                    let Noted { dnat, masqueraded } = noted;
-                    return Some(Outcome {
-                        end,
-                        dnat,
-                        masqueraded,
-                    });
-                }
+                Node::End(end) => return Some(end),
                 Node::Walk { .. } => return None,
             };
         }
@@ -175,6 +204,34 @@ impl<A: Address> Lookup<A> {
         context: &Context,
         draw: u64,
     ) -> Option<Outcome> {
+        let (member, leaf) = self.reached(program, header, context, draw)?;
+        Some(Outcome {
+            end: leaf.end(),
+            dnat: self.dnat(member, leaf),
+            masqueraded: leaf.is_masqueraded(),
+        })
+    }
+
+    /// The end and the rewrite of a packet's destination, if it comes this way and nothing else is done to it.
+    pub(super) fn plain_outcome(
+        &self,
+        program: &Program,
+        header: &Header,
+        context: &Context,
+        draw: u64,
+    ) -> Option<(EndId, Option<ActId>)> {
+        let (member, leaf) = self.reached(program, header, context, draw)?;
+        leaf.is_plain()
+            .then(|| (leaf.end(), self.dnat(member, leaf)))
+    }
+
+    fn reached(
+        &self,
+        program: &Program,
+        header: &Header,
+        context: &Context,
+        draw: u64,
+    ) -> Option<(u32, Leaf)> {
         let tuple = Tuple::<A>::of_flat(program, header, context)?;
         let is_sent = context.hook == Hook::Output;
         let at_hand = self.at_hand();
@@ -184,13 +241,6 @@ impl<A: Address> Lookup<A> {
         let (member, answers) = drawn.settled().or_else(ask_more)?;
         let Member { own, row } = self.members()[member as usize];
         let leaf = at_hand.leaf(row, answers, own == tuple.source);
-        if leaf.is_slow() {
-            return None;
-        }
-        Some(Outcome {
-            end: leaf.end(),
-            dnat: self.dnat(member, leaf),
-            masqueraded: leaf.is_masqueraded(),
-        })
+        (!leaf.is_slow()).then_some((member, leaf))
     }
 }

@@ -364,8 +364,11 @@ pub(super) fn chances(program: &Program, class: ClassId) -> BTreeMap<Nat, f64> {
 
 fn are_alike(chances: &BTreeMap<Nat, f64>) -> bool {
     let sum: f64 = chances.values().sum();
-    !chances.is_empty() && sum < 1.0 + 1e-6
+    !chances.is_empty() && sum < CERTAIN
 }
+
+/// Chances that are 1 together are less than this.
+const CERTAIN: f64 = 1.0 + 1e-6;
 
 fn endpoints(chances: &BTreeMap<Nat, f64>, rows: &[&OfEndpoint]) -> Vec<EndpointConnections> {
     let are_alike = are_alike(chances);
@@ -433,7 +436,11 @@ impl Choice {
         if service.is_some_and(|service| service.affinity_seconds.is_some()) {
             return Self::Affinity;
         }
-        match are_alike(&chances(&of.program, class)) {
+        let chances_of_all = of.program.dnat_chances(class);
+        let sum: f64 = chances_of_all.iter().map(|(_, chance)| chance).sum();
+        // Rewrites may be listed twice; if not even so they are more than 1 together, that says enough.
+        let are_few = !chances_of_all.is_empty() && sum < CERTAIN;
+        match are_few || are_alike(&chances(&of.program, class)) {
             true => Self::Alike,
             false => Self::Apart(Vec::new()),
         }

@@ -485,5 +485,5 @@ fn leaf((stop, noted): (Stop, Noted), taker: Taker) -> Leaf {
         (None, Taker::End(_, taker)) => end == taker,
         (None, _) => false,
     };
-    Leaf::new(end, noted.masqueraded, is_taken)
+    Leaf::new(end, noted, is_taken)
 }

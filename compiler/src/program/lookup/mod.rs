@@ -29,6 +29,7 @@ use set::Set;
 pub use table::{Bucket, Key, Table, Value};
 
 use super::node::{ActId, EndId};
+use super::outcome::Noted;
 use super::{ClassId, Context, Program};
 
 /// Questions of one class, beside each member's own.
@@ -171,14 +172,24 @@ impl Leaf {
     const MASQUERADED: u32 = 1 << 31;
     /// What the member stands for took it.
     const TAKEN: u32 = 1 << 29;
+    /// Nothing but its destination is rewritten, and no rule is credited with its mark.
+    const PLAIN: u32 = 1 << 28;
     const END: u32 = (1 << 24) - 1;
 
-    fn new(end: EndId, masqueraded: bool, taken: bool) -> Self {
+    fn new(end: EndId, noted: Noted, taken: bool) -> Self {
+        let flag = |set: bool, flag: u32| if set { flag } else { 0 };
+        let flags = flag(noted.masqueraded, Self::MASQUERADED)
+            | flag(taken, Self::TAKEN)
+            | flag(!noted.has_others, Self::PLAIN);
+        Self(flags).ending(end)
+    }
+
+    /// The same with another end.
+    fn ending(self, end: EndId) -> Self {
         if end.0 > Self::END {
             return Self::SLOW;
         }
-        let flag = |set: bool, flag: u32| if set { flag } else { 0 };
-        Self(end.0 | flag(masqueraded, Self::MASQUERADED) | flag(taken, Self::TAKEN))
+        Self(self.0 & !Self::END | end.0)
     }
 
     /// Whether only the nodes tell.
@@ -197,6 +208,12 @@ impl Leaf {
     #[inline(always)]
     pub fn is_masqueraded(self) -> bool {
         self.0 & Self::MASQUERADED != 0
+    }
+
+    /// Whether the rewrite of its destination is all that is done to it.
+    #[inline(always)]
+    pub fn is_plain(self) -> bool {
+        self.0 & Self::PLAIN != 0
     }
 
     /// Whether it counts under the member; else under its class and end.

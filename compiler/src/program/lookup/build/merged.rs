@@ -170,10 +170,10 @@ fn briefs<A: Address>(plans: &[Plan<A>]) -> Vec<Brief<A>> {
 
 impl Leaf {
     fn renumbered(self, new: &mut impl Renumber) -> Self {
-        if self.is_slow() {
-            return self;
+        match self.is_slow() {
+            true => self,
+            false => self.ending(new.end(self.end())),
         }
-        Self::new(new.end(self.end()), self.is_masqueraded(), self.is_taken())
     }
 }
 
