@@ -34,6 +34,12 @@ impl Verdict {
         self.has_looked && self.has_connection() && self.decision.disposition != reset
     }
 
+    /// Whether it came to the end of its way, and so to wherever it is translated.
+    fn passes(&self) -> bool {
+        use Disposition::{Forward, Local, Out};
+        matches!(self.decision.disposition, Forward | Local | Out)
+    }
+
     fn has_connection(&self) -> bool {
         !matches!(self.ctstate, CtState::Invalid | CtState::Untracked)
     }
@@ -143,7 +149,7 @@ impl<A: Width> Tracker<'_, A> {
         let mut entry = entry;
         if let Some(place) = place.filter(|_| !followed.varies && !program.changes_connmarks()) {
             let known = self.verdicts.remember(&verdict);
-            if let Some(common) = common.filter(|_| followed.is_common) {
+            if let Some(common) = common.filter(|_| followed.is_common && verdict.passes()) {
                 self.verdicts.share(common, known);
             }
             self.give(&mut entry, id, (place, known), &verdict);
