@@ -4,6 +4,7 @@ use crate::inputs::Files;
 use kpclass_compiler::Config;
 use kpclass_engine::check::Check;
 use kpclass_engine::{Listeners, Report, Rules as Compiled, Settings, Source};
+use kpclass_ruleset::conntrack;
 use kpclass_ruleset::node::{NodeFacts, parse_addresses};
 use kpclass_ruleset::readers::{self, Input};
 use serde::Deserialize;
@@ -45,6 +46,9 @@ pub struct Workload {
     pub threads: Vec<usize>,
     /// Whether it is checked.
     pub check: Checked,
+    /// Connections are followed; else each packet is taken as the first of one.
+    #[serde(default)]
+    pub follow: bool,
     /// How often it is replayed, in turn with what it is held against.
     pub rounds: usize,
     /// What must come of it.
@@ -218,7 +222,10 @@ pub fn replay(
         verdicts: None,
     };
     let sources = vec![Source::File(files.capture.clone())];
-    let report = kpclass_engine::replay(sources, rules, &settings, listeners);
+    let report = match workload.follow {
+        true => kpclass_engine::follow(sources, rules, &settings, &every_connection(), listeners),
+        false => kpclass_engine::replay(sources, rules, &settings, listeners),
+    };
     let report = report.map_err(|why| format!("{}: {why}", workload.name))?;
     let (counts, expected) = (Counts::from(&report), workload.expect);
     if counts != expected {
@@ -228,5 +235,13 @@ pub fn replay(
     match report.check.disagreements {
         0 => Ok(report),
         some => Err(format!("{}: {some} disagreements", workload.name)),
+    }
+}
+
+/// The kernel's own settings, but for a table in which all connections of a workload have a place.
+fn every_connection() -> conntrack::Settings {
+    conntrack::Settings {
+        max: 1 << 22,
+        ..conntrack::Settings::default()
     }
 }
