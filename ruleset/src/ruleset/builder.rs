@@ -1,10 +1,13 @@
 //! Chains and rules while they are read.
 
+mod places;
+
 use super::{Chain, Counters, Hook, Policy, Rule, Ruleset, Source, TableId};
 use crate::ids::{ChainId, StrId, Strings};
 use crate::matches::Match;
 use crate::target::Target;
 use crate::value::Family;
+use places::Places;
 use std::ops::Range;
 
 #[derive(Clone, Debug)]
@@ -15,7 +18,8 @@ struct PendingChain {
     policy: Policy,
     declared: bool,
     counters: Option<Counters>,
-    rules: Vec<u32>,
+    /// Among the rules of its table.
+    rules: Places,
 }
 
 /// Collects chains and rules in any order; [`finish`](Self::finish) lays them out.
@@ -26,9 +30,10 @@ pub struct RulesetBuilder {
     pub strings: Strings,
     present: [bool; 5],
     chains: Vec<PendingChain>,
-    /// The chain of each table by its name's id.
-    by_name: Vec<[Option<ChainId>; 5]>,
-    rules: Vec<Rule>,
+    /// The chains of each table by their names' ids.
+    by_name: [Vec<Option<ChainId>>; 5],
+    /// Of each table, in the order in which they were read: nearly always the one in which they are laid out.
+    rules: [Vec<Rule>; 5],
     matches: Vec<Match>,
 }
 
@@ -40,8 +45,8 @@ impl RulesetBuilder {
             strings: Strings::default(),
             present: [false; 5],
             chains: Vec::new(),
-            by_name: Vec::new(),
-            rules: Vec::new(),
+            by_name: Default::default(),
+            rules: Default::default(),
             matches: Vec::new(),
         }
     }
@@ -69,7 +74,7 @@ impl RulesetBuilder {
     /// The chain of that name, if it was named before.
     pub fn find(&self, table: TableId, name: &str) -> Option<ChainId> {
         let name = self.strings.find(name)?;
-        self.by_name.get(name.index())?[table as usize]
+        *self.by_name[table as usize].get(name.index())?
     }
 
     /// The chain of that name, which is added, undeclared, if it is new.
@@ -87,16 +92,17 @@ impl RulesetBuilder {
             policy: Policy::Accept,
             declared: false,
             counters: None,
-            rules: Vec::new(),
+            rules: Places::default(),
         });
         id
     }
 
     fn slot(&mut self, table: TableId, name: StrId) -> &mut Option<ChainId> {
-        if name.index() >= self.by_name.len() {
-            self.by_name.resize(name.index() + 1, [None; 5]);
+        let by_name = &mut self.by_name[table as usize];
+        if name.index() >= by_name.len() {
+            by_name.resize(name.index() + 1, None);
         }
-        &mut self.by_name[name.index()][table as usize]
+        &mut by_name[name.index()]
     }
 
     /// Notes that the dump holds the chain.
@@ -163,8 +169,13 @@ impl RulesetBuilder {
         self.matches.extend(matches);
         let matches = first..self.matches.len() as u32;
         let id = self.add(chain, matches, target, source, counters);
-        let rules = &mut self.chains[chain.index()].rules;
-        rules.insert(at.min(rules.len()), id);
+        self.chains[chain.index()].rules.insert(at, id);
+    }
+
+    /// Makes room for so many more rules. Room that is not used is never cleared, and costs nothing.
+    pub(crate) fn reserve(&mut self, table: TableId, rules: usize) {
+        self.rules[table as usize].reserve(rules);
+        self.matches.reserve(4 * rules);
     }
 
     /// Takes in the matches of many rules, which [`Self::push_with`] gives each its own of; the position of the first.
@@ -197,7 +208,8 @@ impl RulesetBuilder {
         counters: Option<Counters>,
     ) -> u32 {
         self.declare(chain);
-        self.rules.push(Rule {
+        let rules = &mut self.rules[self.chains[chain.index()].table as usize];
+        rules.push(Rule {
             chain,
             first_match: matches.start,
             match_count: matches.end - matches.start,
@@ -205,22 +217,18 @@ impl RulesetBuilder {
             source,
             counters,
         });
-        self.rules.len() as u32 - 1
+        rules.len() as u32 - 1
     }
 
     /// Takes the `at`-th rule, from 0, out of a chain (`-D`); false if there is none.
     pub fn remove(&mut self, chain: ChainId, at: usize) -> bool {
-        let rules = &mut self.chains[chain.index()].rules;
-        if at < rules.len() {
-            rules.remove(at);
-            return true;
-        }
-        false
+        self.chains[chain.index()].rules.remove(at)
     }
 
     /// The matches and target of a chain's `at`-th rule, from 0.
     pub fn rule(&self, chain: ChainId, at: usize) -> Option<(&[Match], &Target)> {
-        let rule = &self.rules[*self.chains[chain.index()].rules.get(at)? as usize];
+        let chain = &self.chains[chain.index()];
+        let rule = &self.rules[chain.table as usize][chain.rules.get(at)? as usize];
         let first = rule.first_match as usize;
         Some((
             &self.matches[first..first + rule.match_count as usize],
@@ -269,48 +277,35 @@ impl RulesetBuilder {
 
     /// Lays the rules out table by table and chain by chain, in the order in which the chains were first named.
     /// A chain that nothing declares and nothing jumps to is left out. `files` are the names of the inputs.
-    pub fn finish(self, files: Vec<String>) -> Ruleset {
-        let mut referenced = vec![false; self.chains.len()];
-        for chain in self.chains.iter() {
-            for rule in &chain.rules {
-                if let Target::Jump(to) | Target::Goto(to) = self.rules[*rule as usize].target {
-                    referenced[to.index()] = true;
-                }
-            }
-        }
-        let mut order: Vec<usize> = (0..self.chains.len())
-            .filter(|i| self.chains[*i].declared || referenced[*i])
-            .collect();
-        order.sort_by_key(|i| self.chains[*i].table);
+    pub fn finish(mut self, files: Vec<String>) -> Ruleset {
+        let order = self.order();
         let mut renumbered = vec![ChainId(u32::MAX); self.chains.len()];
         for (new, old) in order.iter().enumerate() {
             renumbered[*old] = ChainId(new as u32);
         }
-
         let mut ruleset = Ruleset {
             family: self.family,
+            rules: self.lay_out(&order),
             strings: self.strings,
             files,
             present: self.present,
             builtin: [[None; 5]; 5],
             chains: Vec::with_capacity(order.len()),
-            rules: Vec::with_capacity(self.rules.len()),
             matches: self.matches,
             jumps: Vec::new(),
         };
+        let mut start = 0;
         for old in order {
             let pending = &self.chains[old];
             let id = ChainId(ruleset.chains.len() as u32);
-            let start = ruleset.rules.len() as u32;
             let first_jump = ruleset.jumps.len() as u32;
-            for rule in &pending.rules {
-                let mut rule = self.rules[*rule as usize].clone();
+            let end = start + pending.rules.len() as u32;
+            for rule in &mut ruleset.rules[start as usize..end as usize] {
                 rule.chain = id;
                 if let Target::Jump(to) | Target::Goto(to) = &mut rule.target {
                     *to = renumbered[to.index()];
                     ruleset.jumps.push(*to);
                 }
-                ruleset.rules.push(rule);
             }
             if let (Some(hook), true) = (pending.hook, pending.declared) {
                 ruleset.builtin[pending.table as usize][hook as usize] = Some(id);
@@ -322,10 +317,51 @@ impl RulesetBuilder {
                 policy: pending.policy,
                 declared: pending.declared,
                 counters: pending.counters,
-                rules: start..ruleset.rules.len() as u32,
+                rules: start..end,
                 jumps: first_jump..ruleset.jumps.len() as u32,
             });
+            start = end;
         }
         ruleset
+    }
+
+    /// The chains that stay, table by table.
+    fn order(&self) -> Vec<usize> {
+        let mut stays: Vec<bool> = self.chains.iter().map(|chain| chain.declared).collect();
+        if stays.contains(&false) {
+            for chain in &self.chains {
+                let rules = &self.rules[chain.table as usize];
+                for rule in chain.rules.iter().map(|at| &rules[at as usize]) {
+                    if let Target::Jump(to) | Target::Goto(to) = rule.target {
+                        stays[to.index()] = true;
+                    }
+                }
+            }
+        }
+        let mut order: Vec<usize> = (0..self.chains.len()).filter(|at| stays[*at]).collect();
+        order.sort_by_key(|at| self.chains[*at].table);
+        order
+    }
+
+    /// Takes the rules out, those of the chains in order; they are many, and hardly ever have to be moved.
+    fn lay_out(&mut self, order: &[usize]) -> Vec<Rule> {
+        let mut tables = std::mem::take(&mut self.rules);
+        for table in TableId::ALL {
+            let chains = order.iter().map(|at| &self.chains[*at]);
+            let of_table = chains.filter(|chain| chain.table == table);
+            let places = of_table.flat_map(|chain| chain.rules.iter());
+            let rules = &mut tables[table as usize];
+            if !places.clone().eq(0..rules.len() as u32) {
+                *rules = places.map(|at| rules[at as usize].clone()).collect();
+            }
+        }
+        let largest = (0..tables.len()).max_by_key(|at| tables[*at].len());
+        let largest = largest.unwrap_or_default();
+        let mut rules = std::mem::take(&mut tables[largest]);
+        let mut tables = tables.into_iter();
+        let before: Vec<Rule> = tables.by_ref().take(largest).flatten().collect();
+        rules.splice(0..0, before);
+        rules.extend(tables.flatten());
+        rules
     }
 }
