@@ -82,6 +82,13 @@ impl Strings {
         found.map(|(_, id)| StrId(*id))
     }
 
+    /// Forgets all of them.
+    pub(crate) fn clear(&mut self) {
+        self.text.clear();
+        self.ends.clear();
+        self.ids.clear();
+    }
+
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.ends.len()

@@ -15,7 +15,8 @@ pub(crate) fn read(input: &Input, builders: &mut Builders) -> Result<(), ReadErr
     let text = open::open(&input.bytes)?;
     let unwrapped = unwrap(&text);
     let mut document = Document {
-        lines: Vec::new(),
+        // A rule's line is longer; room that is left over costs nothing.
+        lines: Vec::with_capacity(text.len() / 64),
         listings: Listings::new(input.table, input.family),
         echo: None,
         first: None,

@@ -93,11 +93,12 @@ impl<'t> TextReader<'_, 't> {
     ) -> Result<(), ReadError> {
         let family = section.family;
         let some = |at: usize| &lines[at * LINES..lines.len().min((at + 1) * LINES)];
+        self.builders.of(family).reserve(table, lines.len());
         let (mut at, mut result) = (0, Ok(()));
-        ordered::each(
+        ordered::each_again(
             lines.len().div_ceil(LINES),
             Scratch::default,
-            |scratch, at| ahead::read(scratch, some(at), family, table),
+            |scratch, at, ahead| ahead::read(scratch, some(at), (family, table), ahead),
             |ahead| {
                 if result.is_ok() {
                     result = self.take_ahead(ahead, some(at), (section, table), input);
@@ -110,7 +111,7 @@ impl<'t> TextReader<'_, 't> {
 
     fn take_ahead(
         &mut self,
-        mut ahead: Ahead<'t>,
+        ahead: &mut Ahead<'t>,
         lines: &[TextLine<'t>],
         (section, table): (&Section, TableId),
         input: &Input,
@@ -128,7 +129,7 @@ impl<'t> TextReader<'_, 't> {
             let named = ahead.names.iter().zip(&mut chains);
             named.for_each(|(name, chain)| *chain = Some(builder.chain(table, name)));
         }
-        for (text, ready) in lines.iter().zip(ahead.lines) {
+        for (text, ready) in lines.iter().zip(ahead.lines.drain(..)) {
             let Some(ready) = ready else {
                 self.line(text, section, input)?;
                 // It may have given chains other names.

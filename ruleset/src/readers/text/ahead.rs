@@ -72,24 +72,20 @@ pub(super) struct Scratch<'t> {
 pub(super) fn read<'t>(
     scratch: &mut Scratch<'t>,
     lines: &[TextLine<'t>],
-    family: Family,
-    table: TableId,
-) -> Ahead<'t> {
+    (family, table): (Family, TableId),
+    ahead: &mut Ahead<'t>,
+) {
     scratch.names.clear();
     scratch.last = None;
-    let mut ahead = Ahead {
-        lines: Vec::with_capacity(lines.len()),
-        ..Ahead::default()
-    };
+    ahead.clear();
     for line in lines {
         let ready = match line.shape {
-            Shape::Bare => rule(scratch, &line.line, &mut ahead, family, table).map(Ready::Rule),
-            Shape::Chain => chain(scratch, &line.line, &mut ahead, table).map(Ready::Chain),
+            Shape::Bare => rule(scratch, &line.line, ahead, family, table).map(Ready::Rule),
+            Shape::Chain => chain(scratch, &line.line, ahead, table).map(Ready::Chain),
             _ => None,
         };
         ahead.lines.push(ready);
     }
-    ahead
 }
 
 fn rule<'t>(
@@ -191,6 +187,14 @@ fn name<'t>(cursor: &Cursor<'_, 't>, word: Word) -> Option<&'t str> {
 }
 
 impl Ahead<'_> {
+    /// Forgets what was read, but keeps the room.
+    fn clear(&mut self) {
+        self.lines.clear();
+        self.names.clear();
+        self.matches.clear();
+        self.strings.clear();
+    }
+
     /// Gives a builder the matches, whose ids, and those of the targets, become its own; the position of the first.
     pub(super) fn give_matches(&mut self, builder: &mut RulesetBuilder) -> u32 {
         if self.strings.len() > 0 {

@@ -37,16 +37,16 @@ impl Unwrapped<'_> {
     ) {
         let number = |at: usize| self.numbers.get(at).copied().unwrap_or(at as u32 + 1);
         let pieces = pieces(&self.text);
-        let look_at = |(): &mut (), at: usize| -> Vec<(&'s str, T)> {
-            lines(pieces[at]).map(|line| (line, look(line))).collect()
+        let look_at = |(): &mut (), at: usize, seen: &mut Vec<(&'s str, T)>| {
+            seen.extend(lines(pieces[at]).map(|line| (line, look(line))));
         };
         let mut numbers = (0..).map(number);
-        ordered::each(
+        ordered::each_again(
             pieces.len(),
             || (),
             look_at,
             |lines| {
-                for ((text, seen), number) in lines.into_iter().zip(&mut numbers) {
+                for ((text, seen), number) in lines.drain(..).zip(&mut numbers) {
                     take(Line { text, number }, seen);
                 }
             },
