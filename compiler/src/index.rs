@@ -200,6 +200,22 @@ pub(crate) type ExactKey = (u8, u128, u16);
 /// Protocol and destination port.
 pub(crate) type PortKey = (u8, u16);
 
+/// The classes of destination keys that the rules single out, then the one for all others.
+pub(crate) fn classes(graph: &Graph) -> Vec<Class> {
+    let (exact, ports) = keys(graph);
+    let exact = exact
+        .into_iter()
+        .map(|(protocol, destination, port)| Class::Exact {
+            protocol,
+            destination,
+            port,
+        });
+    let ports = ports
+        .into_iter()
+        .map(|(protocol, port)| Class::Port { protocol, port });
+    exact.chain(ports).chain([Class::Other]).collect()
+}
+
 /// The keys that rules single out: exact ones, and protocols with ports.
 pub(crate) fn keys(graph: &Graph) -> (Vec<ExactKey>, Vec<PortKey>) {
     let demands = (0..graph.rules.len() as u32).map(|rule| demand(graph, rule));

@@ -2,7 +2,6 @@
 
 use crate::config::Config;
 use crate::error::CompileError;
-use crate::index;
 use crate::lower::{MANY, lower};
 use crate::machine::Rules;
 use crate::machine::state::Class;
@@ -32,10 +31,11 @@ impl Program {
             || crate::loops::check(ruleset),
         );
         loops?;
-        let rules = Arc::new(Rules::new(graph, node));
+        let (rules, classes) = Rules::new(graph, node);
+        let rules = Arc::new(rules);
         let program = match rules.graph.family {
-            Family::V4 => whole::<u32>(&rules, config, Lookups::V4),
-            Family::V6 => whole::<u128>(&rules, config, Lookups::V6),
+            Family::V4 => whole::<u32>(&rules, classes, config, Lookups::V4),
+            Family::V6 => whole::<u128>(&rules, classes, config, Lookups::V6),
         };
         debug_assert_eq!(program.verify(), Ok(()));
         Ok(program)
@@ -45,27 +45,11 @@ impl Program {
 /// The classes part by part, each specialised and flattened by whoever is free, then put together in order.
 fn whole<A: Address>(
     rules: &Arc<Rules>,
+    classes: Vec<Class>,
     config: &Config,
     lookups: fn(Lookup<A>) -> Lookups,
 ) -> Program {
-    let classes = classes(rules);
     let mut merge = Merge::new();
     parts::each(rules, &classes, config, |part| merge.add(part));
     merge.finish(rules.clone(), classes, config, lookups)
-}
-
-/// The classes of destination keys that the rules single out, then the one for all others.
-fn classes(rules: &Rules) -> Vec<Class> {
-    let (exact, ports) = index::keys(&rules.graph);
-    let exact = exact
-        .into_iter()
-        .map(|(protocol, destination, port)| Class::Exact {
-            protocol,
-            destination,
-            port,
-        });
-    let ports = ports
-        .into_iter()
-        .map(|(protocol, port)| Class::Port { protocol, port });
-    exact.chain(ports).chain([Class::Other]).collect()
 }

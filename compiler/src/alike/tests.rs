@@ -28,7 +28,7 @@ COMMIT
 fn rules(text: &str, node: &NodeFacts) -> Rules {
     let ruleset = read(&[Input::new("rules", text)]).unwrap_or_else(|error| panic!("{error}"));
     let ruleset = ruleset.v4.or(ruleset.v6).expect("rules of one family");
-    Rules::new(lower(&ruleset, node), node)
+    Rules::new(lower(&ruleset, node), node).0
 }
 
 /// The endpoints met on all ways of the first key that the rules single out.

@@ -12,7 +12,7 @@ use kpclass_ruleset::matches::{MatchKind, SetMatch};
 use kpclass_ruleset::node::NodeFacts;
 use kpclass_ruleset::target::Target;
 use kpclass_ruleset::value::{CtStates, PortRange};
-use kpclass_ruleset::{Chain, ChainId, Hook, Rule, Ruleset, TableId, ordered};
+use kpclass_ruleset::{ChainId, Hook, Rule, Ruleset, TableId, ordered};
 use std::ops::Range;
 
 /// The hooks (bits) whose nat chains are asked before the destination is settled.
@@ -37,43 +37,43 @@ pub(super) struct Lowering<'a> {
     node: &'a NodeFacts,
     conntrack_on: bool,
     hooks_of: &'a [u8],
-    done: Lowered,
+    done: &'a mut Lowered,
 }
 
 /// Rules from which on they are gone through by two threads.
 pub(crate) const MANY: usize = 10_000;
+
+/// Rules that are lowered at a time, but for the last chain's: so few that they are put with the others while they are in the cache.
+const PIECE: u32 = 2048;
 
 /// Lowers a ruleset.
 pub(crate) fn lower(ruleset: &Ruleset, node: &NodeFacts) -> Graph {
     let implied_masquerade = implies_masquerade(ruleset);
     let conntrack_on = implied_masquerade || turns_conntrack_on(ruleset);
     let hooks_of = reaching_hooks(ruleset);
-    let some = |chains: Range<u32>, rules: usize| {
-        let mut lowering = Lowering {
-            ruleset,
-            node,
-            conntrack_on,
-            hooks_of: &hooks_of,
-            done: Lowered {
-                rules: Vec::with_capacity(rules),
-                conditions: Vec::with_capacity(4 * rules),
-                ..Lowered::default()
-            },
-        };
-        chains.for_each(|id| lowering.lower_chain(ChainId(id)));
-        lowering.done
+    let rules = ruleset.rules().len();
+    let mut lowered = Lowered {
+        rules: Vec::with_capacity(rules),
+        conditions: Vec::with_capacity(4 * rules),
+        ..Lowered::default()
     };
-    let (chains, rules) = (ruleset.chains().len() as u32, ruleset.rules().len());
-    // The first half has room for the other, which is put behind it.
-    let is_half = |(_, chain): &(_, &Chain)| chain.rules.end as usize > rules / 2;
-    let half = ruleset.chains().find(is_half);
-    let half = half.map_or(chains, |(id, _)| id.0);
-    let (mut lowered, rest) = ordered::both(
-        rules >= MANY,
-        || some(0..half, rules),
-        || some(half..chains, rules.div_ceil(2)),
+    let pieces = pieces(ruleset);
+    ordered::each_again(
+        pieces.len(),
+        || (),
+        |(), at, done| {
+            let mut lowering = Lowering {
+                ruleset,
+                node,
+                conntrack_on,
+                hooks_of: &hooks_of,
+                done,
+            };
+            let chains = pieces[at].clone();
+            chains.for_each(|id| lowering.lower_chain(ChainId(id)));
+        },
+        |piece| lowered.append(piece),
     );
-    lowered.append(rest);
     let mut entries = [[None; 5]; 5];
     for table in TableId::ALL {
         for hook in Hook::ALL {
@@ -101,9 +101,23 @@ pub(crate) fn lower(ruleset: &Ruleset, node: &NodeFacts) -> Graph {
     }
 }
 
+/// The chains in pieces.
+fn pieces(ruleset: &Ruleset) -> Vec<Range<u32>> {
+    let (mut pieces, mut piece, mut first_rule) = (Vec::new(), 0..0, 0);
+    for (id, chain) in ruleset.chains() {
+        piece.end = id.0 + 1;
+        if chain.rules.end - first_rule >= PIECE {
+            first_rule = chain.rules.end;
+            pieces.push(std::mem::replace(&mut piece, id.0 + 1..id.0 + 1));
+        }
+    }
+    pieces.extend((piece.start < piece.end).then_some(piece));
+    pieces
+}
+
 impl Lowered {
-    /// Puts the next chains behind these.
-    fn append(&mut self, mut next: Self) {
+    /// Puts the next chains, which are emptied, behind these.
+    fn append(&mut self, next: &mut Self) {
         let (rules, conditions) = (self.rules.len() as u32, self.conditions.len() as u32);
         let lists = [
             self.port_lists.len(),
@@ -136,7 +150,7 @@ impl Lowered {
         self.recents.append(&mut next.recents);
         self.sets.append(&mut next.sets);
         self.later_options.append(&mut next.later_options);
-        self.asked = self.asked.or(next.asked);
+        self.asked = self.asked.or(std::mem::take(&mut next.asked));
     }
 }
 

@@ -15,8 +15,9 @@ pub use tracked::{Connection, Later, Side};
 pub(crate) mod state;
 
 use crate::graph::{Graph, MaskedAddress};
-use crate::index::Index;
+use crate::index::{self, Index};
 use crate::interned::Interned;
+use crate::lower::MANY;
 use crate::program::SetTest;
 use crate::program::addresses::Locals;
 use crate::program::common::is_common;
@@ -27,9 +28,9 @@ use ask::Answer;
 use kpclass_ruleset::decision::Disposition;
 use kpclass_ruleset::node::NodeFacts;
 use kpclass_ruleset::value::{CtState, Family};
-use kpclass_ruleset::{Policy, RuleId, TableId};
+use kpclass_ruleset::{Policy, RuleId, TableId, ordered};
 use ops::{CHOSEN, Implied, UNCHANGED};
-use state::{Address, Leg, NONE, NOTRACKED, Progress, State};
+use state::{Address, Class, Leg, NONE, NOTRACKED, Progress, State};
 
 /// Why the machine stopped.
 #[derive(Clone, Copy, Debug)]
@@ -72,14 +73,21 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    pub(crate) fn new(graph: Graph, node: &NodeFacts) -> Self {
-        Self {
-            index: Index::new(&graph),
+    /// The rules, and the classes of destination keys that they single out.
+    pub(crate) fn new(graph: Graph, node: &NodeFacts) -> (Self, Vec<Class>) {
+        let (index, (tail, classes)) = ordered::both(
+            graph.rules.len() >= MANY,
+            || Index::new(&graph),
+            || (TailTests::new(&graph), index::classes(&graph)),
+        );
+        let rules = Self {
+            index,
             locals: Locals::new(node, graph.family),
-            tail: TailTests::new(&graph),
+            tail,
             graph,
             node: node.clone(),
-        }
+        };
+        (rules, classes)
     }
 }
 
