@@ -423,6 +423,14 @@ impl<'t> Draft<'t> {
         sources * destinations
     }
 
+    /// Moves the matches of a rule that is one to the others.
+    pub(crate) fn give(&mut self, matches: &mut Vec<Match>) {
+        matches.extend(self.sources.choice(0, MatchKind::Source));
+        matches.extend(self.destinations.choice(0, MatchKind::Destination));
+        matches.extend(self.header.iter_mut().filter_map(Option::take));
+        matches.append(&mut self.matches);
+    }
+
     /// The matches of the rule, once for each pair of a source and a destination of its lists.
     pub(crate) fn expand(&mut self, mut each: impl FnMut(&mut dyn Iterator<Item = Match>)) {
         let Self {

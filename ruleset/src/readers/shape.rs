@@ -82,7 +82,7 @@ fn bare(text: &str) -> Shape {
         .split_ascii_whitespace()
         .nth(1)
         .is_some_and(|word| !word.is_ascii());
-    if begins_rule(text) && !prose {
+    if (text.starts_with("-A ") || begins_rule(text)) && !prose {
         Shape::Bare
     } else {
         Shape::Other

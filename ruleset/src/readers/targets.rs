@@ -399,10 +399,11 @@ pub(crate) fn nat_range(text: &str, family: Family) -> Result<NatRange, Reason> 
     };
     let addresses = match addresses {
         "" => None,
-        _ => Some(values::address_range(
-            &addresses.replace(['[', ']'], ""),
-            family,
-        )?),
+        _ if addresses.bytes().any(|byte| matches!(byte, b'[' | b']')) => {
+            let bare = addresses.replace(['[', ']'], "");
+            Some(values::address_range(&bare, family)?)
+        }
+        _ => Some(values::address_range(addresses, family)?),
     };
     let (ports, base_port) = ports.map_or(Ok((None, None)), nat_ports)?;
     if addresses.is_none() && ports.is_none() {
@@ -418,6 +419,10 @@ pub(crate) fn nat_range(text: &str, family: Family) -> Result<NatRange, Reason> 
 
 /// `80`, `80-90`, `5000-5009/6000`.
 fn nat_ports(text: &str) -> Result<(Option<PortRange>, Option<u16>), Reason> {
+    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+    if let (true, Some(port)) = (is_number, names::port(text)) {
+        return Ok((Some(PortRange::single(port)), None));
+    }
     let (ports, base) = match text.split_once('/') {
         Some((ports, base)) => (ports, Some(values::port(base)?)),
         None => (text, None),

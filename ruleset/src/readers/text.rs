@@ -415,10 +415,9 @@ fn chain_name<'t>(cursor: &Cursor<'_, 't>, word: Word) -> Result<&'t str, ReadEr
 
 /// Why no chain can have this name: iptables refuses it, or cannot read back what it prints.
 pub(crate) fn not_a_chain(name: &str) -> Option<String> {
-    let plain = |byte: &u8| PLAIN[usize::from(*byte)];
     if name.len() <= MAX_CHAIN_NAME
         && name.as_bytes().first().is_some_and(|first| *first != b'-')
-        && name.as_bytes().iter().all(plain)
+        && is_plain(name.as_bytes())
     {
         return None;
     }
@@ -435,16 +434,19 @@ pub(crate) fn not_a_chain(name: &str) -> Option<String> {
     }
 }
 
-/// Bytes of which nearly all names are made.
-const PLAIN: [bool; 256] = {
-    let mut plain = [false; 256];
-    let mut byte = 0;
-    while byte < plain.len() {
-        plain[byte] = (byte as u8).is_ascii_alphanumeric() || matches!(byte as u8, b'-' | b'_');
-        byte += 1;
-    }
-    plain
-};
+/// Whether a name is made of what nearly all are: at most [`MAX_CHAIN_NAME`] letters, digits, `-` and `_`, all looked at together.
+fn is_plain(name: &[u8]) -> bool {
+    let mut bytes = [b'-'; 32];
+    let Some(front) = bytes.get_mut(..name.len()) else {
+        return false;
+    };
+    front.copy_from_slice(name);
+    let is_not = |byte: u8| !(byte.is_ascii_alphanumeric() | (byte == b'-') | (byte == b'_'));
+    bytes
+        .iter()
+        .fold(0, |odd, byte| odd | u8::from(is_not(*byte)))
+        == 0
+}
 
 fn set_policy(
     builder: &mut RulesetBuilder,

@@ -15,10 +15,30 @@ pub(crate) fn address(text: &str, family: Family) -> Result<IpAddr, Reason> {
         .and_then(|t| t.strip_suffix(']'))
         .unwrap_or(text);
     let address = match family {
-        Family::V4 => bare.parse::<Ipv4Addr>().map(IpAddr::V4).ok(),
+        Family::V4 => v4(bare).map(IpAddr::V4),
         Family::V6 => bare.parse::<Ipv6Addr>().map(IpAddr::V6).ok(),
     };
     address.ok_or_else(|| not_an_address(text, bare, family))
+}
+
+/// As the standard library reads it, only sooner: there is one in nearly every rule.
+fn v4(text: &str) -> Option<Ipv4Addr> {
+    let (mut octets, mut at, mut digits, mut octet) = ([0; 4], 0, 0, 0);
+    for byte in text.bytes() {
+        match byte {
+            b'0'..=b'9' if digits < 3 && (digits == 0 || octet > 0) => {
+                octet = octet * 10 + u16::from(byte - b'0');
+                digits += 1;
+            }
+            b'.' if digits > 0 && at < 3 => {
+                octets[at] = u8::try_from(octet).ok()?;
+                (at, digits, octet) = (at + 1, 0, 0);
+            }
+            _ => return None,
+        }
+    }
+    octets[at] = u8::try_from(octet).ok()?;
+    (at == 3 && digits > 0).then(|| Ipv4Addr::from(octets))
 }
 
 fn not_an_address(text: &str, bare: &str, family: Family) -> Reason {
@@ -120,7 +140,10 @@ fn ordered(text: &str, first: u16, last: u16) -> Result<PortRange, Reason> {
 
 /// `A-B` or `A` of addresses.
 pub(crate) fn address_range(text: &str, family: Family) -> Result<(IpAddr, IpAddr), Reason> {
-    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let Some((first, last)) = text.split_once('-') else {
+        let only = address(text, family)?;
+        return Ok((only, only));
+    };
     let (first, last) = (address(first, family)?, address(last, family)?);
     if first > last {
         return Err(format!(
@@ -178,6 +201,22 @@ mod tests {
 
     fn shown(text: &str, family: Family) -> String {
         prefix(text, family).map_or_else(|reason| reason, |prefix| prefix.to_string())
+    }
+
+    #[test]
+    fn addresses_are_those_of_the_standard_library() {
+        let parts = [
+            "", "0", "00", "7", "07", "10", "010", "255", "256", "1000", "+1", "1x", ".", ":",
+        ];
+        let mut texts = vec![String::new()];
+        for separator in ["", ".", ".", "."] {
+            let longer = |text: &String| parts.map(|part| format!("{text}{separator}{part}"));
+            texts = texts.iter().flat_map(longer).collect();
+        }
+        texts.extend(["1.2.3", "1.2.3.4.5", "1.2.3.4.", ".1.2.3.4", "1.2.3.4 "].map(String::from));
+        for text in texts {
+            assert_eq!(v4(&text), text.parse().ok(), "{text}");
+        }
     }
 
     #[test]

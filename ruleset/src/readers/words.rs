@@ -30,12 +30,7 @@ pub(crate) fn split(line: &Line<'_>, from: usize, words: &mut Vec<Word>) -> Resu
         let start = at;
         let mut quoted = false;
         loop {
-            // Most bytes only make a word longer.
-            let special = |byte: &u8| SPECIAL[usize::from(*byte)];
-            at += bytes[at..]
-                .iter()
-                .position(special)
-                .unwrap_or(bytes.len() - at);
+            at = plain_until(bytes, at);
             if at >= bytes.len() || blank(bytes, at).is_some() {
                 break;
             }
@@ -56,6 +51,30 @@ pub(crate) fn split(line: &Line<'_>, from: usize, words: &mut Vec<Word>) -> Resu
             quoted,
         });
     }
+}
+
+/// Where what only makes a word longer, as most bytes do, ends.
+#[inline]
+fn plain_until(bytes: &[u8], mut at: usize) -> usize {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    // Eight at a time: the highest bit of each is set where it is below `(` or above 0x7f, as all special ones are.
+    while let Some(eight) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
+        let eight = u64::from_le_bytes(*eight);
+        let below = eight.wrapping_sub(EACH * u64::from(b'(')) & !eight;
+        let odd = (below | eight) & (EACH << 7);
+        if odd == 0 {
+            at += 8;
+            continue;
+        }
+        at += odd.trailing_zeros() as usize / 8;
+        if SPECIAL[usize::from(bytes[at])] {
+            return at;
+        }
+        at += 1;
+    }
+    let rest = &bytes[at..];
+    let special = |byte: &u8| SPECIAL[usize::from(*byte)];
+    at + rest.iter().position(special).unwrap_or(rest.len())
 }
 
 /// Bytes that may be a blank, or the beginning of one, or a quote.
@@ -89,16 +108,13 @@ fn blank(bytes: &[u8], at: usize) -> Option<usize> {
 fn closing_quote(bytes: &[u8], open: usize) -> Option<usize> {
     let quote = bytes[open];
     let mut at = open + 1;
-    while at < bytes.len() {
-        match bytes[at] {
-            b'\\' => at += 1,
-            byte if byte == quote => {
-                let ends = at + 1 == bytes.len() || blank(bytes, at + 1).is_some();
-                return (ends || quote == b'"').then_some(at);
-            }
-            _ => {}
+    while let Some(found) = memchr::memchr2(quote, b'\\', bytes.get(at..)?) {
+        at += found;
+        if bytes[at] == quote {
+            let ends = at + 1 == bytes.len() || blank(bytes, at + 1).is_some();
+            return (ends || quote == b'"').then_some(at);
         }
-        at += 1;
+        at += 2;
     }
     None
 }
@@ -275,6 +291,26 @@ mod tests {
             ["--comment", "a b", "don't"]
         );
         assert_eq!(texts("-j X  ##note"), ["-j", "X"]);
+    }
+
+    #[test]
+    fn plain_bytes_end_at_the_first_special_one() {
+        for byte in 0..=u8::MAX {
+            for at in 0..20 {
+                let mut bytes = *b"-A~KUBE-SERVICES!x()";
+                bytes[at] = byte;
+                for from in 0..=bytes.len() {
+                    let special = |byte: &u8| SPECIAL[usize::from(*byte)];
+                    let end = bytes[from..].iter().position(special);
+                    let end = end.map_or(bytes.len(), |end| from + end);
+                    assert_eq!(
+                        plain_until(&bytes, from),
+                        end,
+                        "{byte} at {at}, from {from}"
+                    );
+                }
+            }
+        }
     }
 
     #[test]

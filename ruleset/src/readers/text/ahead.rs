@@ -120,9 +120,7 @@ fn rule<'t>(
         return None;
     }
     let before = ahead.matches.len();
-    scratch
-        .draft
-        .expand(|matches| ahead.matches.extend(matches));
+    scratch.draft.give(&mut ahead.matches);
     // A line that is left to others names nothing.
     let chain = scratch.position(chain, ahead);
     let target = match read.target {
