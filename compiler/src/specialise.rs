@@ -364,8 +364,13 @@ impl<'a> Specialiser<'a> {
 
     /// The test of an endpoint, with ways like those of another.
     fn copy(&mut self, test: Test, ways: Ways, endpoint: &Endpoint) -> NodeId {
+        let (dnat, kind) = self.act(endpoint.dnat());
         let [yes, no] = [ways.own, ways.other].map(|side| {
-            let rewritten = self.prepend(endpoint.dnat(), side.then);
+            let rewritten = self.node(Node::Act {
+                act: dnat,
+                kind,
+                next: side.then,
+            });
             match side.marked {
                 Some(by) => self.prepend(endpoint.note(by), rewritten),
                 None => rewritten,
@@ -388,6 +393,11 @@ impl<'a> Specialiser<'a> {
     }
 
     fn prepend(&mut self, act: Act, next: NodeId) -> NodeId {
+        let (act, kind) = self.act(act);
+        self.node(Node::Act { act, kind, next })
+    }
+
+    fn act(&mut self, act: Act) -> (ActId, ActKind) {
         // Only a rewritten destination is counted by class.
         let class = if matches!(act, Act::Dnat(_)) {
             self.class
@@ -395,8 +405,7 @@ impl<'a> Specialiser<'a> {
             ClassId(NONE)
         };
         let kind = act.kind();
-        let act = ActId(self.made.acts.id((class, act)));
-        self.node(Node::Act { act, kind, next })
+        (ActId(self.made.acts.id((class, act))), kind)
     }
 
     /// Before nat is settled nodes lead to endpoints of the class's own, and are hardly ever equal.

@@ -7,6 +7,7 @@ use crate::program::addresses;
 use ahash::{AHashMap, AHashSet};
 use kpclass_ruleset::TableId;
 use kpclass_ruleset::value::PortRange;
+use std::hash::{Hash, Hasher};
 
 /// The tests of the destination that rules outside nat PREROUTING and OUTPUT make.
 #[derive(Clone, Debug, Default)]
@@ -34,7 +35,7 @@ pub(crate) struct Tail<'a> {
 pub(crate) type Destination = (u128, Option<u16>);
 
 /// What later rules can tell of a destination.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Signature {
     host: Option<u128>,
     /// A bit for each prefix and range.
@@ -44,6 +45,16 @@ struct Signature {
     /// A bit for each range of ports.
     port_ranges: u64,
     has_port: bool,
+}
+
+/// Only what tells most apart: equality looks at the rest.
+impl Hash for Signature {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        let port = u64::from(self.port.unwrap_or_default());
+        hasher.write_u128(self.host.unwrap_or_default());
+        hasher.write_u64(self.prefixes);
+        hasher.write_u64(self.port_ranges ^ port << 48);
+    }
 }
 
 /// More distinct prefixes or ranges than this and destinations are not merged: comparing them all would cost more than it saves.
