@@ -149,7 +149,6 @@ pub struct Chain {
     pub counters: Option<Counters>,
     /// Its rules; rule number n is the n-th, from 1.
     pub rules: Range<u32>,
-    jumps: Range<u32>,
 }
 
 /// A rule.
@@ -180,6 +179,8 @@ pub struct Ruleset {
     matches: Vec<Match>,
     /// Where the rules of each chain lead, apart: whoever goes from chain to chain need not read all rules.
     jumps: Vec<ChainId>,
+    /// For each chain where those of the next begin, apart too: there are few enough to stay in the cache.
+    jump_ends: Vec<u32>,
 }
 
 impl Ruleset {
@@ -255,8 +256,9 @@ impl Ruleset {
 
     /// The chains to which the rules of a chain lead, by `-j` or `-g`, one for each rule that does, in order.
     pub fn chain_jumps(&self, id: ChainId) -> &[ChainId] {
-        let jumps = &self.chain(id).jumps;
-        &self.jumps[jumps.start as usize..jumps.end as usize]
+        let before = id.index().checked_sub(1);
+        let start = before.map_or(0, |before| self.jump_ends[before]);
+        &self.jumps[start as usize..self.jump_ends[id.index()] as usize]
     }
 
     /// A rule.

@@ -160,10 +160,10 @@ fn is_service_chain(name: &str) -> bool {
 
 /// Rules that single out a Service by its address and protocol, but not by its port.
 fn lost_ports(ruleset: &Ruleset, warnings: &mut Vec<Warning>) {
-    let singles_out = |name: &str| matches!(name, "KUBE-SERVICES" | "KUBE-NODEPORTS");
+    let single_out = ["KUBE-SERVICES", "KUBE-NODEPORTS"].map(|name| ruleset.strings().find(name));
     let chains = ruleset
         .chains()
-        .filter(|(_, chain)| singles_out(ruleset.text(chain.name)));
+        .filter(|(_, chain)| single_out.contains(&Some(chain.name)));
     let rules = chains
         .flat_map(|(id, _)| ruleset.chain_rules(id))
         .map(|(_, rule)| rule);
@@ -225,10 +225,9 @@ fn services_in_ipsets(ruleset: &Ruleset, warnings: &mut Vec<Warning>) {
 /// Chains of Services that no built-in chain leads to. Where not even KUBE-SERVICES is reached, the jumps to it were cut away.
 fn stale_chains(ruleset: &Ruleset, warnings: &mut Vec<Warning>) {
     let reached = reached(ruleset);
+    let name = ruleset.strings().find("KUBE-SERVICES");
     let services = ruleset.chains().any(|(id, chain)| {
-        chain.table == TableId::Nat
-            && reached[id.index()]
-            && ruleset.text(chain.name) == "KUBE-SERVICES"
+        chain.table == TableId::Nat && reached[id.index()] && Some(chain.name) == name
     });
     if !services {
         return;

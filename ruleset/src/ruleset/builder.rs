@@ -293,12 +293,12 @@ impl RulesetBuilder {
             chains: Vec::with_capacity(order.len()),
             matches: self.matches,
             jumps: Vec::new(),
+            jump_ends: Vec::with_capacity(order.len()),
         };
         let mut start = 0;
         for old in order {
             let pending = &self.chains[old];
             let id = ChainId(ruleset.chains.len() as u32);
-            let first_jump = ruleset.jumps.len() as u32;
             let end = start + pending.rules.len() as u32;
             for rule in &mut ruleset.rules[start as usize..end as usize] {
                 rule.chain = id;
@@ -318,8 +318,8 @@ impl RulesetBuilder {
                 declared: pending.declared,
                 counters: pending.counters,
                 rules: start..end,
-                jumps: first_jump..ruleset.jumps.len() as u32,
             });
+            ruleset.jump_ends.push(ruleset.jumps.len() as u32);
             start = end;
         }
         ruleset
@@ -348,10 +348,13 @@ impl RulesetBuilder {
         let mut tables = std::mem::take(&mut self.rules);
         for table in TableId::ALL {
             let chains = order.iter().map(|at| &self.chains[*at]);
-            let of_table = chains.filter(|chain| chain.table == table);
-            let places = of_table.flat_map(|chain| chain.rules.iter());
+            let mut places = chains
+                .filter(|chain| chain.table == table)
+                .map(|chain| &chain.rules);
             let rules = &mut tables[table as usize];
-            if !places.clone().eq(0..rules.len() as u32) {
+            let end = places.clone().try_fold(0, |at, places| places.run_from(at));
+            if end != Some(rules.len() as u32) {
+                let places = places.by_ref().flat_map(Places::iter);
                 *rules = places.map(|at| rules[at as usize].clone()).collect();
             }
         }

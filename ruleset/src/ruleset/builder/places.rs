@@ -27,6 +27,12 @@ impl Places {
         self.run.clone().chain(self.list.iter().copied())
     }
 
+    /// Where they end, if they stand side by side from `start` on.
+    pub(super) fn run_from(&self, start: u32) -> Option<u32> {
+        let is_run = self.list.is_empty() && (self.run.is_empty() || self.run.start == start);
+        is_run.then(|| start + self.run.len() as u32)
+    }
+
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
@@ -76,6 +82,12 @@ mod tests {
         let check = |places: &Places, list: &[u32]| {
             assert_eq!(places.iter().collect::<Vec<_>>(), list);
             assert_eq!(places.len(), list.len());
+            for start in [0, 1, 4, 11] {
+                let end = start + list.len() as u32;
+                let is_run = list.iter().copied().eq(start..end);
+                let run = places.run_from(start);
+                assert!(run.is_none() || (is_run && run == Some(end)), "{start}");
+            }
             let all = (0..=list.len()).map(|at| places.get(at));
             assert!(all.eq((0..=list.len()).map(|at| list.get(at).copied())));
         };
