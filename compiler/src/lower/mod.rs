@@ -12,7 +12,7 @@ use kpclass_ruleset::matches::{MatchKind, SetMatch};
 use kpclass_ruleset::node::NodeFacts;
 use kpclass_ruleset::target::Target;
 use kpclass_ruleset::value::{CtStates, PortRange};
-use kpclass_ruleset::{ChainId, Hook, Rule, Ruleset, TableId, ordered};
+use kpclass_ruleset::{ChainId, Hook, Rule, Ruleset, StrId, TableId, ordered};
 use std::ops::Range;
 
 /// The hooks (bits) whose nat chains are asked before the destination is settled.
@@ -37,6 +37,10 @@ pub(super) struct Lowering<'a> {
     node: &'a NodeFacts,
     conntrack_on: bool,
     hooks_of: &'a [u8],
+    /// Whether the dump holds every chain that is jumped to, as most do: to look at each chain for it would fetch them all from memory.
+    has_all_chains: bool,
+    /// The names of chains whose `MARK` is credited to the rule that jumped there.
+    mark_chains: [Option<StrId>; 2],
     done: &'a mut Lowered,
 }
 
@@ -51,6 +55,8 @@ pub(crate) fn lower(ruleset: &Ruleset, node: &NodeFacts) -> Graph {
     let implied_masquerade = implies_masquerade(ruleset);
     let conntrack_on = implied_masquerade || turns_conntrack_on(ruleset);
     let hooks_of = reaching_hooks(ruleset);
+    let has_all_chains = ruleset.chains().all(|(_, chain)| chain.declared);
+    let mark_chains = ["KUBE-MARK-MASQ", "KUBE-MARK-DROP"].map(|name| ruleset.strings().find(name));
     let rules = ruleset.rules().len();
     let mut lowered = Lowered {
         rules: Vec::with_capacity(rules),
@@ -67,6 +73,8 @@ pub(crate) fn lower(ruleset: &Ruleset, node: &NodeFacts) -> Graph {
                 node,
                 conntrack_on,
                 hooks_of: &hooks_of,
+                has_all_chains,
+                mark_chains,
                 done,
             };
             let chains = pieces[at].clone();
@@ -179,11 +187,10 @@ impl Lowering<'_> {
                 self.done.conditions.truncate(first);
             }
         }
-        let name = self.ruleset.text(chain.name);
         self.done.chains.push(LoweredChain {
             rules: start..self.done.rules.len() as u32,
             policy: chain.policy,
-            is_mark_chain: matches!(name, "KUBE-MARK-MASQ" | "KUBE-MARK-DROP"),
+            is_mark_chain: self.mark_chains.contains(&Some(chain.name)),
             table: chain.table,
             is_late,
         });

@@ -40,6 +40,9 @@ impl Lowering<'_> {
     }
 
     fn jump(&self, to: ChainId, op: Op) -> Op {
+        if self.has_all_chains {
+            return op;
+        }
         let chain = self.ruleset.chain(to);
         if chain.declared {
             return op;
