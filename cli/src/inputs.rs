@@ -35,16 +35,18 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, Trouble> {
         return read_stdin();
     }
     let file = File::open(path).map_err(|e| Trouble::system(path.display(), &e))?;
-    read_bounded(file, &path.display().to_string(), MOST_TEXT)
+    let size = file.metadata().map_or(0, |about| about.len());
+    read_bounded((file, size), &path.display().to_string(), MOST_TEXT)
 }
 
 /// All of standard input.
 pub(crate) fn read_stdin() -> Result<Vec<u8>, Trouble> {
-    read_bounded(io::stdin().lock(), "stdin", MOST_TEXT)
+    read_bounded((io::stdin().lock(), 0), "stdin", MOST_TEXT)
 }
 
-fn read_bounded(from: impl Read, name: &str, most: u64) -> Result<Vec<u8>, Trouble> {
-    let mut bytes = Vec::new();
+/// At most `most` bytes, with room from the start for as many as the size says.
+fn read_bounded((from, size): (impl Read, u64), name: &str, most: u64) -> Result<Vec<u8>, Trouble> {
+    let mut bytes = Vec::with_capacity(size.min(most) as usize + 1);
     let mut from = from.take(most + 1);
     from.read_to_end(&mut bytes)
         .map_err(|e| Trouble::system(name, &e))?;
@@ -96,13 +98,14 @@ mod tests {
 
     #[test]
     fn endless_text_is_refused() {
-        let trouble = read_bounded(io::repeat(0), "zero", 100).unwrap_err();
+        let endless = (io::repeat(0), u64::MAX);
+        let trouble = read_bounded(endless, "zero", 100).unwrap_err();
         assert!(
             trouble.to_string().starts_with("zero: more than 100 bytes"),
             "{trouble}"
         );
         assert_eq!(
-            read_bounded(io::repeat(0).take(100), "zeros", 100)
+            read_bounded((io::repeat(0).take(100), 7), "zeros", 100)
                 .unwrap()
                 .len(),
             100
