@@ -129,25 +129,10 @@ impl<A: Width> Tracker<'_, A> {
         self.table.hasher()
     }
 
-    /// What will be read of the entry that a tuple of this hash has comes nearer: first its position, a while later itself.
+    /// What will be read of the entry that a tuple of this hash has comes nearer: its position, and, a while later, itself.
     #[inline(always)]
-    pub(crate) fn position_comes_nearer(&self, hash: Hash) {
-        self.table.cell_comes_nearer(hash);
-    }
-
-    /// See [`Self::position_comes_nearer`].
-    #[inline(always)]
-    pub(crate) fn entry_comes_nearer(&self, hash: Hash) {
-        if let Some((slot, _)) = self.table.likely(hash) {
-            slot.come_nearer();
-        }
-    }
-
-    /// What is noted with the entry that a tuple of this hash has, most likely.
-    #[inline(always)]
-    pub(crate) fn likely_note(&self, hash: Hash) -> Option<u32> {
-        let (slot, place) = self.table.likely(hash)?;
-        Some(slot.place(place).note)
+    pub(crate) fn come_nearer(&self, hash: Hash, is_near: bool) {
+        self.table.come_nearer(hash, is_near);
     }
 
     /// Takes a packet for which all happens that happened to one that is noted. `None`: there is no such, and nothing was changed.

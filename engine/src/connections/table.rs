@@ -400,17 +400,17 @@ impl<A: Width> Table<A> {
         self.hasher
     }
 
-    /// The cell of a hash comes nearer.
+    /// What will be read comes nearer: of a hash its cell, and, once that `is_near`, the entry.
     #[inline(always)]
-    pub(super) fn cell_comes_nearer(&self, hash: Hash) {
-        self.by_tuple.come_nearer(hash);
-    }
-
-    /// The slot that a tuple of this hash has, most likely, and which of its ways goes there.
-    #[inline(always)]
-    pub(super) fn likely(&self, hash: Hash) -> Option<(&Slot<A>, usize)> {
-        let at = self.by_tuple.find(hash, |_| true)?;
-        Some((self.slots.at(at >> 1)?, (at & 1) as usize))
+    pub(super) fn come_nearer(&self, hash: Hash, is_near: bool) {
+        if !is_near {
+            self.by_tuple.come_nearer(hash);
+            return;
+        }
+        let position = self.by_tuple.find(hash, |_| true);
+        if let Some(slot) = position.and_then(|at| self.slots.at(at >> 1)) {
+            slot.come_nearer();
+        }
     }
 
     /// The entry that holds a tuple of this hash, over or not.

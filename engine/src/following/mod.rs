@@ -22,8 +22,8 @@ mod story;
 use crate::capture::CaptureError;
 use crate::check::{Check, CheckReport};
 use crate::connections::{Packet, Tracker, Whose, Width};
-use crate::counts::{Account, Counts};
-use crate::index::{Hash, Hasher};
+use crate::counts::Counts;
+use crate::index::Hasher;
 use crate::replay::{Listeners, Settings, Source, VerdictSink};
 use crate::report::{Report, Timing};
 use crate::rules::{FamilyRules, Rules};
@@ -45,16 +45,8 @@ pub use story::{ConnectionsReport, Met, Story};
 /// Blocks that wait between the two threads.
 const WAITING: usize = 4;
 
-/// So many packets before a packet's turn what it reads last is asked for, and as many before each step on the way there.
-const AHEAD: usize = 8;
-
-/// What is read of a packet's connection: each leads to the next.
-#[derive(Clone, Copy)]
-enum Step {
-    Position,
-    Entry,
-    Count,
-}
+/// A packet's memory is asked for so many packets before it is looked up, and twice as many before that the way to it.
+const AHEAD: usize = 12;
 
 /// Replays the captures one after another, following connections from the first to the last.
 ///
@@ -161,22 +153,6 @@ impl<'r, 'a, A: Width> OfFamily<'r, 'a, A> {
     }
 }
 
-impl<A: Width> OfFamily<'_, '_, A> {
-    /// What one step of a packet whose tuple has this hash reads comes nearer.
-    #[inline(always)]
-    fn come_nearer(&self, hash: Hash, step: Step, counts: &Counts) {
-        match step {
-            Step::Position => self.tracker.position_comes_nearer(hash),
-            Step::Entry => self.tracker.entry_comes_nearer(hash),
-            Step::Count => {
-                if let Some(note) = self.tracker.likely_note(hash) {
-                    counts.family(A::FAMILY).come_nearer(Account::of(note));
-                }
-            }
-        }
-    }
-}
-
 /// The replay's state.
 struct Following<'r, 'a, 'l> {
     v4: Option<OfFamily<'r, 'a, u32>>,
@@ -260,9 +236,8 @@ impl<'r, 'a, 'l> Following<'r, 'a, 'l> {
     /// Asks about a block.
     fn settle(&mut self, block: &Block, next: Option<&Block>) {
         for (at, arrived) in block.arrived.iter().enumerate() {
-            self.come_nearer(block.arrived.get(at + 3 * AHEAD), Step::Position);
-            self.come_nearer(block.arrived.get(at + 2 * AHEAD), Step::Entry);
-            self.come_nearer(block.arrived.get(at + AHEAD), Step::Count);
+            self.come_nearer(block.arrived.get(at + 2 * AHEAD), false);
+            self.come_nearer(block.arrived.get(at + AHEAD), true);
             let met = Met {
                 capture: block.capture,
                 frame: block.first_frame + at as u64,
@@ -275,17 +250,16 @@ impl<'r, 'a, 'l> Following<'r, 'a, 'l> {
 
     /// What will be read of a packet's connection comes nearer.
     #[inline(always)]
-    fn come_nearer(&self, arrived: Option<&Arrived>, step: Step) {
+    fn come_nearer(&self, arrived: Option<&Arrived>, is_near: bool) {
         let Some(arrived) = arrived else {
             return;
         };
-        let counts = &self.rest.counts;
         match (&arrived.what, &self.v4, &self.v6) {
             (Read::Plain(_) | Read::Packet(Family::V4, _), Some(of), _) => {
-                of.come_nearer(arrived.hash, step, counts);
+                of.tracker.come_nearer(arrived.hash, is_near);
             }
             (Read::Packet(Family::V6, _), _, Some(of)) => {
-                of.come_nearer(arrived.hash, step, counts);
+                of.tracker.come_nearer(arrived.hash, is_near);
             }
             _ => {}
         }
