@@ -4,6 +4,7 @@ use kpclass_ruleset::StrId;
 use kpclass_ruleset::decision::Fact;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A list holds at most so many addresses (`ip_list_tot`).
@@ -15,15 +16,15 @@ const MOST_DOUBTS: usize = 1 << 16;
 /// The least ring of an address' times.
 const LEAST_RING: usize = 32;
 
-/// All lists, at one moment.
+/// All lists, at one moment. Each way of a walk has its own, and nearly all of them share what none of them changes: a copy is made by whoever changes something.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Memory {
     pub(crate) now: Duration,
-    lists: BTreeMap<StrId, List>,
+    lists: Arc<BTreeMap<StrId, Arc<List>>>,
     /// The lists of which it is not known what they hold.
     unknown: Vec<StrId>,
     /// Addresses of which no list is known to hold them or not, and why.
-    doubtful: BTreeMap<IpAddr, Fact>,
+    doubtful: Arc<BTreeMap<IpAddr, Fact>>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -70,7 +71,9 @@ impl Memory {
         if self.doubtful.len() >= MOST_DOUBTS {
             self.unknown = self.lists.keys().copied().collect();
         } else if !self.lists.is_empty() {
-            self.doubtful.entry(address).or_insert(fact);
+            Arc::make_mut(&mut self.doubtful)
+                .entry(address)
+                .or_insert(fact);
         }
     }
 
@@ -84,17 +87,24 @@ impl Memory {
         list.entries.iter().find(|e| e.address == address)
     }
 
+    /// A list that is about to change.
+    fn list_mut(&mut self, list: StrId) -> &mut List {
+        let lists = Arc::make_mut(&mut self.lists);
+        Arc::make_mut(lists.entry(list).or_default())
+    }
+
     /// `--hitcount` of a rule of the list, which tells how many times its addresses keep.
     pub(crate) fn make_room(&mut self, list: StrId, hitcount: u32) {
-        let list = self.lists.entry(list).or_default();
         let ring = (hitcount as usize).next_power_of_two().max(LEAST_RING);
-        list.ring = list.ring.max(ring);
+        if self.lists.get(&list).is_none_or(|list| list.ring < ring) {
+            self.list_mut(list).ring = ring;
+        }
     }
 
     /// Enters the address, or the time once more.
     pub(crate) fn enter(&mut self, list: StrId, address: IpAddr, ttl: Option<u8>) {
         let now = self.now;
-        let list = self.lists.entry(list).or_default();
+        let list = self.list_mut(list);
         let at = list.entries.iter().position(|e| e.address == address);
         let mut entry = match at {
             Some(at) => list.entries.remove(at),
@@ -116,32 +126,31 @@ impl Memory {
     }
 
     pub(crate) fn remove(&mut self, list: StrId, address: IpAddr) {
-        if let Some(list) = self.lists.get_mut(&list) {
-            list.entries.retain(|e| e.address != address);
+        if self.lists.contains_key(&list) {
+            let entries = &mut self.list_mut(list).entries;
+            entries.retain(|e| e.address != address);
         }
     }
 
     /// `--reap`: the address with the oldest last time goes if that is more than `seconds` ago, unless it is `kept`.
     pub(crate) fn reap(&mut self, list: StrId, seconds: u32, kept: Option<IpAddr>) {
-        let now = self.now;
-        let Some(list) = self.lists.get_mut(&list) else {
-            return;
-        };
-        let is_old = |e: &Remembered| e.hits(now, seconds) == 0 && Some(e.address) != kept;
-        if list.entries.first().is_some_and(is_old) {
-            list.entries.remove(0);
+        let is_old = |e: &Remembered| e.hits(self.now, seconds) == 0 && Some(e.address) != kept;
+        let oldest = self.lists.get(&list).and_then(|l| l.entries.first());
+        if oldest.is_some_and(is_old) {
+            self.list_mut(list).entries.remove(0);
         }
     }
 
     /// The same for other rules, whose lists have the names that `rename` gives; those without one are gone.
     #[must_use]
     pub(crate) fn renamed(self, rename: &dyn Fn(StrId) -> Option<StrId>) -> Self {
-        let lists = self.lists.into_iter();
+        let lists = self.lists.iter();
         let unknown = self.unknown.into_iter();
         Self {
             lists: lists
-                .filter_map(|(name, list)| Some((rename(name)?, list)))
-                .collect(),
+                .filter_map(|(name, list)| Some((rename(*name)?, Arc::clone(list))))
+                .collect::<BTreeMap<_, _>>()
+                .into(),
             unknown: unknown.filter_map(rename).collect(),
             ..self
         }
@@ -152,9 +161,8 @@ impl Memory {
         for (list, hitcount) in hitcounts {
             let had = self.lists.get(list).map(|list| list.ring);
             self.make_room(*list, *hitcount);
-            if let (Some(had), Some(list)) = (had, self.lists.get_mut(list))
-                && list.ring > had.max(LEAST_RING)
-            {
+            let list = self.list_mut(*list);
+            if had.is_some_and(|had| list.ring > had.max(LEAST_RING)) {
                 list.entries.clear();
             }
         }
