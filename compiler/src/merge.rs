@@ -103,7 +103,8 @@ impl<A: Address> Merge<A> {
         acts.shrink();
         thresholds.shrink_to_fit();
         targets.shrink_to_fit();
-        let flat = self.flat.finish(&classes, rules.locals.numbers());
+        let tests = &self.whole.tests.list;
+        let flat = self.flat.finish(&classes, &rules, tests);
         Program {
             family: rules.graph.family,
             config: config.clone(),

@@ -1,10 +1,11 @@
 //! What is asked of a packet on the flat way.
 
-use super::super::addresses::Route;
+use super::super::addresses::{self, Kind, Nature, Route};
 use super::super::node::TestId;
-use super::super::test::{Limit, Test};
+use super::super::test::{AddressOf, Limit, Test};
 use super::{Address, Context, Port, Program};
 use crate::header::{Header, known};
+use crate::machine::Rules;
 use kpclass_ruleset::value::Family;
 
 /// What of a packet the flat way looks at.
@@ -83,6 +84,17 @@ pub enum Ask<A> {
     IsRoutedHere,
     /// Whether the packet comes back, if this node sends it.
     ComesBack(TestId),
+    /// A test of one address's type.
+    TypeOf {
+        /// The source, or the destination.
+        source: bool,
+        /// The answer of an ordinary address that is the node's.
+        here: bool,
+        /// Of one that is not.
+        elsewhere: bool,
+        /// The test.
+        test: TestId,
+    },
     /// Any other test that asks nothing but of addresses, ports and devices.
     Test(TestId),
 }
@@ -93,15 +105,70 @@ impl<A: Address> Ask<A> {
         &self,
         program: &Program,
         tuple: &Tuple<A>,
-        (to, is_elsewhere): (A, bool),
+        (from, to): (Whose, Whose),
         context: impl Fn() -> Context,
     ) -> Option<bool> {
         match *self {
             Self::Source { mask, value } => Some(tuple.source.is_in(mask, value)),
-            Self::Destination { mask, value } => Some(to.is_in(mask, value)),
-            Self::IsRoutedHere | Self::ComesBack(_) if is_elsewhere => Some(false),
-            Self::IsRoutedHere => is_routed_here(program, tuple, &context()),
-            Self::ComesBack(test) | Self::Test(test) => answer(program, test, tuple, &context()),
+            Self::Destination { mask, value } => Some(tuple.destination().is_in(mask, value)),
+            Self::IsRoutedHere => match to {
+                Whose::Nodes => Some(true),
+                Whose::Others => Some(false),
+                Whose::Unsure => is_routed_here(program, tuple, &context()),
+            },
+            Self::ComesBack(test) => match to {
+                Whose::Nodes => Some(true),
+                Whose::Others => Some(false),
+                Whose::Unsure => answer(program, test, tuple, &context()),
+            },
+            Self::TypeOf {
+                source,
+                here,
+                elsewhere,
+                test,
+            } => match if source { from } else { to } {
+                Whose::Nodes => Some(here),
+                Whose::Others => Some(elsewhere),
+                Whose::Unsure => answer(program, test, tuple, &context()),
+            },
+            Self::Test(test) => answer(program, test, tuple, &context()),
+        }
+    }
+}
+
+/// Whose an address is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// An ordinary one of this node's.
+    Nodes,
+    /// Another ordinary one.
+    Others,
+    /// It is not ordinary, or the node has too many to tell here.
+    Unsure,
+}
+
+impl<A> Ask<A> {
+    /// The same, where it asks for the type of one address, as what can mostly be answered without the test.
+    pub(super) fn of_type(self, rules: &Rules, tests: &[Test]) -> Self {
+        let Self::Test(test) = self else { return self };
+        let Test::AddressType(of, types, Limit::None) = tests[test.0 as usize] else {
+            return self;
+        };
+        let answer = |is_nodes: bool| {
+            let nature = Nature {
+                kind: Kind::Unicast,
+                local: rules.node.local.as_ref().map(|_| is_nodes),
+            };
+            addresses::type_of_matches(rules.graph.family, nature, types)
+        };
+        match (of, answer(true), answer(false)) {
+            (AddressOf::Source | AddressOf::Destination, Ok(here), Ok(elsewhere)) => Self::TypeOf {
+                source: of == AddressOf::Source,
+                here,
+                elsewhere,
+                test,
+            },
+            _ => self,
         }
     }
 }

@@ -21,6 +21,7 @@ mod set;
 mod table;
 
 pub use address::{Address, Port, v4_key};
+use ask::Whose;
 pub use ask::{Ask, Tuple};
 pub use at_hand::{AtHand, Sorter, leaf_at};
 pub(crate) use build::{Built, Merged, Renumber};
@@ -323,6 +324,16 @@ impl<A: Address> Lookup<A> {
         thresholds.partition_point(|below| *below <= draw) as u32
     }
 
+    #[inline(always)]
+    fn whose(&self, address: A) -> Whose {
+        let slots = self.locals.slots();
+        match slots.hold(address) {
+            _ if !address.is_ordinary() || slots.is_crowded() => Whose::Unsure,
+            true => Whose::Nodes,
+            false => Whose::Others,
+        }
+    }
+
     /// The member, which may depend on the answers, and all answers; `None`: a fact is missing, routing says more than local or forward, or
     /// nothing was drawn.
     #[inline(always)]
@@ -336,12 +347,10 @@ impl<A: Address> Lookup<A> {
     ) -> Option<(u32, u32)> {
         let plan = self.plans.get(drawn.plan())?;
         let asks = &self.asks[plan.first_ask as usize..][..plan.asks as usize];
-        let to = tuple.destination();
-        // An ordinary address that is not the node's.
-        let is_elsewhere = to.is_ordinary() && !self.locals.may_hold(to);
+        let whose = (self.whose(tuple.source), self.whose(tuple.destination()));
         let mut bits = drawn.answers & ((1 << Drawn::ANSWERS) - 1);
         for (at, ask) in asks.iter().enumerate() {
-            let answer = ask.answer(program, tuple, (to, is_elsewhere), &context)?;
+            let answer = ask.answer(program, tuple, whose, &context)?;
             bits |= u32::from(answer) << (at + 3);
         }
         if plan.first_choice == NOWHERE {

@@ -7,6 +7,7 @@ use super::super::{
 };
 use super::lists::Lists;
 use super::{Built, Question, Shared, ask};
+use crate::machine::Rules;
 use crate::machine::state::Class;
 use crate::program::ClassId;
 use crate::program::node::{ActId, EndId, TestId};
@@ -113,8 +114,9 @@ impl<A: Address> Merged<A> {
         renumbered
     }
 
-    /// The whole, of all classes and the node's addresses.
-    pub(crate) fn finish(self, classes: &[Class], locals: &[u128]) -> Lookup<A> {
+    /// The whole, of all classes, the node's addresses, and all tests.
+    pub(crate) fn finish(self, classes: &[Class], rules: &Rules, tests: &[Test]) -> Lookup<A> {
+        let locals = rules.locals.numbers();
         let (mut exact, mut ports) = (Vec::new(), Vec::new());
         let mut plans = self.lists.plans.all;
         plans.truncate(Drawn::PLANS - 1);
@@ -135,6 +137,7 @@ impl<A: Address> Merged<A> {
                 Class::Other => other = place,
             }
         }
+        let asks = self.lists.asks.all.into_iter();
         Lookup {
             exact: Table::new(&exact),
             has_ports: !ports.is_empty(),
@@ -143,7 +146,7 @@ impl<A: Address> Merged<A> {
             briefs: briefs(&plans),
             classes: places().flatten().count(),
             plans,
-            asks: self.lists.asks.all,
+            asks: asks.map(|ask| ask.of_type(rules, tests)).collect(),
             choices: self.lists.choices.all,
             thresholds: self.lists.thresholds.all,
             locals: Locals::new(&locals.iter().map(|a| A::new(*a)).collect::<Vec<A>>()),
