@@ -171,3 +171,15 @@ fn a_garbled_option_is_kept_by_its_name() {
     let text = saved("*filter\n-A INPUT -m newer -- mask 7 -j DROP\nCOMMIT\n");
     assert!(text.contains("-m newer --mask 7 -j DROP\n"), "{text}");
 }
+
+/// Cause: the name of a device was taken for the option that names a table.
+#[test]
+fn a_device_may_be_called_as_the_option_of_tables() {
+    let text = saved("*nat\n-A POSTROUTING -o -t -m mark --mark 1 -j RETURN\nCOMMIT\n");
+    assert!(
+        text.contains("\n-A POSTROUTING -o -t -m mark --mark 0x1 -j RETURN\n"),
+        "{text}"
+    );
+    let said = refused("*nat\n-A POSTROUTING -o eth0 -t none -j RETURN\nCOMMIT\n");
+    assert!(said.contains("`none` is not a table"), "{said}");
+}

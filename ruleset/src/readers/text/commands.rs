@@ -292,11 +292,14 @@ fn spend(work: &mut u64, cost: u64, cursor: &Cursor<'_, '_>) -> Result<(), ReadE
     Ok(())
 }
 
-/// `-t TABLE`, wherever it stands.
+/// `-t TABLE`, wherever it stands; but a device may be called so, too.
 fn table_option(cursor: &Cursor<'_, '_>) -> Result<Option<TableId>, ReadError> {
+    const DEVICES: [&str; 4] = ["-i", "-o", "--in-interface", "--out-interface"];
     let mut cursor = *cursor;
     while let Some(word) = cursor.next() {
-        if matches!(cursor.raw(word), "-t" | "--table") {
+        if DEVICES.contains(&cursor.raw(word)) {
+            cursor.next();
+        } else if matches!(cursor.raw(word), "-t" | "--table") {
             let Some(name) = cursor.next() else {
                 return Err(cursor.ends(word, "the name of a table"));
             };
