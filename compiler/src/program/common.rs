@@ -77,20 +77,20 @@ impl Program {
 
     /// The way of a packet with this new destination, if it has one.
     fn way(&self, header: &Header, context: &Context, to: Option<Side>) -> Option<Way> {
-        let to = to.map_or(Some(header.destination), |side| side.0);
-        let Some(to) = to else {
+        let (family, sends) = (self.family(), context.hook == Hook::Output);
+        let by_lo = context.in_interface == Some(Interface::lo());
+        let refuses = family == Family::V6 && !sends;
+        if refuses && addresses::refused_on_entry(header.source, header.destination, by_lo) {
+            return None;
+        }
+        let Some(to) = to.map_or(Some(header.destination), |side| side.0) else {
             return Some(Way::Local);
         };
-        let family = self.family();
-        if context.hook == Hook::Output {
+        if sends {
             let comes_back = addresses::comes_back(&self.rules.locals, family, to);
             return Some(if comes_back { Way::Local } else { Way::Out });
         }
-        let by_lo = context.in_interface == Some(Interface::lo());
-        let is_refused = family == Family::V6
-            && addresses::refused_on_entry(header.source, header.destination, by_lo);
         match self.route(header, context, to) {
-            _ if is_refused => None,
             Route::Dropped => Some(Way::Dropped),
             Route::Local => Some(Way::Local),
             Route::Forward => Some(Way::Forward),
