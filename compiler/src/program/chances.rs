@@ -20,7 +20,7 @@ impl Program {
             .any(|root| self.nodes[root.0 as usize] == served);
         let key = self.classes[class.0 as usize];
         match self.drawn(key).filter(|drawn| is_served || drawn.is_all) {
-            Some(drawn) => self.dnats(drawn.chances()),
+            Some(drawn) => self.of_dnats(drawn.chances()),
             // Its nodes were dropped.
             None if is_served => parts::of_class(self, class).chances(ClassId(0)),
             None => self.chances(class),
@@ -96,10 +96,10 @@ impl Program {
                 Node::Route { .. } | Node::End(_) | Node::Walk { .. } => {}
             }
         }
-        self.dnats(largest(found.into_iter().collect()))
+        self.of_dnats(largest(found.into_iter().collect()))
     }
 
-    fn dnats(&self, chances: Vec<(ActId, f64)>) -> Vec<(DnatAct, f64)> {
+    fn of_dnats(&self, chances: Vec<(ActId, f64)>) -> Vec<(DnatAct, f64)> {
         let dnat = |(act, chance): (ActId, f64)| match self.act(act) {
             Act::Dnat(dnat) => Some((dnat, chance)),
             _ => None,

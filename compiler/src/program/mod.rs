@@ -32,7 +32,7 @@ use crate::machine::state::{Class, Mark};
 use kpclass_ruleset::Hook;
 use kpclass_ruleset::matches::SetMatch;
 use kpclass_ruleset::value::{CtState, Family, Interface};
-use node::{Act, ActId, Draw, End, Node, NodeId};
+use node::{Act, ActId, DnatAct, Draw, End, Node, NodeId};
 use std::sync::Arc;
 use test::{AddressOf, Test};
 
@@ -191,6 +191,14 @@ impl Program {
     /// An act.
     pub fn act(&self, act: ActId) -> Act {
         self.acts.get(act)
+    }
+
+    /// All rewrites of a destination.
+    pub fn dnats(&self) -> impl Iterator<Item = DnatAct> {
+        (0..self.act_count() as u32).filter_map(|at| match self.act(ActId(at)) {
+            Act::Dnat(dnat) => Some(dnat),
+            _ => None,
+        })
     }
 
     /// The class that an act belongs to.

@@ -6,7 +6,7 @@ use crate::connections::{Shown, Width};
 use crate::rules::FamilyRules;
 use ahash::AHashMap;
 use kpclass_compiler::header::{Header, known};
-use kpclass_compiler::program::node::{Act, ActId};
+use kpclass_compiler::program::node::DnatAct;
 use kpclass_compiler::{ClassId, Context, Program};
 use kpclass_ruleset::RuleId;
 use kpclass_ruleset::decision::Nat;
@@ -156,14 +156,10 @@ struct OfEndpoint {
 
 impl ByService {
     pub(super) fn new(program: Option<&Program>) -> Self {
-        let acts = program.into_iter();
-        let acts = acts.flat_map(|p| (0..p.act_count() as u32).map(|at| p.act(ActId(at))));
-        let server = |act| match act {
-            Act::Dnat(dnat) => Some(((address_number(dnat.address?), dnat.port?), dnat.rule)),
-            _ => None,
-        };
+        let dnats = program.into_iter().flat_map(Program::dnats);
+        let server = |dnat: DnatAct| Some(((address_number(dnat.address?), dnat.port?), dnat.rule));
         let mut servers = AHashMap::new();
-        for (server, rule) in acts.filter_map(server) {
+        for (server, rule) in dnats.filter_map(server) {
             servers.entry(server).or_insert(rule);
         }
         Self {

@@ -6,7 +6,7 @@ use crate::index::{Hash, Hasher};
 use crate::near;
 use kpclass_compiler::Program;
 use kpclass_compiler::header::known;
-use kpclass_compiler::program::node::{Act, ActId};
+use kpclass_compiler::program::node::DnatAct;
 use kpclass_ruleset::packet::tcp_flag::ACK;
 use kpclass_ruleset::value::address_number;
 
@@ -37,11 +37,9 @@ const BITS_EACH: usize = 16;
 impl<A: Width> Endpoints<A> {
     /// Those of a program; all hashes of this family are made by one `hasher`.
     pub(super) fn new(program: Option<&Program>, hasher: Hasher) -> Self {
-        let acts = program.into_iter().flat_map(|program| {
-            let acts = 0..program.act_count() as u32;
-            acts.map(|at| program.act(ActId(at)))
-        });
-        Self::of(acts.filter_map(endpoint).collect(), hasher)
+        let dnats = program.into_iter().flat_map(Program::dnats);
+        let end = |dnat: DnatAct| Some((A::of(address_number(dnat.address?)), dnat.port?));
+        Self::of(dnats.filter_map(end).collect(), hasher)
     }
 
     fn of(mut ends: Vec<End<A>>, hasher: Hasher) -> Self {
@@ -203,13 +201,6 @@ impl<A: Width> Endpoints<A> {
 pub(super) struct Ends {
     from: Hash,
     to: Hash,
-}
-
-fn endpoint<A: Width>(act: Act) -> Option<End<A>> {
-    match act {
-        Act::Dnat(dnat) => Some((A::of(address_number(dnat.address?)), dnat.port?)),
-        _ => None,
-    }
 }
 
 #[cfg(test)]
