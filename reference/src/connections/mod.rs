@@ -8,6 +8,7 @@
 mod entry;
 mod eviction;
 mod nat;
+mod orders;
 mod protocol;
 mod sctp;
 mod settle;
@@ -191,12 +192,7 @@ impl<'a> Tracker<'a> {
         };
         self.memory = std::mem::take(&mut self.memory).renamed(&named);
         self.memory.grow(&counts);
-        for entry in self.table.iter_mut() {
-            entry.rules = (None, None);
-            if let Some(vague) = &mut entry.vague {
-                vague.rule = None;
-            }
-        }
+        self.table.forget_rules();
         self.sources.add(walk.ruleset);
         self.walk = walk;
     }
@@ -437,10 +433,7 @@ impl<'a> Tracker<'a> {
             Said::BeginsAnew => return self.first(datagram, tuple, Some(id)),
             // What it changed stays, though the packet has no connection.
             Said::Invalid => {
-                if let Some(kept) = self.table.get_mut(id) {
-                    kept.remembered = entry.remembered;
-                    kept.status = entry.status;
-                }
+                self.table.put_back(id, entry);
                 return Look::none(CtState::Invalid);
             }
             Said::Gone => look.ends = Some(id),

@@ -1,6 +1,7 @@
 //! The entries, found by their tuples.
 
 use super::entry::{Client, Entry};
+use super::orders::Orders;
 use kpclass_ruleset::Ruleset;
 use kpclass_ruleset::conntrack::{Direction, Tuple};
 use kpclass_ruleset::node::NodeFacts;
@@ -67,8 +68,7 @@ pub(super) struct Table {
     by_source: HashMap<Side, Vec<Id>>,
     /// Those with an open source, by their server side.
     open: HashMap<Side, Vec<Id>>,
-    /// Those of which nobody knows what became of them, in the order in which that came to be.
-    vague: Vec<Id>,
+    orders: Orders,
     /// The one that the packet in question ends: while nat chooses for that packet it is there no more.
     pub(super) ended: Option<Id>,
     /// The table was full, and until then the kernel's collector may evict (CONNTRACK.md 3.9).
@@ -83,22 +83,22 @@ impl Table {
         self.entries.get(&id)
     }
 
-    pub(super) fn get_mut(&mut self, id: Id) -> Option<&mut Entry> {
-        self.entries.get_mut(&id)
-    }
-
     /// Puts an entry back that was taken out to be changed, but for its tuples.
     pub(super) fn put_back(&mut self, id: Id, entry: Entry) {
         if let Some(old) = self.entries.get_mut(&id) {
-            if entry.vague.is_some() && old.vague.is_none() {
-                self.vague.push(id);
-            }
+            self.orders.change(id, old, &entry);
             *old = entry;
         }
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
-        self.entries.values_mut()
+    /// The rules are others now, and what is known of the old ones says nothing.
+    pub(super) fn forget_rules(&mut self) {
+        for entry in self.entries.values_mut() {
+            entry.rules = (None, None);
+            if let Some(vague) = &mut entry.vague {
+                vague.rule = None;
+            }
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -126,9 +126,7 @@ impl Table {
                 .or_default()
                 .push(id),
         }
-        if entry.vague.is_some() {
-            self.vague.push(id);
-        }
+        self.orders.add(id, &entry);
         let side = (protocol, entry.original.source);
         self.by_source.entry(side).or_default().push(id);
         self.entries.insert(id, entry);
@@ -139,9 +137,7 @@ impl Table {
         let Some(entry) = self.entries.remove(&id) else {
             return;
         };
-        if entry.vague.is_some() {
-            self.vague.retain(|of| *of != id);
-        }
+        self.orders.remove(id, &entry);
         let protocol = entry.original.protocol;
         for tuple in [Some(entry.original), entry.reply()].into_iter().flatten() {
             if self.by_tuple.get(&tuple).is_some_and(|(of, _)| *of == id) {
@@ -170,10 +166,13 @@ impl Table {
 
     /// Live entries that the kernel may evict where its table is full, and of which something is known.
     pub(super) fn evictable(&self, now: Duration) -> Vec<Id> {
-        let may_be = |entry: &Entry| entry.vague.is_none() && entry.is_evictable();
-        let all = self.entries.iter();
-        let some = all.filter(|(_, entry)| entry.deadline > now && may_be(entry));
-        some.map(|(id, _)| *id).collect()
+        let mut evictable = self.orders.evictable();
+        evictable.retain(|id| self.is_live(*id, now));
+        evictable
+    }
+
+    fn is_live(&self, id: Id, now: Duration) -> bool {
+        self.get(id).is_some_and(|entry| entry.deadline > now)
     }
 
     /// Whether a connection of the protocol may be there that there was no room for.
@@ -185,8 +184,7 @@ impl Table {
 
     /// Removes what is over.
     pub(super) fn expire(&mut self, now: Duration) {
-        let over = |(id, entry): (&Id, &Entry)| (entry.deadline <= now).then_some(*id);
-        let over: Vec<Id> = self.entries.iter().filter_map(over).collect();
+        let over = self.orders.over(now);
         over.into_iter().for_each(|id| self.remove(id));
     }
 
@@ -196,7 +194,7 @@ impl Table {
         if self.ended == Some(id) {
             return None;
         }
-        if self.get(id).is_some_and(|entry| entry.deadline > now) {
+        if self.is_live(id, now) {
             return Some((id, direction));
         }
         self.remove(id);
@@ -257,9 +255,8 @@ impl Table {
 
     /// Whether a vague entry of the protocol may have taken any tuple.
     pub(super) fn has_vague(&self, protocol: u8, now: Duration) -> bool {
-        let mut vague = self.vague.iter().filter_map(|id| self.get(*id));
-        vague.any(|entry| entry.original.protocol == protocol && entry.deadline > now)
-            || self.has_lost(protocol, now)
+        let mut vague = self.orders.vague_of(protocol);
+        vague.any(|id| self.is_live(id, now)) || self.has_lost(protocol, now)
     }
 
     /// CONNTRACK.md 3.8: the vague one's source is what it was, or some address of this node, or one that a rule rewrites to.
@@ -272,16 +269,13 @@ impl Table {
     ) -> Found {
         let to = tuple.destination.0;
         let is_rewritten = node.is_local(to) != Some(false) || sources.hold(to);
-        let may_be = |id: &&Id| {
-            self.get(**id).is_some_and(|entry| {
-                let original = &entry.original;
-                let back = to == original.source.0 || is_rewritten;
-                original.protocol == tuple.protocol && back && entry.deadline > now
-            })
+        let is_live = |id: &Id| self.is_live(*id, now);
+        let found = match is_rewritten {
+            true => self.orders.vague_of(tuple.protocol).find(is_live),
+            false => self.orders.vague_from(tuple.protocol, to).find(is_live),
         };
-        let found = self.vague.iter().find(may_be);
         match found {
-            Some(id) => Found::Vague(*id),
+            Some(id) => Found::Vague(id),
             None if self.has_lost(tuple.protocol, now) => Found::Lost,
             None => Found::Nothing,
         }
