@@ -183,7 +183,7 @@ impl<A: Width> Tracker<'_, A> {
             Said::Invalid => {
                 if let Some(slot) = self.table.slot_mut(id) {
                     slot.remember(entry.remembered, entry.status);
-                    self.table.pressure.entry_changed();
+                    self.table.entry_changed(id);
                 }
                 return Look::invalid(Cause::OutOfState);
             }

@@ -8,6 +8,7 @@
 //! A packet that has an entry costs a lookup and what its protocol says: what the rules do with packets of one connection that go the same way in the same
 //! ctstate is remembered, unless they ask for what differs from packet to packet.
 
+mod deadlines;
 mod entry;
 mod first;
 mod later;

@@ -1,6 +1,6 @@
 //! A full table (CONNTRACK.md 3.9): which entries the kernel evicts hangs on a secret hash and on when its collector runs, so nobody knows of those that it may.
 
-use super::table::Found;
+use super::table::{Found, Id};
 use super::tuple::{Tuple, Width};
 use super::{Tracker, protocol};
 use ahash::AHashMap;
@@ -33,13 +33,16 @@ impl Full {
     }
 }
 
+/// So many that changed several times may be told of.
+const FEW: usize = 64;
+
 /// What is known of it.
 #[derive(Debug, Default)]
 pub(super) struct Pressure {
     /// Until then the collector may evict; `None`: it does not.
     until: Option<u64>,
-    /// Of what it may evict, nobody knows already.
-    is_doubted: bool,
+    /// While it may: entries that came to be such as it may evict, or are changed, since those that there were are doubted.
+    changed: Vec<Id>,
     /// By protocol: until then a packet may belong to a connection that is not kept.
     not_kept: AHashMap<u8, u64>,
     counts: Full,
@@ -52,9 +55,23 @@ impl Pressure {
         self.until.is_some()
     }
 
-    /// There may be an entry that may be evicted, and of which something is known.
-    pub(super) fn entry_changed(&mut self) {
-        self.is_doubted = false;
+    /// Whether the collector is done by then, which is to be noted.
+    #[inline(always)]
+    pub(super) fn is_over(&self, now: u64) -> bool {
+        self.until.is_some_and(|until| until <= now)
+    }
+
+    /// This entry may be one that may be evicted, and of which something is known; so many have a place.
+    #[inline]
+    pub(super) fn entry_changed(&mut self, id: Id, places: usize) {
+        if !self.is_on() {
+            return;
+        }
+        self.changed.push(id);
+        if self.changed.len() > 2 * places + FEW {
+            self.changed.sort_unstable();
+            self.changed.dedup();
+        }
     }
 
     /// Whether a connection of the protocol that is not kept may be there.
@@ -85,9 +102,7 @@ impl<A: Width> Tracker<'_, A> {
 
     /// A first packet met a full table.
     pub(super) fn press(&mut self) {
-        if !self.table.pressure.is_doubted {
-            self.doubt_evictable();
-        }
+        self.doubt_evictable();
         let window = protocol::nanos(Settings::EVICTION);
         let pressure = &mut self.table.pressure;
         pressure.until = Some(self.now.saturating_add(window));
@@ -95,23 +110,32 @@ impl<A: Width> Tracker<'_, A> {
 
     /// The collector is done, if so long ago the table was full.
     pub(super) fn release(&mut self) {
-        if let Some(until) = self.table.pressure.until
-            && until <= self.now
-        {
+        if self.table.pressure.is_over(self.now) {
             self.doubt_evictable();
             self.table.pressure.until = None;
         }
     }
 
+    /// Of all entries that may be evicted; while the collector is about, those that it may evict are doubted but for some.
     fn doubt_evictable(&mut self) {
-        for id in self.table.evictable(self.now) {
+        match self.table.pressure.is_on() {
+            true => {
+                let mut changed = std::mem::take(&mut self.table.pressure.changed);
+                changed.drain(..).for_each(|id| self.doubt_if_evictable(id));
+                self.table.pressure.changed = changed;
+            }
+            false => self.table.ids().for_each(|id| self.doubt_if_evictable(id)),
+        }
+    }
+
+    fn doubt_if_evictable(&mut self, id: Id) {
+        if self.table.is_evictable_at(id, self.now) {
             self.evict(id);
         }
-        self.table.pressure.is_doubted = true;
     }
 
     /// Nobody knows of an entry any more.
-    fn evict(&mut self, id: super::table::Id) {
+    fn evict(&mut self, id: Id) {
         if let Some(entry) = self.table.get(id) {
             let longest = self.timeouts.longest(entry.original.protocol);
             let deadline = self.now.saturating_add(longest);

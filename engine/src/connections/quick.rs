@@ -2,6 +2,7 @@
 
 use super::entry::Remembered;
 use super::protocol::{self, Said};
+use super::slot::may_be_evicted;
 use super::table::{Found, Id};
 use super::tuple::{Tuple, Width};
 use super::{Packet, Tracked, Tracker};
@@ -145,14 +146,15 @@ impl<A: Width> Tracker<'_, A> {
             context,
             at,
         } = *glance;
-        if !self.program.conntrack_on() || self.table.pressure.is_on() {
+        let now = self.now.max(at);
+        if !self.program.conntrack_on() || self.table.pressure.is_over(now) {
             return None;
         }
+        let may_evict = self.table.pressure.is_on();
         let (id, direction) = self.table.held_by(hash, &tuple)?;
         if self.table.is_vague(id) {
             return None;
         }
-        let now = self.now.max(at);
         let slot = self.table.slot_mut(id)?;
         let (mut remembered, mut status) = (slot.remembered(), slot.status());
         let has_reply = status.intersects(CtStatus::SEEN_REPLY);
@@ -178,14 +180,17 @@ impl<A: Width> Tracker<'_, A> {
         };
         let changes = (&mut remembered, &mut status);
         let protocol = (tuple.protocol, tcp_flags);
-        match protocol::ask_of_ports(changes, protocol, direction, now, &self.timeouts) {
+        let said = protocol::ask_of_ports(changes, protocol, direction, now, &self.timeouts);
+        match said {
+            // Of what may be evicted before it, nothing is noted, or it may be behind it, too.
+            _ if may_evict && may_be_evicted(status, remembered) => return None,
             Said::Valid(None) => {}
             Said::Valid(Some(timeout)) => slot.deadline = now.saturating_add(timeout),
             _ => return None,
         }
         slot.remember(remembered, status);
         let deadline = slot.deadline;
-        self.table.lives_until(deadline);
+        self.table.lives_until(id, before.deadline, deadline);
         self.now = now;
         Some(Quick {
             note: place.note,

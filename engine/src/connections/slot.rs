@@ -188,7 +188,7 @@ impl<A: Width> Slot<A> {
 
     /// Whether the kernel may evict it where its table is full (`early_drop`, `gc_worker_can_early_drop`).
     pub(super) fn is_evictable(&self) -> bool {
-        !self.status().intersects(CtStatus::ASSURED) || self.remembered().is_closing()
+        may_be_evicted(self.status(), self.remembered())
     }
 
     #[inline(always)]
@@ -226,6 +226,12 @@ impl<A: Width> Slot<A> {
     pub(super) fn forget_places(&mut self) {
         (0..2).for_each(|at| self.set_place(at, Place::NONE));
     }
+}
+
+/// The same of an entry that is like this.
+#[inline(always)]
+pub(super) fn may_be_evicted(status: CtStatus, remembered: Remembered) -> bool {
+    !status.intersects(CtStatus::ASSURED) || remembered.is_closing()
 }
 
 /// Slots that are allocated at once.

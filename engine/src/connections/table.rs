@@ -1,5 +1,6 @@
 //! conntrack's table.
 
+use super::deadlines::Deadlines;
 use super::entry::{Client, Entry, Open};
 use super::pressure::Pressure;
 use super::slot::{Slot, Slots, bit};
@@ -13,7 +14,7 @@ use kpclass_ruleset::conntrack::Direction;
 use kpclass_ruleset::decision::Unknown;
 
 /// An entry, by position.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Id(u32);
 
 impl Id {
@@ -67,8 +68,7 @@ pub(super) struct Table<A: Width> {
     /// Some source was left open that is none of this node's addresses.
     has_ranges: bool,
     vague: Vague<A>,
-    /// Nothing is over before then.
-    earliest: u64,
+    deadlines: Deadlines,
     pub(super) pressure: Pressure,
     pub(super) sources: Sources<A>,
 }
@@ -87,7 +87,7 @@ impl<A: Width> Table<A> {
             open: AHashMap::new(),
             has_ranges: false,
             vague: Vague::default(),
-            earliest: u64::MAX,
+            deadlines: Deadlines::default(),
             pressure: Pressure::default(),
             sources: Sources::new(ruleset),
         }
@@ -153,20 +153,28 @@ impl<A: Width> Table<A> {
         self.slots.len()
     }
 
-    /// An entry's deadline was set.
+    /// An entry's deadline was set; whether it is later than before does not matter.
     #[inline(always)]
-    pub(super) fn lives_until(&mut self, deadline: u64) {
-        self.earliest = self.earliest.min(deadline);
+    pub(super) fn lives_until(&mut self, Id(id): Id, before: u64, deadline: u64) {
+        if deadline < before {
+            self.deadlines.add(id, deadline);
+        }
+    }
+
+    /// An entry may have become one that the kernel may evict.
+    pub(super) fn entry_changed(&mut self, id: Id) {
+        self.pressure.entry_changed(id, self.slots.end() as usize);
     }
 
     /// Puts an entry back that was taken out to be changed, but for its tuples.
     pub(super) fn put_back(&mut self, Id(id): Id, entry: Entry<A>) {
-        self.lives_until(entry.deadline);
         if let Some(slot) = self.slots.get_mut(id) {
+            let before = slot.deadline;
             slot.change(&entry);
             if slot.is_evictable() {
-                self.pressure.entry_changed();
+                self.entry_changed(Id(id));
             }
+            self.lives_until(Id(id), before, entry.deadline);
             self.mark(id, entry.mark);
         }
     }
@@ -193,7 +201,8 @@ impl<A: Width> Table<A> {
     /// The same, and it is found until then.
     pub(super) fn doubt_until(&mut self, id: Id, unknown: Unknown, deadline: u64) {
         if let Some(slot) = self.slots.get_mut(id.0) {
-            slot.deadline = deadline;
+            let before = std::mem::replace(&mut slot.deadline, deadline);
+            self.lives_until(id, before, deadline);
             self.doubt(id, unknown);
         }
     }
@@ -203,18 +212,21 @@ impl<A: Width> Table<A> {
         self.slots.get(id).is_some_and(Slot::is_evictable)
     }
 
-    /// Live entries that are, and of which something is known.
-    pub(super) fn evictable(&self, now: u64) -> Vec<Id> {
-        let all = (0..self.slots.end()).map(Id);
-        let some = all.filter(|id| self.is_live(id.0, now) && self.is_evictable(*id));
-        some.filter(|id| !self.is_vague(*id)).collect()
+    /// All places where an entry may be.
+    pub(super) fn ids(&self) -> impl Iterator<Item = Id> + use<A> {
+        (0..self.slots.end()).map(Id)
+    }
+
+    /// Whether a live entry is, and something is known of it.
+    pub(super) fn is_evictable_at(&self, id: Id, now: u64) -> bool {
+        self.is_live(id.0, now) && self.is_evictable(id) && !self.is_vague(id)
     }
 
     /// Puts in a new one, whose tuples must not be there.
     pub(super) fn insert(&mut self, entry: Entry<A>) -> Id {
-        self.lives_until(entry.deadline);
-        self.pressure.entry_changed();
         let id = self.slots.insert(Slot::holding(&entry));
+        self.lives_until(Id(id), u64::MAX, entry.deadline);
+        self.entry_changed(Id(id));
         self.mark(id, entry.mark);
         self.hold_source(id, (entry.original.protocol, entry.original.from()));
         self.by_tuple
@@ -371,19 +383,18 @@ impl<A: Width> Table<A> {
 
     /// Removes what is over.
     pub(super) fn expire(&mut self, now: u64) {
-        if now < self.earliest {
-            return;
+        if self.deadlines.is_to_be_filled(self.slots.len()) {
+            let slots = &self.slots;
+            let deadline = |id| Some((id, slots.get(id)?.deadline));
+            self.deadlines.fill((0..slots.end()).filter_map(deadline));
         }
-        let mut earliest = u64::MAX;
-        for id in 0..self.slots.end() {
+        while let Some(id) = self.deadlines.next(now) {
             match self.slots.get(id).map(|slot| slot.deadline) {
-                Some(deadline) if deadline <= now => self.remove(Id(id)),
-                Some(deadline) => earliest = earliest.min(deadline),
+                Some(deadline) if deadline > now => self.deadlines.add(id, deadline),
+                Some(_) => self.remove(Id(id)),
                 None => {}
             }
         }
-        self.earliest = earliest;
-        self.vague.tidy();
     }
 
     /// The live entry that holds a tuple.

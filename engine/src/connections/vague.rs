@@ -27,6 +27,8 @@ pub(super) struct Vague<A> {
     by_protocol: AHashMap<u8, Queue>,
     by_source: AHashMap<(u8, A), Queue>,
     next: u64,
+    /// In the queues at most.
+    queued: usize,
 }
 
 impl<A> Default for Vague<A> {
@@ -36,6 +38,7 @@ impl<A> Default for Vague<A> {
             by_protocol: AHashMap::new(),
             by_source: AHashMap::new(),
             next: 0,
+            queued: 0,
         }
     }
 }
@@ -65,11 +68,11 @@ impl<A: Width> Vague<A> {
         let (protocol, source) = (entry.original.protocol, entry.original.source);
         let by_protocol = self.by_protocol.entry(protocol).or_default();
         by_protocol.push_back((id, order));
-        // Those that are gone must not be more than those that are there.
-        let is_untidy = by_protocol.len() > 2 * self.doubts.len() + FEW;
         let by_source = self.by_source.entry((protocol, source)).or_default();
         by_source.push_back((id, order));
-        if is_untidy {
+        self.queued += 1;
+        // Those that are gone must not be more than those that are there.
+        if self.queued > 2 * self.doubts.len() + FEW {
             self.tidy();
         }
     }
@@ -87,7 +90,7 @@ impl<A: Width> Vague<A> {
     }
 
     /// Forgets those that are gone.
-    pub(super) fn tidy(&mut self) {
+    fn tidy(&mut self) {
         let doubts = &self.doubts;
         let is_there = |(id, order): &(u32, u64)| doubts.get(id).is_some_and(|d| d.order == *order);
         for queue in self.by_protocol.values_mut() {
@@ -97,6 +100,7 @@ impl<A: Width> Vague<A> {
             queue.retain(is_there);
             !queue.is_empty()
         });
+        self.queued = self.doubts.len();
     }
 
     /// The oldest live one of a protocol.
