@@ -83,6 +83,15 @@ impl Entry {
         !self.status.intersects(CtStatus::ASSURED) || self.remembered.is_closing()
     }
 
+    /// Whether it has got another port than its own, or may have.
+    pub(super) fn has_moved(&self) -> bool {
+        let own = self.original.source.1;
+        match self.client {
+            Client::Known(_, part) => !self.original.is_icmp() && part != own,
+            Client::Open(open) => open.part != Some(own),
+        }
+    }
+
     /// The reply tuple, if all of it is known.
     pub(super) fn reply(&self) -> Option<Tuple> {
         match self.client {

@@ -116,11 +116,7 @@ fn choice(
 fn keeps_port_on_any(table: &mut Table, entry: &Entry, node: &NodeFacts, now: Duration) -> bool {
     let part = entry.original.source.1;
     let side = (entry.original.protocol, entry.original.source);
-    let is_other = |other: &&Entry| match other.client {
-        Client::Known(_, of) => !entry.original.is_icmp() && of != part,
-        Client::Open(open) => open.part != Some(part),
-    };
-    if table.with_source(side, now).iter().any(is_other) {
+    if table.has_moved(side, now) {
         return false;
     }
     let local = node.local.iter().flat_map(|local| &local.addresses);
@@ -142,7 +138,7 @@ fn mapped_before(
     now: Duration,
 ) -> Option<(IpAddr, u16)> {
     let side = (entry.original.protocol, entry.original.source);
-    let before = table.with_source(side, now).into_iter();
+    let before = table.with_source(side, now);
     let id = entry.original.is_icmp().then_some(entry.original.source.1);
     let source = before
         .filter_map(|other| match other.client {

@@ -8,6 +8,7 @@ use kpclass_ruleset::node::NodeFacts;
 use kpclass_ruleset::target::Target;
 use kpclass_ruleset::value::Prefix;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -65,9 +66,11 @@ pub(super) struct Table {
     entries: BTreeMap<Id, Entry>,
     by_tuple: HashMap<Tuple, (Id, Direction)>,
     /// By the original tuple's source, in the order in which they were made.
-    by_source: HashMap<Side, Vec<Id>>,
-    /// Those with an open source, by their server side.
-    open: HashMap<Side, Vec<Id>>,
+    by_source: HashMap<Side, BTreeSet<Id>>,
+    /// Those of them that have got another port, or may have.
+    moved: HashMap<Side, BTreeSet<Id>>,
+    /// Those with an open source, by their server side and the port that they keep.
+    open: HashMap<(Side, Option<u16>), BTreeSet<Id>>,
     orders: Orders,
     /// The one that the packet in question ends: while nat chooses for that packet it is there no more.
     pub(super) ended: Option<Id>,
@@ -120,15 +123,18 @@ impl Table {
             Some(reply) => {
                 self.by_tuple.entry(reply).or_insert((id, Direction::Reply));
             }
-            None => self
-                .open
-                .entry((protocol, entry.server))
-                .or_default()
-                .push(id),
+            None => {}
+        }
+        if let Client::Open(open) = entry.client {
+            let key = ((protocol, entry.server), open.part);
+            self.open.entry(key).or_default().insert(id);
         }
         self.orders.add(id, &entry);
         let side = (protocol, entry.original.source);
-        self.by_source.entry(side).or_default().push(id);
+        self.by_source.entry(side).or_default().insert(id);
+        if entry.has_moved() {
+            self.moved.entry(side).or_default().insert(id);
+        }
         self.entries.insert(id, entry);
         id
     }
@@ -144,8 +150,12 @@ impl Table {
                 self.by_tuple.remove(&tuple);
             }
         }
-        forget(&mut self.by_source, &(protocol, entry.original.source), id);
-        forget(&mut self.open, &(protocol, entry.server), id);
+        let side = (protocol, entry.original.source);
+        forget(&mut self.by_source, &side, id);
+        forget(&mut self.moved, &side, id);
+        if let Client::Open(open) = entry.client {
+            forget(&mut self.open, &((protocol, entry.server), open.part), id);
+        }
     }
 
     /// Closes an open source. One that is over holds no tuple against it.
@@ -153,10 +163,15 @@ impl Table {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
+        let protocol = entry.original.protocol;
+        if let Client::Open(open) = entry.client {
+            forget(&mut self.open, &((protocol, entry.server), open.part), id);
+        }
         entry.client = Client::Known(address, part);
-        let side = (entry.original.protocol, entry.server);
+        if !entry.has_moved() {
+            forget(&mut self.moved, &(protocol, entry.original.source), id);
+        }
         let reply = entry.reply();
-        forget(&mut self.open, &side, id);
         if let Some(reply) = reply
             && self.by_tuple(&reply, now).is_none()
         {
@@ -202,12 +217,21 @@ impl Table {
     }
 
     /// The live entries whose original tuple has this source, the newest first.
-    pub(super) fn with_source(&self, side: Side, now: Duration) -> Vec<&Entry> {
+    pub(super) fn with_source(&self, side: Side, now: Duration) -> impl Iterator<Item = &Entry> {
         let ids = self.by_source.get(&side).into_iter().flatten().rev();
-        ids.filter(|id| self.ended != Some(**id))
+        ids.filter(move |id| self.is_there(**id, now))
             .filter_map(|id| self.get(*id))
-            .filter(|entry| entry.deadline > now)
-            .collect()
+    }
+
+    /// Whether one of them has got another port, or may have.
+    pub(super) fn has_moved(&self, side: Side, now: Duration) -> bool {
+        let mut ids = self.moved.get(&side).into_iter().flatten();
+        ids.any(|id| self.is_there(*id, now))
+    }
+
+    /// Whether it is live, and not the one that the packet in question ends.
+    fn is_there(&self, id: Id, now: Duration) -> bool {
+        self.ended != Some(id) && self.is_live(id, now)
     }
 
     /// Whose packet it is (CONNTRACK.md 2.5, 3.6 and 3.8). `arrives`: only what arrives may be a first reply to an open source.
@@ -226,7 +250,7 @@ impl Table {
             };
         }
         let meant: Vec<Id> = match arrives {
-            true => self.fitting((tuple.protocol, tuple.source), tuple.destination, node, now),
+            true => self.two_of(tuple, node, now),
             false => Vec::new(),
         };
         match meant[..] {
@@ -236,21 +260,18 @@ impl Table {
         }
     }
 
-    fn fitting(
-        &self,
-        server: Side,
-        client: (IpAddr, u16),
-        node: &NodeFacts,
-        now: Duration,
-    ) -> Vec<Id> {
-        let ids = self.open.get(&server).into_iter().flatten().copied();
-        ids.filter(|id| {
+    /// The live entries whose open source an answer's destination fits; of more than two, two.
+    fn two_of(&self, answer: &Tuple, node: &NodeFacts, now: Duration) -> Vec<Id> {
+        let (server, client) = ((answer.protocol, answer.source), answer.destination);
+        let fits = |id: &Id| {
             self.get(*id).is_some_and(|entry| {
                 let fits = matches!(entry.client, Client::Open(open) if open.fits(client, node));
                 fits && entry.deadline > now
             })
-        })
-        .collect()
+        };
+        let keys = [Some(client.1), None].map(|part| (server, part));
+        let ids = keys.iter().filter_map(|key| self.open.get(key)).flatten();
+        ids.copied().filter(fits).take(2).collect()
     }
 
     /// Whether a vague entry of the protocol may have taken any tuple.
@@ -282,11 +303,11 @@ impl Table {
     }
 }
 
-fn forget(index: &mut HashMap<Side, Vec<Id>>, side: &Side, id: Id) {
-    if let Some(ids) = index.get_mut(side) {
-        ids.retain(|of| *of != id);
+fn forget<K: Hash + Eq>(index: &mut HashMap<K, BTreeSet<Id>>, key: &K, id: Id) {
+    if let Some(ids) = index.get_mut(key) {
+        ids.remove(&id);
         if ids.is_empty() {
-            index.remove(side);
+            index.remove(key);
         }
     }
 }
