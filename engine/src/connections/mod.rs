@@ -8,6 +8,7 @@
 //! A packet that has an entry costs a lookup and what its protocol says: what the rules do with packets of one connection that go the same way in the same
 //! ctstate is remembered, unless they ask for what differs from packet to packet.
 
+mod by_source;
 mod deadlines;
 mod entry;
 mod first;
@@ -15,6 +16,7 @@ mod later;
 mod leading;
 mod look;
 mod nat;
+mod opens;
 mod packet;
 mod pressure;
 mod protocol;

@@ -87,17 +87,10 @@ impl<A: Width> Choice<'_, A> {
     /// Whether MASQUERADE keeps the port whichever of the node's addresses it takes: it is free on all of them, and the socket has no other one already.
     fn keeps_port_on_any(&mut self, entry: &Entry<A>) -> bool {
         let own = entry.original.from();
-        let is_other = |other: Entry<A>| match other.client {
-            Client::Known(_, of) => !entry.original.is_icmp() && of != own.1,
-            Client::Open(open) => open.part != Some(own.1),
-        };
-        let mut same = self
-            .table
-            .with_source((entry.original.protocol, own), self.now);
-        if same.any(is_other) {
+        let side = (entry.original.protocol, own);
+        if self.table.has_moved(&side, self.now) {
             return false;
         }
-        drop(same);
         let locals = self.locals;
         locals
             .iter()
@@ -112,9 +105,8 @@ impl<A: Width> Choice<'_, A> {
     ) -> Option<End<A>> {
         let own = entry.original.from();
         let id = entry.original.is_icmp().then_some(own.1);
-        let mut before = self
-            .table
-            .with_source((entry.original.protocol, own), self.now);
+        let side = (entry.original.protocol, own);
+        let mut before = self.table.with_source(&side, self.now);
         let source = before.find_map(|other| match other.client {
             Client::Known(address, part) => {
                 let source = (address, id.unwrap_or(part));

@@ -1,6 +1,6 @@
 //! Where entries lie: one in a cache line (IPv4), and never moved.
 //!
-//! What few entries have lies elsewhere (`table.rs`), and a bit here says that it does: a source that is open, a mark, an older entry of the same source.
+//! What few entries have lies elsewhere (`table.rs`), and a bit here says that it does: a source that is open, a mark, where it stands among those of one source.
 
 use super::entry::{Client, Entry, Open, Place, Remembered};
 use super::tuple::{Tuple, Width};
@@ -15,8 +15,8 @@ pub(super) mod bit {
     /// Its client's side of the reply tuple is not known.
     pub(crate) const OPEN: u8 = 1 << 2;
     pub(crate) const MARKED: u8 = 1 << 3;
-    /// An older entry has the same original source.
-    pub(crate) const HAS_OLDER: u8 = 1 << 4;
+    /// It is among those by source.
+    pub(crate) const LISTED: u8 = 1 << 4;
 }
 
 const NONE: u32 = u32::MAX;

@@ -1,7 +1,9 @@
 //! conntrack's table.
 
+use super::by_source::{self, BySource, Side};
 use super::deadlines::Deadlines;
 use super::entry::{Client, Entry, Open};
+use super::opens::Opens;
 use super::pressure::Pressure;
 use super::slot::{Slot, Slots, bit};
 use super::sources::Sources;
@@ -24,9 +26,6 @@ impl Id {
     }
 }
 
-/// So many that are over may stand among open sources.
-const FEW: u32 = 16;
-
 /// What a lookup finds.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Found {
@@ -42,31 +41,18 @@ pub(super) enum Found {
     Nothing,
 }
 
-/// Protocol, server side, and the port that nat has kept.
-type OpenKey<A> = (u8, End<A>, Option<u16>);
-
-/// A protocol and one side of a tuple.
-type Side<A> = (u8, End<A>);
-
 /// The entries, found by their tuples.
 #[derive(Debug)]
 pub(super) struct Table<A: Width> {
     slots: Slots<A>,
-    /// Of those with an open source, what is known of it.
-    opens: AHashMap<u32, Open<A>>,
+    /// Those with an open source.
+    opens: Opens<A>,
     /// Marks that are not 0.
     marks: AHashMap<u32, u32>,
-    /// The next entry with the same original source, made before.
-    older: AHashMap<u32, u32>,
     hasher: Hasher,
     /// The slot, and in the lowest bit the direction.
     by_tuple: Index,
-    /// By the original tuple's source: the newest.
-    by_source: Index,
-    /// Those with an open source.
-    open: AHashMap<OpenKey<A>, Vec<u32>>,
-    /// Some source was left open that is none of this node's addresses.
-    has_ranges: bool,
+    by_source: BySource<A>,
     vague: Vague<A>,
     deadlines: Deadlines,
     pub(super) pressure: Pressure,
@@ -78,14 +64,11 @@ impl<A: Width> Table<A> {
     pub(super) fn new(ruleset: &Ruleset) -> Self {
         Self {
             slots: Slots::new(),
-            opens: AHashMap::new(),
+            opens: Opens::default(),
             marks: AHashMap::new(),
-            older: AHashMap::new(),
             hasher: Hasher::new(),
             by_tuple: Index::new(),
-            by_source: Index::new(),
-            open: AHashMap::new(),
-            has_ranges: false,
+            by_source: BySource::default(),
             vague: Vague::default(),
             deadlines: Deadlines::default(),
             pressure: Pressure::default(),
@@ -106,7 +89,7 @@ impl<A: Width> Table<A> {
 
     fn open_of(&self, id: u32, slot: &Slot<A>) -> Option<Open<A>> {
         match slot.has(bit::OPEN) {
-            true => self.opens.get(&id).copied(),
+            true => self.opens.get(id),
             false => None,
         }
     }
@@ -130,22 +113,14 @@ impl<A: Width> Table<A> {
     /// What lies outside the slots, of how many entries.
     #[cfg(test)]
     pub(super) fn elsewhere(&self) -> usize {
-        self.opens.len() + self.marks.len() + self.older.len() + self.open.len()
+        self.opens.len() + self.marks.len() + self.by_source.len()
     }
 
     /// Bytes that it takes, but for what it keeps of vague entries.
     #[cfg(test)]
     pub(super) fn allocated(&self) -> usize {
-        fn of_map<K, V>(map: &AHashMap<K, V>) -> usize {
-            map.capacity() * 8 / 7 * (size_of::<(K, V)>() + 1)
-        }
-        let indexes = self.by_tuple.allocated() + self.by_source.allocated();
-        let lists = self
-            .open
-            .values()
-            .map(|ids| ids.capacity() * size_of::<u32>());
-        let rare = of_map(&self.opens) + of_map(&self.marks) + of_map(&self.older);
-        self.slots.allocated() + indexes + rare + of_map(&self.open) + lists.sum::<usize>()
+        let rare = self.opens.allocated() + self.by_source.allocated() + of_map(&self.marks);
+        self.slots.allocated() + self.by_tuple.allocated() + rare
     }
 
     /// Those that are over but were not asked for since included.
@@ -228,46 +203,22 @@ impl<A: Width> Table<A> {
         self.lives_until(Id(id), u64::MAX, entry.deadline);
         self.entry_changed(Id(id));
         self.mark(id, entry.mark);
-        self.hold_source(id, (entry.original.protocol, entry.original.from()));
+        if by_source::is_translated(&entry) {
+            self.by_source.insert(id, &entry);
+            self.set(id, bit::LISTED, true);
+        }
         self.by_tuple
             .insert(entry.original.hash(&self.hasher), id << 1);
         self.hold_reply(id, &entry);
         if let Client::Open(open) = entry.client {
-            self.has_ranges |= open.addresses.is_some();
-            self.opens.insert(id, open);
-            let key = open_key(&entry, &open);
-            self.open.entry(key).or_default().push(id);
+            self.opens.insert(id, &entry, open);
         }
         Id(id)
     }
 
-    /// Has it be found by its original source, before those that have it, too.
-    fn hold_source(&mut self, id: u32, side: Side<A>) {
-        let hash = self.hash_side(side);
-        let Some(before) = self.newest(side) else {
-            self.by_source.insert(hash, id);
-            return;
-        };
-        self.by_source.replace(hash, before, id);
-        self.set_older(id, Some(before));
-    }
-
-    fn set_older(&mut self, id: u32, older: Option<u32>) {
-        match older {
-            Some(older) => self.older.insert(id, older),
-            None => self.older.remove(&id),
-        };
+    fn set(&mut self, id: u32, bit: u8, on: bool) {
         if let Some(slot) = self.slots.get_mut(id) {
-            slot.set(bit::HAS_OLDER, older.is_some());
-        }
-    }
-
-    /// The one made before it with the same original source.
-    fn older_than(&self, id: u32) -> Option<u32> {
-        let slot = self.slots.get(id)?;
-        match slot.has(bit::HAS_OLDER) {
-            true => self.older.get(&id).copied(),
-            false => None,
+            slot.set(bit, on);
         }
     }
 
@@ -283,20 +234,6 @@ impl<A: Width> Table<A> {
             Some(own) if own == id << 1 => self.by_tuple.replace(hash, own, id << 1 | 1),
             Some(_) => {}
         }
-    }
-
-    fn hash_side(&self, (protocol, (address, part)): Side<A>) -> Hash {
-        let rest = u64::from(protocol) << 16 | u64::from(part);
-        self.hasher.hash(address.number(), 0, rest)
-    }
-
-    /// The newest entry with this source.
-    fn newest(&self, side: Side<A>) -> Option<u32> {
-        let hash = self.hash_side(side);
-        self.by_source.find(hash, |id| {
-            let of = self.slots.get(id).map(Slot::original);
-            of.is_some_and(|of| (of.protocol, of.from()) == side)
-        })
     }
 
     /// The slot and direction that a tuple is found by.
@@ -323,48 +260,12 @@ impl<A: Width> Table<A> {
                 self.by_tuple.remove(hash, id << 1 | direction);
             }
         }
-        self.forget_source(&entry, id);
-        self.forget_open(&entry, id);
+        if self.slots.get(id).is_some_and(|slot| slot.has(bit::LISTED)) {
+            self.by_source.remove(id, &entry);
+        }
+        self.opens.remove(id, &entry);
         self.mark(id, 0);
         self.slots.remove(id);
-    }
-
-    /// Takes it out of the list of those with its source.
-    fn forget_source(&mut self, entry: &Entry<A>, id: u32) {
-        let side = (entry.original.protocol, entry.original.from());
-        let behind = self.older_than(id);
-        let Some(mut at) = self.newest(side) else {
-            return;
-        };
-        if at == id {
-            let hash = self.hash_side(side);
-            match behind {
-                None => self.by_source.remove(hash, id),
-                Some(behind) => self.by_source.replace(hash, id, behind),
-            }
-        } else {
-            while let Some(next) = self.older_than(at).filter(|next| *next != id) {
-                at = next;
-            }
-            self.set_older(at, behind);
-        }
-        if behind.is_some() {
-            self.set_older(id, None);
-        }
-    }
-
-    fn forget_open(&mut self, entry: &Entry<A>, id: u32) {
-        let Client::Open(open) = entry.client else {
-            return;
-        };
-        self.opens.remove(&id);
-        let key = open_key(entry, &open);
-        if let Some(ids) = self.open.get_mut(&key) {
-            ids.retain(|of| *of != id);
-            if ids.is_empty() {
-                self.open.remove(&key);
-            }
-        }
     }
 
     /// Closes an open source.
@@ -372,13 +273,15 @@ impl<A: Width> Table<A> {
         let Some(entry) = self.get(id) else {
             return;
         };
-        self.forget_open(&entry, id.0);
+        self.opens.remove(id.0, &entry);
         if let Some(slot) = self.slots.get_mut(id.0) {
             slot.close(client);
             slot.forget_places();
         }
         let client = Client::Known(client.0, client.1);
-        self.hold_reply(id.0, &Entry { client, ..entry });
+        let closed = Entry { client, ..entry };
+        self.by_source.settle(&entry, &closed);
+        self.hold_reply(id.0, &closed);
     }
 
     /// Removes what is over.
@@ -435,11 +338,17 @@ impl<A: Width> Table<A> {
         Some((Id(found >> 1), direction))
     }
 
-    /// The live entries whose original tuple has this source, the newest first.
-    pub(super) fn with_source(&self, side: Side<A>, now: u64) -> impl Iterator<Item = Entry<A>> {
-        let all = std::iter::successors(self.newest(side), |id| self.older_than(*id));
+    /// The live entries whose original tuple has this source, and of whose source nat may have made another: the newest first.
+    pub(super) fn with_source(&self, side: &Side<A>, now: u64) -> impl Iterator<Item = Entry<A>> {
+        let all = self.by_source.of_source(side);
         let live = all.filter(move |id| self.is_live(*id, now));
         live.filter_map(|id| self.get(Id(id)))
+    }
+
+    /// Whether one of them got another port, or may have.
+    pub(super) fn has_moved(&self, side: &Side<A>, now: u64) -> bool {
+        let mut all = self.with_source(side, now);
+        self.by_source.has_moved(side) && all.any(|entry| by_source::is_moved(&entry))
     }
 
     /// Whose packet it is (CONNTRACK.md 2.5, 3.6 and 3.8). `arrives`: only what arrives may be a first reply to an open source.
@@ -456,9 +365,9 @@ impl<A: Width> Table<A> {
                 None => Found::One(id, direction),
             };
         }
-        match self.meant(tuple, arrives, &is_local, now)[..] {
-            [] => self.vague_one(tuple, is_local, now),
-            [id] => Found::Fits(id),
+        match self.meant(tuple, arrives, &is_local, now) {
+            [None, _] => self.vague_one(tuple, is_local, now),
+            [Some(id), None] => Found::Fits(Id(id)),
             _ => Found::Several,
         }
     }
@@ -470,60 +379,39 @@ impl<A: Width> Table<A> {
         arrives: bool,
         is_local: impl Fn(A) -> Option<bool>,
         now: u64,
-    ) -> Vec<Id> {
-        let mut meant = Vec::new();
-        let client = tuple.to();
-        if !arrives || !self.has_ranges && is_local(client.0) == Some(false) {
-            return meant;
+    ) -> [Option<u32>; 2] {
+        match arrives {
+            true => self.fitting(tuple.protocol, tuple.from(), tuple.to(), is_local, now),
+            false => [None; 2],
         }
-        for part in [Some(client.1), None] {
-            let key = (tuple.protocol, tuple.from(), part);
-            let ids = self.open.get(&key).map_or(&[][..], |ids| ids);
-            let mut over = 0;
-            for id in ids {
-                match self.opens.get(id) {
-                    Some(open) if self.is_live(*id, now) => {
-                        let is_it = open.fits(client, &is_local);
-                        meant.extend(is_it.then_some(Id(*id)));
-                    }
-                    _ => over += 1,
-                }
-                if meant.len() > 1 {
-                    break;
-                }
-            }
-            if over > FEW {
-                self.forget_those_over(&key, now);
-            }
-        }
-        meant
     }
 
-    /// Takes those that are over out of a list of open sources.
-    fn forget_those_over(&mut self, key: &OpenKey<A>, now: u64) {
-        let slots = &self.slots;
-        if let Some(ids) = self.open.get_mut(key) {
-            ids.retain(|id| slots.get(*id).is_some_and(|slot| slot.deadline > now));
+    /// Live entries of a server whose source may be this one.
+    fn fitting(
+        &mut self,
+        protocol: u8,
+        server: End<A>,
+        source: End<A>,
+        is_local: impl Fn(A) -> Option<bool>,
+        now: u64,
+    ) -> [Option<u32>; 2] {
+        let Self { slots, opens, .. } = self;
+        if !opens.may_have(source.0, &is_local) {
+            return [None; 2];
         }
+        let is_live = |id| slots.get(id).is_some_and(|slot| slot.deadline > now);
+        opens.fitting(protocol, server, source, is_local, is_live)
     }
 
     /// Whether a tuple is what a live entry whose source is open may have sent on.
     pub(super) fn may_have_sent(
-        &self,
+        &mut self,
         tuple: &Tuple<A>,
         is_local: impl Fn(A) -> Option<bool>,
         now: u64,
     ) -> bool {
-        if !self.has_ranges && is_local(tuple.source) == Some(false) {
-            return false;
-        }
-        let keys = [Some(tuple.source_part), None].map(|part| (tuple.protocol, tuple.to(), part));
-        let ids = keys.iter().filter_map(|key| self.open.get(key)).flatten();
-        let mut live = ids.filter(|id| self.is_live(**id, now));
-        live.any(|id| {
-            let open = self.opens.get(id);
-            open.is_some_and(|open| open.fits(tuple.from(), &is_local))
-        })
+        let fitting = self.fitting(tuple.protocol, tuple.to(), tuple.from(), is_local, now);
+        fitting[0].is_some()
     }
 
     /// Whether an entry is vague.
@@ -557,6 +445,8 @@ impl<A: Width> Table<A> {
     }
 }
 
-fn open_key<A: Width>(entry: &Entry<A>, open: &Open<A>) -> OpenKey<A> {
-    (entry.original.protocol, entry.server, open.part)
+/// Bytes that a map takes.
+#[cfg(test)]
+pub(super) fn of_map<K, V>(map: &AHashMap<K, V>) -> usize {
+    map.capacity() * 8 / 7 * (size_of::<(K, V)>() + 1)
 }

@@ -91,9 +91,19 @@ fn the_entries_of_a_source_are_found_newest_first_until_they_are_gone() {
         let original = Tuple::new(17, (1, 4000), (count, 53));
         let mut entry = entry::Entry::new(original, original.inverse().expect("one"), 0);
         (entry.deadline, entry.mark) = (10, count % 3);
-        if count % 2 == 0 {
-            let (addresses, part) = (None, Some(4000));
-            entry.client = entry::Client::Open(entry::Open { addresses, part });
+        let part = 4000 + (count % 5 / 4) as u16;
+        entry.client = match count % 2 {
+            0 => entry::Client::Open(entry::Open {
+                addresses: None,
+                part: Some(part),
+            }),
+            _ => entry::Client::Known(2, part),
+        };
+        if count % 7 == 0 {
+            // Nobody asks for its source.
+            entry.client = entry::Client::Known(1, 4000);
+            table.insert(entry);
+            continue;
         }
         there.push((table.insert(entry), entry));
         while there.len() > 20 || state.is_multiple_of(3) && !there.is_empty() {
@@ -108,11 +118,15 @@ fn the_entries_of_a_source_are_found_newest_first_until_they_are_gone() {
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1)
             >> 1;
-        let found: Vec<_> = table.with_source((17, (1, 4000)), 1).collect();
+        let of_one = (17, (1, 4000));
+        let found: Vec<_> = table.with_source(&of_one, 1).collect();
         let newest_first: Vec<_> = there.iter().rev().map(|(_, entry)| *entry).collect();
         assert_eq!(found, newest_first, "after {count}");
+        let has_moved = there.iter().any(|(_, entry)| by_source::is_moved(entry));
+        assert_eq!(table.has_moved(&of_one, 1), has_moved, "after {count}");
     }
     there.iter().for_each(|(id, _)| table.remove(*id));
+    table.expire(10);
     assert_eq!(table.len(), 0);
     assert_eq!(table.elsewhere(), 0, "what is gone leaves nothing");
 }
