@@ -1,6 +1,8 @@
 //! What the frames ahead show behind nat: the kernel's own choices for a connection that is about to begin (CONNTRACK.md 10).
 
-use super::reader::plain_tuple;
+use super::endpoints::Endpoints;
+use super::reader::{Block, plain_tuple};
+use super::shown::{InBlock, is_in_the_middle};
 use crate::connections::{End, Packet, Shows, Tuple, Width};
 use crate::extract::Plain;
 use crate::index::{Hash, Hasher, Index};
@@ -153,17 +155,23 @@ impl<A: Width> Sighted<A> {
 
 /// What is shown of one packet's connection: by the frames of its own block, and of the next.
 pub(super) struct Glimpse<'s, A> {
-    pub(super) blocks: [Option<&'s Sighted<A>>; 2],
-    pub(super) hasher: Hasher,
+    pub(super) blocks: [Option<&'s Block>; 2],
+    pub(super) endpoints: &'s Endpoints<A>,
     pub(super) packet: &'s Packet,
     /// Addresses that nat may give it.
     pub(super) locals: &'s [u128],
 }
 
-impl<A: Width> Glimpse<'_, A> {
+impl<A: InBlock> Glimpse<'_, A> {
     fn ways(&self, key: Key<A>) -> impl Iterator<Item = Way<A>> {
+        let hasher = self.endpoints.hasher();
         let blocks = self.blocks.iter().flatten();
-        blocks.flat_map(move |block| block.ways(&self.hasher, key))
+        let at_once = blocks.clone().map(|block| &A::shown(block).at_once);
+        let middle = blocks.filter(|_| is_in_the_middle(self.packet));
+        let middle = middle.map(|block| A::middle(block, self.endpoints));
+        at_once
+            .chain(middle)
+            .flat_map(move |sighted| sighted.ways(hasher, key))
     }
 
     /// From where to which endpoints it was sent, as far as what nat leaves of it shows.
@@ -184,7 +192,7 @@ impl<A: Width> Glimpse<'_, A> {
     }
 }
 
-impl<A: Width> Shows<A> for Glimpse<'_, A> {
+impl<A: InBlock> Shows<A> for Glimpse<'_, A> {
     fn endpoints(&self, take: &mut dyn FnMut(End<A>)) {
         let h = &self.packet.header;
         let own = [h.source].into_iter().chain(self.locals.iter().copied());

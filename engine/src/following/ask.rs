@@ -2,10 +2,11 @@
 
 use super::OfFamily;
 use super::again::{Again, Small};
-use super::ahead::{Glimpse, Sighted};
+use super::ahead::Glimpse;
 use super::history::Recorder;
 use super::judge::{Question, Questions, Said};
 use super::reader::{Arrived, Block, plain_tuple};
+use super::shown::InBlock;
 use super::story::{Met, Noted, Story};
 use crate::check::packet_of;
 use crate::connections::{Glance, Packet, Quick, Shows, Sight, Tracked, Tuple, Whose, Width};
@@ -15,10 +16,12 @@ use crate::extract::Plain;
 use crate::replay::VerdictSink;
 use crate::skip::SkipReason;
 use crate::verdicts::{FrameVerdict, PacketVerdict};
+use kpclass_compiler::Context;
 use kpclass_compiler::header::known;
 use kpclass_ruleset::Hook;
 use kpclass_ruleset::conntrack::Datagram;
 use kpclass_ruleset::value::{number_address, protocol};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The last time that is told from those before it, in nanoseconds since 1970: in the year 2262. Deadlines behind it can still be counted.
@@ -41,14 +44,13 @@ pub(super) struct Rest<'l> {
 impl Rest<'_> {
     /// A plain packet, which mostly goes the way of one before it.
     #[inline(always)]
-    pub(super) fn ask_plain<'b>(
+    pub(super) fn ask_plain(
         &mut self,
         of: &mut OfFamily<'_, '_, u32>,
         (arrived, met): (&Arrived, Met),
-        (plain, block): (&Plain, &Block),
-        blocks: impl FnOnce() -> [Option<&'b Sighted<u32>>; 2],
+        (plain, context): (&Plain, Context),
+        blocks: [Option<&Block>; 2],
     ) -> Result<(), SkipReason> {
-        let context = block.context(arrived.came, self.mark);
         let is_tcp = plain.protocol == protocol::TCP;
         let glance = || Glance {
             tuple: plain_tuple(plain),
@@ -65,16 +67,16 @@ impl Rest<'_> {
             return Ok(());
         }
         let packet = Packet::new(plain.of_connection(), context);
-        self.ask_at_length(of, (arrived, met), &packet, blocks())
+        self.ask_at_length(of, (arrived, met), &packet, blocks)
     }
 
     /// Any packet.
-    pub(super) fn ask<'b, A: Width>(
+    pub(super) fn ask<A: InBlock>(
         &mut self,
         of: &mut OfFamily<'_, '_, A>,
         (arrived, met): (&Arrived, Met),
         packet: &Packet,
-        blocks: impl FnOnce() -> [Option<&'b Sighted<A>>; 2],
+        blocks: [Option<&Block>; 2],
     ) -> Result<(), SkipReason> {
         let at = arrived.timestamp_ns.min(LAST_TIME);
         if self.counts_alone
@@ -86,16 +88,16 @@ impl Rest<'_> {
         {
             return Ok(());
         }
-        self.ask_at_length(of, (arrived, met), packet, blocks())
+        self.ask_at_length(of, (arrived, met), packet, blocks)
     }
 
     #[inline(never)]
-    fn ask_at_length<A: Width>(
+    fn ask_at_length<A: InBlock>(
         &mut self,
         of: &mut OfFamily<'_, '_, A>,
         (arrived, met): (&Arrived, Met),
         packet: &Packet,
-        blocks: [Option<&Sighted<A>>; 2],
+        blocks: [Option<&Block>; 2],
     ) -> Result<(), SkipReason> {
         let at = Duration::from_nanos(arrived.timestamp_ns.min(LAST_TIME));
         let program = &of.of.program;
@@ -130,9 +132,10 @@ impl Rest<'_> {
         };
         let drawn = draw::number(&packet.header, self.seed);
         let locals = program.local_addresses();
+        let endpoints = Arc::clone(&of.endpoints);
         let glimpse = Glimpse {
             blocks,
-            hasher: of.tracker.hasher(),
+            endpoints: &endpoints,
             packet,
             locals,
         };

@@ -121,6 +121,10 @@ impl<A: Width> Endpoints<A> {
         self.hasher.hash(address.number(), 0, u64::from(port))
     }
 
+    pub(super) fn hasher(&self) -> &Hasher {
+        &self.hasher
+    }
+
     /// The hash of a packet's tuple.
     #[inline(always)]
     pub(super) fn hash_of(&self, tuple: &Tuple<A>) -> Hash {

@@ -304,7 +304,7 @@ pub fn tell(
         let mut following = Following::new(rules, settings, conntrack, Some(questions), None);
         following.rest.recorder = Some(Recorder::new(frame));
         following.rest.counts_alone = false;
-        let endpoints = following.endpoints(rules);
+        let endpoints = following.endpoints();
         let reader = Reader::new(rules, (settings, conntrack), true, endpoints).up_to(frame);
         let All {
             frames,

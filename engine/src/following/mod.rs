@@ -17,6 +17,7 @@ mod fragments;
 pub mod history;
 mod judge;
 mod reader;
+mod shown;
 mod story;
 
 use crate::capture::CaptureError;
@@ -39,6 +40,7 @@ pub use judge::Said;
 use kpclass_ruleset::conntrack;
 use kpclass_ruleset::value::Family;
 use reader::{All, Arrived, Block, Reader, What as Read};
+use std::sync::Arc;
 use std::time::Instant;
 pub use story::{ConnectionsReport, Met, Story};
 
@@ -72,7 +74,7 @@ pub fn follow(
         let checks = questions.is_some();
         let mut following = Following::new(rules, settings, conntrack, questions, verdicts);
         let how = (settings, conntrack);
-        let reader = Reader::new(rules, how, checks, following.endpoints(rules));
+        let reader = Reader::new(rules, how, checks, following.endpoints());
         let All {
             cuts,
             captures,
@@ -138,6 +140,7 @@ fn read(
 struct OfFamily<'r, 'a, A: Width> {
     of: &'r FamilyRules<'a>,
     tracker: Tracker<'r, A>,
+    endpoints: Arc<Endpoints<A>>,
     /// What the reference is not told of yet.
     kept: KeptBack,
 }
@@ -145,9 +148,12 @@ struct OfFamily<'r, 'a, A: Width> {
 impl<'r, 'a, A: Width> OfFamily<'r, 'a, A> {
     fn new(rules: &'r Rules<'a>, settings: &conntrack::Settings) -> Option<Self> {
         let of = rules.of(A::FAMILY)?;
+        let tracker = Tracker::new(&of.program, of.ruleset, settings.clone());
+        let endpoints = Endpoints::new(Some(&of.program), tracker.hasher());
         Some(Self {
             of,
-            tracker: Tracker::new(&of.program, of.ruleset, settings.clone()),
+            tracker,
+            endpoints: Arc::new(endpoints),
             kept: KeptBack::default(),
         })
     }
@@ -207,14 +213,12 @@ impl<'r, 'a, 'l> Following<'r, 'a, 'l> {
     }
 
     /// Where rules send packets, with the hashers of the tables.
-    fn endpoints(&self, rules: &Rules<'_>) -> (Endpoints<u32>, Endpoints<u128>) {
-        let program = |family| rules.of(family).map(|rules| &rules.program);
-        let v4 = self.v4.as_ref().map(|of| of.tracker.hasher());
-        let v6 = self.v6.as_ref().map(|of| of.tracker.hasher());
-        let hasher = |of: Option<Hasher>| of.unwrap_or_else(Hasher::new);
+    fn endpoints(&self) -> (Arc<Endpoints<u32>>, Arc<Endpoints<u128>>) {
+        let v4 = self.v4.as_ref().map(|of| Arc::clone(&of.endpoints));
+        let v6 = self.v6.as_ref().map(|of| Arc::clone(&of.endpoints));
         (
-            Endpoints::new(program(Family::V4), hasher(v4)),
-            Endpoints::new(program(Family::V6), hasher(v6)),
+            v4.unwrap_or_else(|| Arc::new(Endpoints::new(None, Hasher::new()))),
+            v6.unwrap_or_else(|| Arc::new(Endpoints::new(None, Hasher::new()))),
         )
     }
 
@@ -270,18 +274,19 @@ impl<'r, 'a, 'l> Following<'r, 'a, 'l> {
         let counts = &mut self.rest.counts;
         counts.frames += 1;
         counts.bytes += u64::from(arrived.original_len);
-        let v4 = || [Some(&block.v4), next.map(|next| &next.v4)];
-        let v6 = || [Some(&block.v6), next.map(|next| &next.v6)];
+        let blocks = [Some(block), next];
         let packet = |at: u32| &block.packets[at as usize];
         let asked = match (&arrived.what, &mut self.v4, &mut self.v6) {
             (Read::Plain(plain), Some(of), _) => {
-                self.rest.ask_plain(of, (arrived, met), (plain, block), v4)
+                let context = block.context(arrived.came, self.rest.mark);
+                self.rest
+                    .ask_plain(of, (arrived, met), (plain, context), blocks)
             }
             (Read::Packet(Family::V4, at), Some(of), _) => {
-                self.rest.ask(of, (arrived, met), packet(*at), v4)
+                self.rest.ask(of, (arrived, met), packet(*at), blocks)
             }
             (Read::Packet(Family::V6, at), _, Some(of)) => {
-                self.rest.ask(of, (arrived, met), packet(*at), v6)
+                self.rest.ask(of, (arrived, met), packet(*at), blocks)
             }
             (Read::Skipped(reason), ..) => Err(*reason),
             (Read::Plain(_), ..) => Err(SkipReason::NoRules(Family::V4)),

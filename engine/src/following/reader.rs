@@ -2,9 +2,10 @@
 //!
 //! It knows of no connection, and so can run on a thread of its own, ahead of whoever follows them.
 
-use super::ahead::{Showing, Sighted};
+use super::ahead::Showing;
 use super::endpoints::{Endpoints, Ends as OfTuple};
 use super::fragments::{Ends, Fragments, Watched};
+use super::shown::{Shown, is_in_the_middle, is_middle};
 use crate::capture::{Capture, CaptureError, Frame, InterfaceIndex, Interfaces};
 use crate::check::differs;
 use crate::connections::{Packet, Tuple};
@@ -41,8 +42,8 @@ pub(super) struct Block {
     pub(super) packets: Vec<Packet>,
     /// The devices by which packets of this block came.
     devices: Vec<Option<Interface>>,
-    pub(super) v4: Sighted<u32>,
-    pub(super) v6: Sighted<u128>,
+    pub(super) v4: Shown<u32>,
+    pub(super) v6: Shown<u128>,
     /// What became of fragments by now.
     pub(super) fragments: Ends,
 }
@@ -139,12 +140,12 @@ pub(super) struct Reader<'r, 'a> {
     settings: &'r Settings,
     /// Frames are read by the reference's reader, too.
     checks: bool,
-    v4: Endpoints<u32>,
-    v6: Endpoints<u128>,
+    v4: Arc<Endpoints<u32>>,
+    v6: Arc<Endpoints<u128>>,
     interfaces: Arc<Interfaces>,
     block: Box<Block>,
-    /// So many of the block's frames were looked at for what they show.
-    noted: usize,
+    /// The frames of the block, by position, that are to be looked at for what they show.
+    showing: Vec<u16>,
     fragments: Fragments,
     /// Bytes of the frames that waited for the last one.
     waited: u32,
@@ -159,7 +160,7 @@ impl<'r, 'a> Reader<'r, 'a> {
         rules: &'r Rules<'a>,
         (settings, conntrack): (&'r Settings, &conntrack::Settings),
         checks: bool,
-        (v4, v6): (Endpoints<u32>, Endpoints<u128>),
+        (v4, v6): (Arc<Endpoints<u32>>, Arc<Endpoints<u128>>),
     ) -> Self {
         Self {
             rules,
@@ -169,7 +170,7 @@ impl<'r, 'a> Reader<'r, 'a> {
             v6,
             interfaces: Arc::default(),
             block: Box::default(),
-            noted: 0,
+            showing: Vec::with_capacity(BATCH),
             fragments: Fragments::new(conntrack, checks),
             waited: 0,
             last_frame: u64::MAX,
@@ -249,7 +250,7 @@ impl<'r, 'a> Reader<'r, 'a> {
         let spare = give(std::mem::take(&mut self.block));
         self.block = spare.unwrap_or_default();
         self.block.begin(capture, next_frame);
-        (self.noted, self.last) = (0, None);
+        self.last = None;
     }
 
     /// Reads a frame into the block.
@@ -259,7 +260,7 @@ impl<'r, 'a> Reader<'r, 'a> {
             Some(plain) => self.read_plain(frame, plain),
             None => self.read_any(frame),
         }
-        if self.block.arrived.len() - self.noted >= BATCH {
+        if self.showing.len() >= BATCH {
             self.note();
         }
     }
@@ -269,6 +270,9 @@ impl<'r, 'a> Reader<'r, 'a> {
     fn read_plain(&mut self, frame: &Frame<'_>, plain: Plain) {
         let source = plain.source.into();
         let came = self.came(frame, Family::V4, source, || is_plain_misread(frame));
+        if !is_middle(plain.protocol, plain.tcp_flags) {
+            self.showing.push(self.block.arrived.len() as u16);
+        }
         match came {
             Ok(came) => self.block.arrived.push(Arrived {
                 timestamp_ns: frame.timestamp_ns,
@@ -324,7 +328,11 @@ impl<'r, 'a> Reader<'r, 'a> {
             Family::V6 => self.v6.hash_of(&Tuple::of_ports(&header)),
         };
         let context = self.block.context(came, self.settings.mark);
-        self.block.packets.push(Packet::new(read, context));
+        let packet = Packet::new(read, context);
+        if !is_in_the_middle(&packet) {
+            self.showing.push(self.block.arrived.len() as u16);
+        }
+        self.block.packets.push(packet);
         let position = self.block.packets.len() as u32 - 1;
         Ok((came, hash, What::Packet(family, position)))
     }
@@ -403,10 +411,9 @@ impl<'r, 'a> Reader<'r, 'a> {
             v6,
             ..
         } = &mut *self.block;
-        let new = &arrived[self.noted..];
-        let (mut some, mut count) = ([(0_u8, OfTuple::default()); BATCH], 0);
-        for (at, arrived) in new.iter().enumerate() {
-            let (ends, may_show) = match &arrived.what {
+        let (mut some, mut count) = ([(0_u16, OfTuple::default()); BATCH], 0);
+        for at in self.showing.drain(..) {
+            let (ends, may_show) = match &arrived[usize::from(at)].what {
                 What::Plain(plain) => {
                     let ends = self.v4.ends(&plain_tuple(plain));
                     (ends, self.v4.may_show(ends))
@@ -415,7 +422,7 @@ impl<'r, 'a> Reader<'r, 'a> {
                 What::Skipped(_) => (OfTuple::default(), false),
             };
             // Whether one does is chance, and a branch would be mispredicted.
-            some[count] = (at as u8, ends);
+            some[count] = (at, ends);
             count += usize::from(may_show);
         }
         let some = &some[..count];
@@ -423,19 +430,21 @@ impl<'r, 'a> Reader<'r, 'a> {
             self.v4.come_nearer(*ends);
         }
         for (at, ends) in some {
-            match &new[usize::from(*at)].what {
-                What::Plain(plain) => self.v4.note(&Showing::of_plain(plain), *ends, v4),
+            match &arrived[usize::from(*at)].what {
+                What::Plain(plain) => {
+                    let showing = Showing::of_plain(plain);
+                    self.v4.note(&showing, *ends, &mut v4.at_once);
+                }
                 What::Packet(family, position) => {
                     let packet = &packets[*position as usize];
                     match family {
-                        Family::V4 => self.v4.note_any(packet, v4),
-                        Family::V6 => self.v6.note_any(packet, v6),
+                        Family::V4 => self.v4.note_any(packet, &mut v4.at_once),
+                        Family::V6 => self.v6.note_any(packet, &mut v6.at_once),
                     }
                 }
                 What::Skipped(_) => {}
             }
         }
-        self.noted = arrived.len();
     }
 }
 
