@@ -1,5 +1,6 @@
 //! What a worker counts: plain sums, so that workers' counts add up in any order.
 
+use crate::near;
 use crate::rules::Rules;
 use crate::skip::SkipReason;
 use ahash::AHashMap;
@@ -250,6 +251,14 @@ impl FamilyCounts {
     #[inline]
     pub fn add(&mut self, account: Account, bytes: u32) {
         self.long.tallies[account.position()].add(bytes, account.is_masqueraded());
+    }
+
+    /// Where it would be counted comes nearer.
+    #[inline(always)]
+    pub(crate) fn come_nearer(&self, account: Account) {
+        if let Some(tally) = self.long.tallies.get(account.position()) {
+            near::ask_for(tally);
+        }
     }
 
     /// Where packets of a class are counted that are decided so.

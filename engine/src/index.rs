@@ -77,6 +77,29 @@ const FEWEST: usize = 16;
 pub(crate) struct Index {
     cells: Vec<Cell>,
     len: usize,
+    /// So often was something changed.
+    changes: u32,
+}
+
+/// The first value that stood at a hash.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Guess {
+    value: u32,
+    changes: u32,
+}
+
+impl Guess {
+    /// None.
+    pub(crate) const NONE: Self = Self {
+        value: FREE,
+        changes: 0,
+    };
+
+    /// It, which may be there no more.
+    #[inline(always)]
+    pub(crate) fn value(self) -> Option<u32> {
+        (self.value != FREE).then_some(self.value)
+    }
 }
 
 impl Index {
@@ -88,6 +111,7 @@ impl Index {
         Self {
             cells: vec![EMPTY; cells],
             len: 0,
+            changes: 0,
         }
     }
 
@@ -127,6 +151,21 @@ impl Index {
         near::ask_for(&self.cells[self.home(hash)]);
     }
 
+    /// What a lookup would find first.
+    #[inline(always)]
+    pub(crate) fn guess(&self, hash: Hash) -> Guess {
+        Guess {
+            value: self.find(hash, |_| true).unwrap_or(FREE),
+            changes: self.changes,
+        }
+    }
+
+    /// What a lookup still finds first.
+    #[inline(always)]
+    pub(crate) fn found(&self, guess: Guess) -> Option<u32> {
+        guess.value().filter(|_| guess.changes == self.changes)
+    }
+
     /// A value that stands at a hash, and is the one.
     #[inline(always)]
     pub(crate) fn find(&self, Hash(hash): Hash, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {
@@ -147,6 +186,7 @@ impl Index {
     pub(crate) fn clear(&mut self) {
         self.cells.fill(EMPTY);
         self.len = 0;
+        self.changes = self.changes.wrapping_add(1);
     }
 
     /// Puts a value in, which must not be there.
@@ -156,6 +196,7 @@ impl Index {
         }
         self.put(Cell { hash, value });
         self.len += 1;
+        self.changes = self.changes.wrapping_add(1);
     }
 
     fn put(&mut self, cell: Cell) {
@@ -179,6 +220,7 @@ impl Index {
     pub(crate) fn replace(&mut self, hash: Hash, old: u32, new: u32) {
         if let Some(at) = self.position(hash, old) {
             self.cells[at].value = new;
+            self.changes = self.changes.wrapping_add(1);
         }
     }
 
@@ -188,6 +230,7 @@ impl Index {
             return;
         };
         self.len -= 1;
+        self.changes = self.changes.wrapping_add(1);
         // Those behind it that a lookup would not find any more move up.
         let mut at = free;
         loop {

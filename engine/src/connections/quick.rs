@@ -6,7 +6,7 @@ use super::slot::may_be_evicted;
 use super::table::{Found, Id};
 use super::tuple::{Tuple, Width};
 use super::{Packet, Tracked, Tracker};
-use crate::index::{Hash, Hasher};
+use crate::index::{Guess, Hash, Hasher};
 use kpclass_compiler::Context;
 use kpclass_compiler::header::known;
 use kpclass_ruleset::conntrack::{CtStatus, Direction};
@@ -44,6 +44,8 @@ pub(crate) struct Glance<'p, A> {
     pub(crate) tuple: Tuple<A>,
     /// Of the tuple, by the tracker's hasher.
     pub(crate) hash: Hash,
+    /// Of what has that hash.
+    pub(crate) guess: Guess,
     pub(crate) tcp_flags: Option<u8>,
     /// Its ctstate is not looked at.
     pub(crate) context: &'p Context,
@@ -53,7 +55,7 @@ pub(crate) struct Glance<'p, A> {
 
 impl<'p, A: Width> Glance<'p, A> {
     /// At a packet, if it is such a one.
-    pub(crate) fn at(packet: &'p Packet, hash: Hash, at: u64) -> Option<Self> {
+    pub(crate) fn at(packet: &'p Packet, (hash, guess): (Hash, Guess), at: u64) -> Option<Self> {
         let h = &packet.header;
         let is_one = h.known & (known::PORTS | known::FRAGMENT) == known::PORTS
             && matches!(h.protocol, number::TCP | number::UDP)
@@ -61,6 +63,7 @@ impl<'p, A: Width> Glance<'p, A> {
         is_one.then(|| Self {
             tuple: Tuple::of_ports(h),
             hash,
+            guess,
             tcp_flags: packet.tcp_flags(),
             context: &packet.context,
             at,
@@ -130,10 +133,22 @@ impl<A: Width> Tracker<'_, A> {
         self.table.hasher()
     }
 
-    /// What will be read of the entry that a tuple of this hash has comes nearer: its position, and, a while later, itself.
+    /// Where the entry is found that a tuple of this hash has comes nearer.
     #[inline(always)]
-    pub(crate) fn come_nearer(&self, hash: Hash, is_near: bool) {
-        self.table.come_nearer(hash, is_near);
+    pub(crate) fn come_nearer(&self, hash: Hash) {
+        self.table.come_nearer(hash);
+    }
+
+    /// The entry that it probably has, which comes nearer.
+    #[inline(always)]
+    pub(crate) fn guess(&self, hash: Hash) -> Guess {
+        self.table.guess(hash)
+    }
+
+    /// What may be noted of the way of its packets.
+    #[inline(always)]
+    pub(crate) fn note_of(&self, guess: Guess) -> Option<u32> {
+        self.table.note_of(guess)
     }
 
     /// Takes a packet for which all happens that happened to one that is noted. `None`: there is no such, and nothing was changed.
@@ -142,6 +157,7 @@ impl<A: Width> Tracker<'_, A> {
         let Glance {
             tuple,
             hash,
+            guess,
             tcp_flags,
             context,
             at,
@@ -151,7 +167,7 @@ impl<A: Width> Tracker<'_, A> {
             return None;
         }
         let may_evict = self.table.pressure.is_on();
-        let (id, direction) = self.table.held_by(hash, &tuple)?;
+        let (id, direction) = self.table.held_by_guess(guess, hash, &tuple)?;
         if self.table.is_vague(id) {
             return None;
         }

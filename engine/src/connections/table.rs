@@ -9,7 +9,7 @@ use super::slot::{Slot, Slots, bit};
 use super::sources::Sources;
 use super::tuple::{End, Tuple, Width};
 use super::vague::Vague;
-use crate::index::{Hash, Hasher, Index};
+use crate::index::{Guess, Hash, Hasher, Index};
 use ahash::AHashMap;
 use kpclass_ruleset::Ruleset;
 use kpclass_ruleset::conntrack::Direction;
@@ -239,12 +239,15 @@ impl<A: Width> Table<A> {
     /// The slot and direction that a tuple is found by.
     #[inline(always)]
     fn holder(&self, hash: Hash, tuple: &Tuple<A>) -> Option<u32> {
-        self.by_tuple.find(hash, |value| {
-            let slot = self.slots.get(value >> 1);
-            slot.is_some_and(|slot| match value & 1 {
-                0 => slot.is_original(tuple),
-                _ => slot.is_reply(tuple),
-            })
+        self.by_tuple.find(hash, |found| self.holds(found, tuple))
+    }
+
+    #[inline(always)]
+    fn holds(&self, found: u32, tuple: &Tuple<A>) -> bool {
+        let slot = self.slots.get(found >> 1);
+        slot.is_some_and(|slot| match found & 1 {
+            0 => slot.is_original(tuple),
+            _ => slot.is_reply(tuple),
         })
     }
 
@@ -314,28 +317,49 @@ impl<A: Width> Table<A> {
         self.hasher
     }
 
-    /// What will be read comes nearer: of a hash its cell, and, once that `is_near`, the entry.
+    /// What a lookup of a hash will read first comes nearer.
     #[inline(always)]
-    pub(super) fn come_nearer(&self, hash: Hash, is_near: bool) {
-        if !is_near {
-            self.by_tuple.come_nearer(hash);
-            return;
-        }
-        let position = self.by_tuple.find(hash, |_| true);
-        if let Some(slot) = position.and_then(|at| self.slots.at(at >> 1)) {
+    pub(super) fn come_nearer(&self, hash: Hash) {
+        self.by_tuple.come_nearer(hash);
+    }
+
+    /// The entry that it will probably find, and the direction, which comes nearer.
+    #[inline(always)]
+    pub(super) fn guess(&self, hash: Hash) -> Guess {
+        let guess = self.by_tuple.guess(hash);
+        if let Some(slot) = guess.value().and_then(|at| self.slots.at(at >> 1)) {
             slot.come_nearer();
         }
+        guess
+    }
+
+    /// What is noted of the way of its packets.
+    #[inline(always)]
+    pub(super) fn note_of(&self, guess: Guess) -> Option<u32> {
+        let value = guess.value()?;
+        let slot = self.slots.at(value >> 1)?;
+        Some(slot.place(value as usize & 1).note)
     }
 
     /// The entry that holds a tuple of this hash, over or not.
     #[inline(always)]
     pub(super) fn held_by(&self, hash: Hash, tuple: &Tuple<A>) -> Option<(Id, Direction)> {
-        let found = self.holder(hash, tuple)?;
-        let direction = match found & 1 {
-            0 => Direction::Original,
-            _ => Direction::Reply,
-        };
-        Some((Id(found >> 1), direction))
+        self.holder(hash, tuple).map(id_and_direction)
+    }
+
+    /// The same, where that was guessed before.
+    #[inline(always)]
+    pub(super) fn held_by_guess(
+        &self,
+        guess: Guess,
+        hash: Hash,
+        tuple: &Tuple<A>,
+    ) -> Option<(Id, Direction)> {
+        let found = self.by_tuple.found(guess);
+        match found.filter(|found| self.holds(*found, tuple)) {
+            Some(found) => Some(id_and_direction(found)),
+            None => self.held_by(hash, tuple),
+        }
     }
 
     /// The live entries whose original tuple has this source, and of whose source nat may have made another: the newest first.
@@ -443,6 +467,16 @@ impl<A: Width> Table<A> {
         };
         found.map_or(Found::Nothing, Found::Vague)
     }
+}
+
+/// What a value of the index of tuples says.
+#[inline(always)]
+fn id_and_direction(value: u32) -> (Id, Direction) {
+    let direction = match value & 1 {
+        0 => Direction::Original,
+        _ => Direction::Reply,
+    };
+    (Id(value >> 1), direction)
 }
 
 /// Bytes that a map takes.

@@ -13,6 +13,7 @@ use crate::connections::{Glance, Packet, Quick, Shows, Sight, Tracked, Tuple, Wh
 use crate::counts::{Account, Counts};
 use crate::draw;
 use crate::extract::Plain;
+use crate::index::Guess;
 use crate::replay::VerdictSink;
 use crate::skip::SkipReason;
 use crate::verdicts::{FrameVerdict, PacketVerdict};
@@ -47,7 +48,7 @@ impl Rest<'_> {
     pub(super) fn ask_plain(
         &mut self,
         of: &mut OfFamily<'_, '_, u32>,
-        (arrived, met): (&Arrived, Met),
+        (arrived, guess, met): (&Arrived, Guess, Met),
         (plain, context): (&Plain, Context),
         blocks: [Option<&Block>; 2],
     ) -> Result<(), SkipReason> {
@@ -55,6 +56,7 @@ impl Rest<'_> {
         let glance = || Glance {
             tuple: plain_tuple(plain),
             hash: arrived.hash,
+            guess,
             tcp_flags: is_tcp.then_some(plain.tcp_flags),
             context: &context,
             at: arrived.timestamp_ns.min(LAST_TIME),
@@ -74,14 +76,14 @@ impl Rest<'_> {
     pub(super) fn ask<A: InBlock>(
         &mut self,
         of: &mut OfFamily<'_, '_, A>,
-        (arrived, met): (&Arrived, Met),
+        (arrived, guess, met): (&Arrived, Guess, Met),
         packet: &Packet,
         blocks: [Option<&Block>; 2],
     ) -> Result<(), SkipReason> {
         let at = arrived.timestamp_ns.min(LAST_TIME);
         if self.counts_alone
             && arrived.came.is_whole()
-            && let Some(glance) = Glance::at(packet, arrived.hash, at)
+            && let Some(glance) = Glance::at(packet, (arrived.hash, guess), at)
             && self.goes_again(of, (arrived, met), &glance, || {
                 Small::Any(Box::new(packet.clone()))
             })

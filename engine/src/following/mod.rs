@@ -23,8 +23,8 @@ mod story;
 use crate::capture::CaptureError;
 use crate::check::{Check, CheckReport};
 use crate::connections::{Packet, Tracker, Whose, Width};
-use crate::counts::Counts;
-use crate::index::Hasher;
+use crate::counts::{Account, Counts};
+use crate::index::{Guess, Hasher};
 use crate::replay::{Listeners, Settings, Source, VerdictSink};
 use crate::report::{Report, Timing};
 use crate::rules::{FamilyRules, Rules};
@@ -47,7 +47,7 @@ pub use story::{ConnectionsReport, Met, Story};
 /// Blocks that wait between the two threads.
 const WAITING: usize = 4;
 
-/// A packet's memory is asked for so many packets before it is looked up, and twice as many before that the way to it.
+/// A packet's connection is asked for so many packets before it is looked up, twice as many before that the way to it, and half as many where it is counted.
 const AHEAD: usize = 12;
 
 /// Replays the captures one after another, following connections from the first to the last.
@@ -239,38 +239,72 @@ impl<'r, 'a, 'l> Following<'r, 'a, 'l> {
 
     /// Asks about a block.
     fn settle(&mut self, block: &Block, next: Option<&Block>) {
+        let mut guesses = [Guess::NONE; (AHEAD + 1).next_power_of_two()];
+        let place = |at: usize| at % (AHEAD + 1).next_power_of_two();
         for (at, arrived) in block.arrived.iter().enumerate() {
-            self.come_nearer(block.arrived.get(at + 2 * AHEAD), false);
-            self.come_nearer(block.arrived.get(at + AHEAD), true);
+            if let Some(far) = block.arrived.get(at + 2 * AHEAD) {
+                self.come_nearer(far);
+            }
+            if let Some(near) = block.arrived.get(at + AHEAD) {
+                guesses[place(at + AHEAD)] = self.guess(near);
+            }
+            if let Some(next) = block.arrived.get(at + AHEAD / 2) {
+                self.counter_comes_nearer(next, guesses[place(at + AHEAD / 2)]);
+            }
             let met = Met {
                 capture: block.capture,
                 frame: block.first_frame + at as u64,
                 timestamp_ns: arrived.timestamp_ns,
             };
-            self.ask((arrived, met), block, next);
+            self.ask((arrived, guesses[place(at)], met), block, next);
         }
         block.fragments.count(&mut self.rest.counts);
     }
 
-    /// What will be read of a packet's connection comes nearer.
+    /// Where a packet's connection is found comes nearer.
     #[inline(always)]
-    fn come_nearer(&self, arrived: Option<&Arrived>, is_near: bool) {
-        let Some(arrived) = arrived else {
-            return;
-        };
-        match (&arrived.what, &self.v4, &self.v6) {
-            (Read::Plain(_) | Read::Packet(Family::V4, _), Some(of), _) => {
-                of.tracker.come_nearer(arrived.hash, is_near);
-            }
-            (Read::Packet(Family::V6, _), _, Some(of)) => {
-                of.tracker.come_nearer(arrived.hash, is_near);
-            }
+    fn come_nearer(&self, arrived: &Arrived) {
+        match (family(arrived), &self.v4, &self.v6) {
+            (Some(Family::V4), Some(of), _) => of.tracker.come_nearer(arrived.hash),
+            (Some(Family::V6), _, Some(of)) => of.tracker.come_nearer(arrived.hash),
             _ => {}
         }
     }
 
+    /// Its connection, probably, which comes nearer.
     #[inline(always)]
-    fn ask(&mut self, (arrived, met): (&Arrived, Met), block: &Block, next: Option<&Block>) {
+    fn guess(&self, arrived: &Arrived) -> Guess {
+        match (family(arrived), &self.v4, &self.v6) {
+            (Some(Family::V4), Some(of), _) => of.tracker.guess(arrived.hash),
+            (Some(Family::V6), _, Some(of)) => of.tracker.guess(arrived.hash),
+            _ => Guess::NONE,
+        }
+    }
+
+    /// Where it will probably be counted comes nearer.
+    #[inline(always)]
+    fn counter_comes_nearer(&self, arrived: &Arrived, guess: Guess) {
+        let Some(family) = family(arrived) else {
+            return;
+        };
+        let note = match (family, &self.v4, &self.v6) {
+            (Family::V4, Some(of), _) => of.tracker.note_of(guess),
+            (Family::V6, _, Some(of)) => of.tracker.note_of(guess),
+            _ => None,
+        };
+        if let Some(note) = note {
+            let counts = self.rest.counts.family(family);
+            counts.come_nearer(Account::of(note));
+        }
+    }
+
+    #[inline(always)]
+    fn ask(
+        &mut self,
+        (arrived, guess, met): (&Arrived, Guess, Met),
+        block: &Block,
+        next: Option<&Block>,
+    ) {
         let counts = &mut self.rest.counts;
         counts.frames += 1;
         counts.bytes += u64::from(arrived.original_len);
@@ -280,13 +314,15 @@ impl<'r, 'a, 'l> Following<'r, 'a, 'l> {
             (Read::Plain(plain), Some(of), _) => {
                 let context = block.context(arrived.came, self.rest.mark);
                 self.rest
-                    .ask_plain(of, (arrived, met), (plain, context), blocks)
+                    .ask_plain(of, (arrived, guess, met), (plain, context), blocks)
             }
             (Read::Packet(Family::V4, at), Some(of), _) => {
-                self.rest.ask(of, (arrived, met), packet(*at), blocks)
+                self.rest
+                    .ask(of, (arrived, guess, met), packet(*at), blocks)
             }
             (Read::Packet(Family::V6, at), _, Some(of)) => {
-                self.rest.ask(of, (arrived, met), packet(*at), blocks)
+                self.rest
+                    .ask(of, (arrived, guess, met), packet(*at), blocks)
             }
             (Read::Skipped(reason), ..) => Err(*reason),
             (Read::Plain(_), ..) => Err(SkipReason::NoRules(Family::V4)),
@@ -307,5 +343,15 @@ impl<'r, 'a, 'l> Following<'r, 'a, 'l> {
             }
             self.rest.tell(met, Err(reason));
         }
+    }
+}
+
+/// The family of a packet.
+#[inline(always)]
+fn family(arrived: &Arrived) -> Option<Family> {
+    match arrived.what {
+        Read::Plain(_) => Some(Family::V4),
+        Read::Packet(family, _) => Some(family),
+        Read::Skipped(_) => None,
     }
 }
