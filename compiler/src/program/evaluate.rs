@@ -29,6 +29,14 @@ pub struct Context {
     pub ctstate: kpclass_ruleset::value::CtState,
 }
 
+impl Context {
+    /// Whether another one is the same, but perhaps for the ctstate.
+    #[inline(always)]
+    pub fn is_alike(&self, other: &Self) -> bool {
+        (self.hook, self.in_interface, self.mark) == (other.hook, other.in_interface, other.mark)
+    }
+}
+
 impl From<&Packet> for Context {
     fn from(packet: &Packet) -> Self {
         Self {

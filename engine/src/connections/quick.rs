@@ -181,11 +181,7 @@ impl<A: Width> Tracker<'_, A> {
         };
         let place = slot.place(direction as usize);
         let verdict = self.verdicts.of(place)?;
-        let is_same = verdict.context
-            == Context {
-                ctstate,
-                ..*context
-            };
+        let is_same = verdict.context.ctstate == ctstate && verdict.context.is_alike(context);
         if slot.deadline <= now || place.note == u32::MAX || !is_same {
             return None;
         }

@@ -167,7 +167,7 @@ impl Tcp {
     }
 
     /// One segment. `status` is the entry's, as before it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn segment(
         &mut self,
         flags: u8,
@@ -182,6 +182,31 @@ impl Tcp {
             *status = status.with(CtStatus::ASSURED);
             return Said::Valid(Some(timeouts.of_state[usize::from(ES)]));
         }
+        let said;
+        (*self, *status, said) = self.other(kind, direction, *status, timeouts);
+        said
+    }
+
+    /// Any other. Values go in and come out: what is referred to does not stay in registers, not even of those above.
+    #[inline(never)]
+    fn other(
+        mut self,
+        kind: u8,
+        direction: Direction,
+        mut status: CtStatus,
+        timeouts: &Timeouts,
+    ) -> (Self, CtStatus, Said) {
+        let said = self.take(kind, direction, &mut status, timeouts);
+        (self, status, said)
+    }
+
+    fn take(
+        &mut self,
+        kind: u8,
+        direction: Direction,
+        status: &mut CtStatus,
+        timeouts: &Timeouts,
+    ) -> Said {
         let is_pickup = self.state == NO && kind == KIND_ACK;
         if kind == KIND_NONE || is_pickup && !timeouts.loose {
             return Said::Invalid;

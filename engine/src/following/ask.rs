@@ -5,7 +5,7 @@ use super::again::{Again, Small};
 use super::ahead::Glimpse;
 use super::history::Recorder;
 use super::judge::{Question, Questions, Said};
-use super::reader::{Arrived, Block, plain_tuple};
+use super::reader::{Arrived, One, plain_tuple};
 use super::shown::InBlock;
 use super::story::{Met, Noted, Story};
 use crate::check::packet_of;
@@ -37,7 +37,6 @@ pub(super) struct Rest<'l> {
     /// Where one frame's connection is asked for.
     pub(super) recorder: Option<Recorder>,
     pub(super) seed: u64,
-    pub(super) mark: u32,
     /// Packets are counted, and nothing else is asked of each.
     pub(super) counts_alone: bool,
 }
@@ -48,59 +47,57 @@ impl Rest<'_> {
     pub(super) fn ask_plain(
         &mut self,
         of: &mut OfFamily<'_, '_, u32>,
-        (arrived, guess, met): (&Arrived, Guess, Met),
-        (plain, context): (&Plain, Context),
-        blocks: [Option<&Block>; 2],
+        (one, guess): (One<'_>, Guess),
+        (plain, context): (&Plain, &Context),
     ) -> Result<(), SkipReason> {
+        let arrived = one.arrived;
         let is_tcp = plain.protocol == protocol::TCP;
         let glance = || Glance {
             tuple: plain_tuple(plain),
             hash: arrived.hash,
             guess,
             tcp_flags: is_tcp.then_some(plain.tcp_flags),
-            context: &context,
+            context,
             at: arrived.timestamp_ns.min(LAST_TIME),
         };
-        let small = || Small::Plain(*plain, context);
+        let small = || Small::Plain(*plain, *context);
         if self.counts_alone
             && arrived.came.is_whole()
-            && self.goes_again(of, (arrived, met), &glance(), small)
+            && self.goes_again(of, one, &glance(), small)
         {
             return Ok(());
         }
-        let packet = Packet::new(plain.of_connection(), context);
-        self.ask_at_length(of, (arrived, met), &packet, blocks)
+        let packet = Packet::new(plain.of_connection(), *context);
+        self.ask_at_length(of, one, &packet)
     }
 
     /// Any packet.
     pub(super) fn ask<A: InBlock>(
         &mut self,
         of: &mut OfFamily<'_, '_, A>,
-        (arrived, guess, met): (&Arrived, Guess, Met),
+        (one, guess): (One<'_>, Guess),
         packet: &Packet,
-        blocks: [Option<&Block>; 2],
     ) -> Result<(), SkipReason> {
+        let arrived = one.arrived;
         let at = arrived.timestamp_ns.min(LAST_TIME);
         if self.counts_alone
             && arrived.came.is_whole()
             && let Some(glance) = Glance::at(packet, (arrived.hash, guess), at)
-            && self.goes_again(of, (arrived, met), &glance, || {
-                Small::Any(Box::new(packet.clone()))
-            })
+            && self.goes_again(of, one, &glance, || Small::Any(Box::new(packet.clone())))
         {
             return Ok(());
         }
-        self.ask_at_length(of, (arrived, met), packet, blocks)
+        self.ask_at_length(of, one, packet)
     }
 
     #[inline(never)]
     fn ask_at_length<A: InBlock>(
         &mut self,
         of: &mut OfFamily<'_, '_, A>,
-        (arrived, met): (&Arrived, Met),
+        one: One<'_>,
         packet: &Packet,
-        blocks: [Option<&Block>; 2],
     ) -> Result<(), SkipReason> {
+        let (arrived, met) = (one.arrived, one.met());
         let at = Duration::from_nanos(arrived.timestamp_ns.min(LAST_TIME));
         let program = &of.of.program;
         let is_local = |address| program.is_local(address);
@@ -136,7 +133,7 @@ impl Rest<'_> {
         let locals = program.local_addresses();
         let endpoints = Arc::clone(&of.endpoints);
         let glimpse = Glimpse {
-            blocks,
+            blocks: [Some(one.block), one.next],
             endpoints: &endpoints,
             packet,
             locals,
@@ -172,13 +169,13 @@ impl Rest<'_> {
     fn goes_again<A: Width>(
         &mut self,
         of: &mut OfFamily<'_, '_, A>,
-        (arrived, met): (&Arrived, Met),
+        one: One<'_>,
         glance: &Glance<'_, A>,
         packet: impl FnOnce() -> Small,
     ) -> bool {
         match self.questions {
-            None => self.quick(of, arrived, glance).is_some(),
-            Some(_) => self.goes_again_checked(of, (arrived, met), glance, packet),
+            None => self.quick(of, one.arrived, glance).is_some(),
+            Some(_) => self.goes_again_checked(of, one, glance, packet),
         }
     }
 
@@ -187,13 +184,13 @@ impl Rest<'_> {
     fn goes_again_checked<A: Width>(
         &mut self,
         of: &mut OfFamily<'_, '_, A>,
-        (arrived, met): (&Arrived, Met),
+        one: One<'_>,
         glance: &Glance<'_, A>,
         packet: impl FnOnce() -> Small,
     ) -> bool {
-        let quick = self.quick(of, arrived, glance);
+        let quick = self.quick(of, one.arrived, glance);
         if let Some(quick) = quick {
-            self.keep(of, met, quick, packet());
+            self.keep(of, one.met(), quick, packet());
         }
         quick.is_some()
     }

@@ -39,7 +39,7 @@ use judge::Questions;
 pub use judge::Said;
 use kpclass_ruleset::conntrack;
 use kpclass_ruleset::value::Family;
-use reader::{All, Arrived, Block, Reader, What as Read};
+use reader::{All, Arrived, Block, One, Reader, What as Read};
 use std::sync::Arc;
 use std::time::Instant;
 pub use story::{ConnectionsReport, Met, Story};
@@ -188,7 +188,6 @@ impl<'r, 'a, 'l> Following<'r, 'a, 'l> {
                 questions,
                 recorder: None,
                 seed: settings.seed,
-                mark: settings.mark,
             },
         }
     }
@@ -251,12 +250,13 @@ impl<'r, 'a, 'l> Following<'r, 'a, 'l> {
             if let Some(next) = block.arrived.get(at + AHEAD / 2) {
                 self.counter_comes_nearer(next, guesses[place(at + AHEAD / 2)]);
             }
-            let met = Met {
-                capture: block.capture,
-                frame: block.first_frame + at as u64,
-                timestamp_ns: arrived.timestamp_ns,
+            let one = One {
+                block,
+                next,
+                arrived,
+                at,
             };
-            self.ask((arrived, guesses[place(at)], met), block, next);
+            self.ask(one, guesses[place(at)]);
         }
         block.fragments.count(&mut self.rest.counts);
     }
@@ -299,30 +299,22 @@ impl<'r, 'a, 'l> Following<'r, 'a, 'l> {
     }
 
     #[inline(always)]
-    fn ask(
-        &mut self,
-        (arrived, guess, met): (&Arrived, Guess, Met),
-        block: &Block,
-        next: Option<&Block>,
-    ) {
+    fn ask(&mut self, one: One<'_>, guess: Guess) {
+        let One { block, arrived, .. } = one;
         let counts = &mut self.rest.counts;
         counts.frames += 1;
         counts.bytes += u64::from(arrived.original_len);
-        let blocks = [Some(block), next];
         let packet = |at: u32| &block.packets[at as usize];
         let asked = match (&arrived.what, &mut self.v4, &mut self.v6) {
             (Read::Plain(plain), Some(of), _) => {
-                let context = block.context(arrived.came, self.rest.mark);
-                self.rest
-                    .ask_plain(of, (arrived, guess, met), (plain, context), blocks)
+                let context = block.context(arrived.came);
+                self.rest.ask_plain(of, (one, guess), (plain, context))
             }
             (Read::Packet(Family::V4, at), Some(of), _) => {
-                self.rest
-                    .ask(of, (arrived, guess, met), packet(*at), blocks)
+                self.rest.ask(of, (one, guess), packet(*at))
             }
             (Read::Packet(Family::V6, at), _, Some(of)) => {
-                self.rest
-                    .ask(of, (arrived, guess, met), packet(*at), blocks)
+                self.rest.ask(of, (one, guess), packet(*at))
             }
             (Read::Skipped(reason), ..) => Err(*reason),
             (Read::Plain(_), ..) => Err(SkipReason::NoRules(Family::V4)),
@@ -330,11 +322,12 @@ impl<'r, 'a, 'l> Following<'r, 'a, 'l> {
         };
         if let Err(reason) = asked {
             self.rest.counts.skipped[reason.index()] += 1;
+            let met = one.met();
             if self.rest.recorder.is_some() {
                 let packet = match &arrived.what {
                     Read::Plain(plain) => Some(Packet::new(
                         plain.of_connection(),
-                        block.context(arrived.came, self.rest.mark),
+                        *block.context(arrived.came),
                     )),
                     Read::Packet(_, at) => Some(packet(*at).clone()),
                     Read::Skipped(_) => None,

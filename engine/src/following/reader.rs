@@ -6,6 +6,7 @@ use super::ahead::Showing;
 use super::endpoints::{Endpoints, Ends as OfTuple};
 use super::fragments::{Ends, Fragments, Watched};
 use super::shown::{Shown, is_in_the_middle, is_middle};
+use super::story::Met;
 use crate::capture::{Capture, CaptureError, Frame, InterfaceIndex, Interfaces};
 use crate::check::differs;
 use crate::connections::{Packet, Tuple};
@@ -19,7 +20,7 @@ use crate::verdicts;
 use kpclass_compiler::Context;
 use kpclass_compiler::header::known;
 use kpclass_reference::packet::{FrameDatagram, read_datagram, read_fragment};
-use kpclass_ruleset::value::{CtState, Family, Interface};
+use kpclass_ruleset::value::{CtState, Family};
 use kpclass_ruleset::{Hook, conntrack};
 use std::sync::Arc;
 
@@ -32,16 +33,16 @@ const BATCH: usize = 32;
 /// Frames of one capture that follow one another.
 #[derive(Default)]
 pub(super) struct Block {
-    pub(super) capture: u32,
+    capture: u32,
     /// The capture ends behind it.
     pub(super) is_last: bool,
     /// The first frame's number.
-    pub(super) first_frame: u64,
+    first_frame: u64,
     pub(super) arrived: Vec<Arrived>,
     /// The packets that are not plain.
     pub(super) packets: Vec<Packet>,
-    /// The devices by which packets of this block came.
-    devices: Vec<Option<Interface>>,
+    /// By device by which packets of this block came: of those that arrive, and of those that the node sends.
+    contexts: Vec<[Context; 2]>,
     pub(super) v4: Shown<u32>,
     pub(super) v6: Shown<u128>,
     /// What became of fragments by now.
@@ -53,7 +54,7 @@ impl Block {
         (self.capture, self.first_frame, self.is_last) = (capture, first_frame, false);
         self.arrived.clear();
         self.packets.clear();
-        self.devices.clear();
+        self.contexts.clear();
         self.v4.clear();
         self.v6.clear();
         self.fragments = Ends::default();
@@ -85,6 +86,27 @@ pub(super) enum What {
     Skipped(SkipReason),
 }
 
+/// One frame of a block, with the block behind it.
+#[derive(Clone, Copy)]
+pub(super) struct One<'b> {
+    pub(super) block: &'b Block,
+    pub(super) next: Option<&'b Block>,
+    pub(super) arrived: &'b Arrived,
+    /// Its position in the block.
+    pub(super) at: usize,
+}
+
+impl One<'_> {
+    /// Which frame it is.
+    pub(super) fn met(&self) -> Met {
+        Met {
+            capture: self.block.capture,
+            frame: self.block.first_frame + self.at as u64,
+            timestamp_ns: self.arrived.timestamp_ns,
+        }
+    }
+}
+
 /// How a packet came.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Came {
@@ -106,20 +128,11 @@ impl Came {
 }
 
 impl Block {
-    /// Where a packet starts, and by which device.
+    /// Where a packet of this block starts, and by which device.
     #[inline(always)]
-    pub(super) fn context(&self, came: Came, mark: u32) -> Context {
-        let device = self.devices.get(usize::from(came.device)).copied();
-        Context {
-            hook: if came.is_sent {
-                Hook::Output
-            } else {
-                Hook::Prerouting
-            },
-            in_interface: device.flatten().filter(|_| !came.is_sent),
-            mark,
-            ctstate: CtState::New,
-        }
+    pub(super) fn context(&self, came: Came) -> &Context {
+        let both = &self.contexts[usize::from(came.device)];
+        &both[usize::from(came.is_sent)]
     }
 }
 
@@ -327,8 +340,7 @@ impl<'r, 'a> Reader<'r, 'a> {
             Family::V4 => self.v4.hash_of(&Tuple::of_ports(&header)),
             Family::V6 => self.v6.hash_of(&Tuple::of_ports(&header)),
         };
-        let context = self.block.context(came, self.settings.mark);
-        let packet = Packet::new(read, context);
+        let packet = Packet::new(read, *self.block.context(came));
         if !is_in_the_middle(&packet) {
             self.showing.push(self.block.arrived.len() as u16);
         }
@@ -396,8 +408,19 @@ impl<'r, 'a> Reader<'r, 'a> {
     fn add_device(&mut self, interface: InterfaceIndex) -> u16 {
         let named = self.settings.in_interface;
         let device = named.or_else(|| self.interfaces.name(interface));
-        let position = self.block.devices.len() as u16;
-        self.block.devices.push(device);
+        let position = self.block.contexts.len() as u16;
+        let arriving = Context {
+            hook: Hook::Prerouting,
+            in_interface: device,
+            mark: self.settings.mark,
+            ctstate: CtState::New,
+        };
+        let sent = Context {
+            hook: Hook::Output,
+            in_interface: None,
+            ..arriving
+        };
+        self.block.contexts.push([arriving, sent]);
         self.last = Some((interface, position));
         position
     }
