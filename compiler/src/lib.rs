@@ -30,4 +30,4 @@ pub use config::{Config, Passes};
 pub use error::CompileError;
 pub use machine::state::{Class, Progress};
 pub use machine::{Connection, Later, Lists, Side};
-pub use program::{ClassId, Common, Context, Followed, Left, Piece, Program};
+pub use program::{ClassId, Common, Context, Followed, FollowedFirst, Left, Piece, Program};

@@ -18,6 +18,7 @@ pub(crate) struct Merge<A> {
     flat: Merged<A>,
     roots: Vec<NodeId>,
     walked: usize,
+    recent: Vec<bool>,
 }
 
 /// Everything that ids point at.
@@ -57,6 +58,7 @@ impl<A: Address> Merge<A> {
             flat: Merged::new(),
             roots: Vec::new(),
             walked: 0,
+            recent: Vec::new(),
         }
     }
 
@@ -71,12 +73,14 @@ impl<A: Address> Merge<A> {
         if new.whole.nodes.list.len() + program.nodes.len() > program.config.total_nodes {
             let walk = NodeId(new.whole.nodes.id(Node::Walk { served: false }));
             self.walked += program.roots.len();
+            self.recent.extend(program.recent.iter().map(|_| true));
             self.roots.extend(program.roots.iter().map(|_| walk));
         } else {
             for (node, shared) in program.nodes.iter().zip(shared) {
                 new.node(*node, shared);
             }
             self.walked += program.walked;
+            self.recent.extend(&program.recent);
             self.roots
                 .extend(program.roots.iter().map(|root| new.nodes[root.0 as usize]));
         }
@@ -122,6 +126,7 @@ impl<A: Address> Merge<A> {
             ends: self.whole.ends.list,
             set_tests: self.whole.set_tests.list,
             walked: self.walked,
+            recent: self.recent,
             lookups: lookups(flat),
             rules,
         }

@@ -123,6 +123,9 @@ fn nodes(
         ends: made.ends.list,
         set_tests: made.set_tests.list,
         walked: made.walked,
+        recent: (0..classes.len() as u32)
+            .map(|at| made.recent.contains(&ClassId(at)))
+            .collect(),
         lookups: Lookups::None,
         rules: rules.clone(),
     };

@@ -10,7 +10,7 @@ use crate::program::node::{
 };
 use crate::program::test::Test;
 use crate::program::{ClassId, SetTest};
-use ahash::AHashMap;
+use ahash::{AHashMap, AHashSet};
 use kpclass_ruleset::RuleId;
 
 /// The nodes of all classes, as they are made.
@@ -27,6 +27,8 @@ pub(crate) struct Specialised {
     pub(crate) ends: Interned<End>,
     pub(crate) set_tests: Interned<SetTest>,
     pub(crate) walked: usize,
+    /// Classes on some of whose ways a `recent` list is met, or may be.
+    pub(crate) recent: AHashSet<ClassId>,
 }
 
 /// Work on one class: an explicit stack, as the depth is the input's to choose.
@@ -98,6 +100,7 @@ impl<'a> Specialiser<'a> {
             ends: Interned::new(),
             set_tests: Interned::new(),
             walked: 0,
+            recent: AHashSet::new(),
         };
         let (shared, own) = (AHashMap::new(), AHashMap::new());
         Self {
@@ -124,6 +127,7 @@ impl<'a> Specialiser<'a> {
     /// The root of a class's nodes for one start.
     pub(crate) fn root(&mut self, id: ClassId, start: State) -> NodeId {
         self.class = id;
+        self.machine.met_recent = false;
         self.own.clear();
         self.acts.clear();
         let (mut work, mut done) = std::mem::take(&mut self.room);
@@ -131,6 +135,9 @@ impl<'a> Specialiser<'a> {
         done.clear();
         let built = self.build(start, &mut work, &mut done);
         self.room = (work, done);
+        if self.machine.met_recent || built.is_err() {
+            self.made.recent.insert(id);
+        }
         match built {
             Ok(root) => root,
             Err(TooLarge) => {

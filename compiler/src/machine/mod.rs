@@ -104,6 +104,8 @@ pub(crate) struct Machine<'a> {
     frames: Interned<Frame>,
     memories: Interned<recent::Memory>,
     pub(crate) set_tests: Interned<SetTest>,
+    /// A `recent` list was asked, or changed.
+    pub(crate) met_recent: bool,
     /// Of a packet whose connection is followed.
     pub(crate) tracked: Option<Tracked<'a>>,
 }
@@ -128,6 +130,7 @@ impl<'a> Machine<'a> {
             locals: &rules.locals,
             tail,
             settled: false,
+            met_recent: false,
             frames: Interned::new(),
             memories: Interned::new(),
             set_tests: Interned::new(),

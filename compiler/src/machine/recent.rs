@@ -145,6 +145,7 @@ impl Memory {
 impl Machine<'_> {
     /// Asks and changes a list. Only what this walk itself put into it is there.
     pub(super) fn recent(&mut self, state: &mut State, ask: RecentAsk, inverted: bool) -> Answer {
+        self.met_recent = true;
         let mut memory = match state.recent {
             NONE => Memory::default(),
             id => self.memories.list[id as usize].clone(),

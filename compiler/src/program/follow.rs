@@ -1,7 +1,8 @@
 //! One packet followed to its end for one number drawn: what becomes of it, and, where its connection is followed, what it leaves to the next.
 
 use super::evaluate::{Context, Halt, Place, Registers, Run, either, unknown};
-use super::{Program, test::Test};
+use super::{ClassId, Program, test::Test};
+use crate::graph::{Ask, LoweredRule};
 use crate::header::Header;
 use crate::machine::lists::Changes;
 use crate::machine::state::{Progress, State};
@@ -41,12 +42,42 @@ pub struct Left {
     pub ports: Option<(u16, u16)>,
 }
 
+/// Which first packets must be followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FollowedFirst {
+    /// None: [`Program::decide`] tells of all.
+    None,
+    /// Those of some classes ([`Program::meets_recent`]).
+    SomeClasses,
+    /// All.
+    All,
+}
+
 impl Program {
-    /// Whether first packets must be followed, because rules ask for what only who follows connections knows, or leave something to later packets.
-    pub fn asks_of_connections(&self) -> bool {
-        let (graph, asked) = (&self.rules.graph, self.rules.graph.asked);
-        let leaves = asked.sets_connmarks || asked.notracks || !graph.recents.is_empty();
-        asked.connection || leaves
+    /// Which first packets must be followed, because rules ask for what only who follows connections knows, or leave something to later packets.
+    pub fn followed_first(&self) -> FollowedFirst {
+        let graph = &self.rules.graph;
+        let asked = graph.asked;
+        let asks_recent = |rule: &LoweredRule| {
+            let mut conditions = graph.conditions(rule).iter();
+            conditions.any(|condition| matches!(condition.ask, Ask::Recent(_)))
+        };
+        let late = graph.chains.iter().filter(|chain| chain.is_late);
+        let mut late_rules = late.flat_map(|chain| {
+            let rules = chain.rules.start as usize..chain.rules.end as usize;
+            &graph.rules[rules]
+        });
+        match graph.recents.is_empty() {
+            _ if asked.connection || asked.sets_connmarks || asked.notracks => FollowedFirst::All,
+            true => FollowedFirst::None,
+            false if late_rules.any(asks_recent) => FollowedFirst::All,
+            false => FollowedFirst::SomeClasses,
+        }
+    }
+
+    /// Whether some way of a class's first packets meets a `recent` list, where that makes a difference.
+    pub fn meets_recent(&self, class: ClassId) -> bool {
+        self.recent[class.0 as usize]
     }
 
     /// The lists that the rules name, empty.

@@ -20,7 +20,7 @@ mod verify;
 pub(crate) use acts::Acts;
 pub use common::Common;
 pub use evaluate::Context;
-pub use follow::{Followed, Left};
+pub use follow::{Followed, FollowedFirst, Left};
 pub use keys::{ClassId, Keys};
 pub use outcome::Outcome;
 pub use partition::Piece;
@@ -89,6 +89,8 @@ pub struct Program {
     pub(crate) rules: Arc<Rules>,
     pub(crate) set_tests: Vec<SetTest>,
     pub(crate) walked: usize,
+    /// For each class whether a `recent` list is met on some way of its packets before nat's first turn is over, or may be.
+    pub(crate) recent: Vec<bool>,
     pub(crate) lookups: lookup::Lookups,
 }
 

@@ -5,7 +5,8 @@ use super::look::Look;
 use super::nat::{Choice, Wanted};
 use super::tuple::{End, Tuple, Width};
 use super::{Packet, Shows, Tracked, Tracker, context, ends};
-use kpclass_compiler::{Followed, Left, Progress};
+use kpclass_compiler::header::Header;
+use kpclass_compiler::{Followed, FollowedFirst, Left, Progress};
 use kpclass_ruleset::conntrack::{CtStatus, Direction};
 use kpclass_ruleset::decision::{Decision, Disposition, Fact, Unknown};
 use kpclass_ruleset::target::{NatRange, Target};
@@ -67,7 +68,7 @@ impl<A: Width> Tracker<'_, A> {
     pub(super) fn decide(&mut self, packet: &Packet, look: &Look<A>, draw: u64) -> Followed {
         let context = context(packet, look.ctstate);
         let header = &packet.header;
-        if !self.walks
+        if !self.walks(header)
             && let Some(decision) = self.program.decide(header, &context, draw)
             && let Some(left) = self.left_by(packet, &decision)
         {
@@ -84,6 +85,15 @@ impl<A: Width> Tracker<'_, A> {
         let lists = &mut self.lists;
         self.program
             .follow(header, &context, asked.as_ref(), lists, draw)
+    }
+
+    /// Whether the rules must be walked for a first packet.
+    fn walks(&self, header: &Header) -> bool {
+        match self.walks {
+            FollowedFirst::None => false,
+            FollowedFirst::SomeClasses => self.program.meets_recent(self.program.class(header)),
+            FollowedFirst::All => true,
+        }
     }
 
     /// What a decision of the program says of where the packet ended; `None`: not enough.

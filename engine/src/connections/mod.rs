@@ -33,7 +33,7 @@ mod tuple;
 mod vague;
 
 use kpclass_compiler::header::{Header, known};
-use kpclass_compiler::{Context, Left, Lists, Program, Progress};
+use kpclass_compiler::{Context, FollowedFirst, Left, Lists, Program, Progress};
 use kpclass_ruleset::conntrack::{self, CtStatus, Direction, Settings};
 use kpclass_ruleset::decision::{Decision, Disposition, Nat, Snat, Unknown};
 use kpclass_ruleset::target::{RejectWith, Target};
@@ -65,8 +65,8 @@ pub struct Tracker<'r, A: Width> {
     verdicts: Verdicts,
     leading: Leading<A>,
     now: u64,
-    /// Whether the rules must be walked for first packets.
-    walks: bool,
+    /// For which first packets the rules must be walked.
+    walks: FollowedFirst,
 }
 
 /// What became of one packet.
@@ -147,7 +147,7 @@ impl<'r, A: Width> Tracker<'r, A> {
             verdicts: Verdicts::default(),
             leading: Leading::default(),
             now: 0,
-            walks: program.asks_of_connections(),
+            walks: program.followed_first(),
         }
     }
 
@@ -162,7 +162,7 @@ impl<'r, A: Width> Tracker<'r, A> {
         self.table.sources.add(ruleset);
         self.verdicts = Verdicts::default();
         self.leading = Leading::default();
-        self.walks = program.asks_of_connections();
+        self.walks = program.followed_first();
         (self.program, self.ruleset) = (program, ruleset);
     }
 
