@@ -3,7 +3,7 @@
 use crate::Walk;
 use crate::assumption::Assumption;
 use crate::draw::{Overlap, Share};
-use crate::matches::{ask, has_effect, recent};
+use crate::matches::{ask, has_effect, inside, recent};
 use crate::probability::Chance;
 use crate::state::{Event, Kept, Pending, State, Step};
 use crate::truth::Truth;
@@ -149,6 +149,9 @@ impl Walk<'_> {
 
     /// Sentences 3.1 and 3.3, corpus `chains.toml`.
     fn next_rule(&self, state: &mut State<'_>) -> Option<Stop> {
+        if state.asking.at == 0 {
+            self.pass_over(state);
+        }
         let frame = state.frame?;
         if frame.next >= frame.end {
             return self.end_of_chain(state);
@@ -171,6 +174,29 @@ impl Walk<'_> {
                 self.apply(state, id, frame, &rule.target)
             }
             Asked::Stop(stop) => Some(stop),
+        }
+    }
+
+    /// Goes behind the rules from here on whose first match is an address that the packet does not have, as most are: nothing else of them is asked.
+    fn pass_over(&self, state: &mut State<'_>) {
+        let Some(frame) = &mut state.frame else {
+            return;
+        };
+        while frame.next < frame.end && state.rules_asked < MAX_RULES {
+            let rule = self.ruleset.rule(RuleId(frame.next));
+            let Some(first) = self.ruleset.matches(rule).first() else {
+                return;
+            };
+            let truth = match &first.kind {
+                MatchKind::Source(prefix) => inside(state.source, prefix),
+                MatchKind::Destination(prefix) => inside(state.destination, prefix),
+                _ => return,
+            };
+            if truth.inverted(first.inverted) != Truth::False {
+                return;
+            }
+            state.rules_asked += 1;
+            frame.next += 1;
         }
     }
 

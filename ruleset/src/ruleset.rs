@@ -262,6 +262,7 @@ impl Ruleset {
     }
 
     /// A rule.
+    #[inline]
     pub fn rule(&self, id: RuleId) -> &Rule {
         &self.rules[id.index()]
     }
@@ -272,6 +273,7 @@ impl Ruleset {
     }
 
     /// A rule's matches, in order.
+    #[inline]
     pub fn matches(&self, rule: &Rule) -> &[Match] {
         let first = rule.first_match as usize;
         &self.matches[first..first + rule.match_count as usize]

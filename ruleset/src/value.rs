@@ -118,6 +118,7 @@ impl Prefix {
     }
 
     /// Whether `address` is inside; an address of the other family is not.
+    #[inline]
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.address, self.mask, address) {
             (IpAddr::V4(p), IpAddr::V4(m), IpAddr::V4(a)) => {

@@ -60,7 +60,9 @@ pub(crate) fn ask(walk: &Walk<'_>, state: &mut State<'_>, kind: &MatchKind) -> T
     }
 }
 
-fn inside(address: Address, prefix: &Prefix) -> Truth {
+/// Whether an address is inside.
+#[inline]
+pub(crate) fn inside(address: Address, prefix: &Prefix) -> Truth {
     match address {
         Address::Known(a) => Truth::of(prefix.contains(a)),
         Address::ThisNode => Truth::Unknown(Fact::LocalAddresses),
