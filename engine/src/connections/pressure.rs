@@ -116,7 +116,7 @@ impl<A: Width> Tracker<'_, A> {
         }
     }
 
-    /// Of all entries that may be evicted; while the collector is about, those that it may evict are doubted but for some.
+    /// Nobody knows of any entry that may be evicted. While the collector is about, that is so already but for those that changed.
     fn doubt_evictable(&mut self) {
         match self.table.pressure.is_on() {
             true => {

@@ -128,7 +128,7 @@ impl<A: Width> Table<A> {
         self.slots.len()
     }
 
-    /// An entry's deadline was set; whether it is later than before does not matter.
+    /// An entry's deadline was set. That it is later than before is found out when it would have been over.
     #[inline(always)]
     pub(super) fn lives_until(&mut self, Id(id): Id, before: u64, deadline: u64) {
         if deadline < before {
@@ -266,7 +266,9 @@ impl<A: Width> Table<A> {
         if self.slots.get(id).is_some_and(|slot| slot.has(bit::LISTED)) {
             self.by_source.remove(id, &entry);
         }
-        self.opens.remove(id, &entry);
+        if let Client::Open(_) = entry.client {
+            self.opens.remove(id, &entry);
+        }
         self.mark(id, 0);
         self.slots.remove(id);
     }
