@@ -1,8 +1,8 @@
 //! Entries in the orders in which they are asked for: as they are over, as they may be evicted, as they became vague.
 
 use super::entry::Entry;
-use super::table::Id;
-use std::collections::{BTreeMap, BTreeSet};
+use super::table::{Id, forget};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -17,9 +17,9 @@ pub(super) struct Orders {
     evictable: BTreeSet<Id>,
     /// Those of which nobody knows what became of them.
     vague: BTreeMap<Id, Since>,
-    vague_of_protocol: BTreeMap<u8, BTreeSet<(Since, Id)>>,
+    vague_of_protocol: HashMap<u8, BTreeSet<(Since, Id)>>,
     /// By the source of the original tuple, too.
-    vague_of_source: BTreeMap<(u8, IpAddr), BTreeSet<(Since, Id)>>,
+    vague_of_source: HashMap<(u8, IpAddr), BTreeSet<(Since, Id)>>,
     next: Since,
 }
 
@@ -47,8 +47,8 @@ impl Orders {
         if let Some(since) = self.vague.get(&id) {
             let (protocol, (source, _)) = (entry.original.protocol, entry.original.source);
             let place = (*since, id);
-            forget(&mut self.vague_of_protocol, protocol, place);
-            forget(&mut self.vague_of_source, (protocol, source), place);
+            forget(&mut self.vague_of_protocol, &protocol, place);
+            forget(&mut self.vague_of_source, &(protocol, source), place);
         }
     }
 
@@ -83,14 +83,5 @@ impl Orders {
     pub(super) fn vague_from(&self, protocol: u8, source: IpAddr) -> impl Iterator<Item = Id> {
         let found = self.vague_of_source.get(&(protocol, source));
         found.into_iter().flatten().map(|(_, id)| *id)
-    }
-}
-
-fn forget<K: Ord>(sets: &mut BTreeMap<K, BTreeSet<(Since, Id)>>, key: K, place: (Since, Id)) {
-    if let Some(set) = sets.get_mut(&key) {
-        set.remove(&place);
-        if set.is_empty() {
-            sets.remove(&key);
-        }
     }
 }

@@ -303,10 +303,11 @@ impl Table {
     }
 }
 
-fn forget<K: Hash + Eq>(index: &mut HashMap<K, BTreeSet<Id>>, key: &K, id: Id) {
-    if let Some(ids) = index.get_mut(key) {
-        ids.remove(&id);
-        if ids.is_empty() {
+/// Takes one out of the set of a key.
+pub(super) fn forget<K: Hash + Eq, T: Ord>(index: &mut HashMap<K, BTreeSet<T>>, key: &K, one: T) {
+    if let Some(set) = index.get_mut(key) {
+        set.remove(&one);
+        if set.is_empty() {
             index.remove(key);
         }
     }
