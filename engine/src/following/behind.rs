@@ -3,6 +3,7 @@
 
 use super::by_service::chances;
 use super::findings::{Finding, Masquerade, Stale, What};
+use super::shown;
 use super::story::{Met, Noted};
 use crate::connections::{Packet, Shown, Width};
 use crate::rules::FamilyRules;
@@ -425,5 +426,5 @@ fn ttl(header: &Header) -> Option<u8> {
 
 /// A segment that begins nothing.
 fn is_middle(header: &Header) -> bool {
-    header.protocol == protocol::TCP && header.tcp_flags & SYN == 0
+    shown::is_middle(header.protocol, header.tcp_flags)
 }
