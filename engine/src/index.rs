@@ -267,17 +267,12 @@ impl Index {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::numbers::numbers;
 
     /// Values in few homes, put in and taken out in many orders, stand beside a plain list.
     #[test]
     fn values_are_found_until_they_are_taken_out() {
-        let mut state = 1_u64;
-        let mut next = |below: u64| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
-            (state >> 33) % below
-        };
+        let mut next = numbers();
         let mut index = Index::new();
         let mut there: Vec<(u32, u32)> = Vec::new();
         for value in 0..20_000 {

@@ -14,6 +14,8 @@ mod index;
 pub mod judge;
 pub mod link;
 mod near;
+#[cfg(test)]
+mod numbers;
 pub mod replay;
 pub mod report;
 pub mod rules;

@@ -143,6 +143,7 @@ mod tests {
     use super::super::entry::Client;
     use super::super::tuple::Tuple;
     use super::*;
+    use crate::numbers::numbers;
 
     const SERVER: End<u32> = (2, 53);
 
@@ -151,13 +152,7 @@ mod tests {
     fn those_that_fit_are_found_while_they_live() {
         let mut opens = Opens::default();
         let mut there: Vec<(u32, Entry<u32>, bool)> = Vec::new();
-        let mut state = 1_u64;
-        let mut next = |below: u64| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
-            (state >> 33) % below
-        };
+        let mut next = numbers();
         for id in 0..4000 {
             let part = (next(3) > 0).then(|| 4000 + next(2) as u16);
             let addresses = (next(4) == 0).then_some((20, 30));
