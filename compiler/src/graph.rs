@@ -1,5 +1,6 @@
 //! The lowered ruleset: every match split into conditions that ask one thing each, every target an operation.
 
+use crate::program::test::PortRewrite;
 use kpclass_ruleset::conntrack::LaterOption;
 use kpclass_ruleset::decision::{Fact, Snat};
 use kpclass_ruleset::matches::{AddressTypes, PortSide};
@@ -182,7 +183,7 @@ pub enum Op {
     /// The network part is rewritten: the destination's or the source's, by the hook.
     Netmap(MaskedAddress),
     /// The source is rewritten.
-    Snat(Snat),
+    Snat(Snat, PortRewrite),
     /// ctstate UNTRACKED.
     Notrack,
     /// Later matches on the field are unknown.
@@ -298,6 +299,8 @@ pub struct Asked {
     pub notracks: bool,
     /// Source ports.
     pub source_port: bool,
+    /// Source ports, or sets, outside nat PREROUTING and OUTPUT.
+    pub late_source_port: bool,
     /// TCP flags.
     pub tcp_flags: bool,
     /// ICMP type or code.

@@ -28,8 +28,8 @@ fn each_match_asks_for_its_fields() {
     #[rustfmt::skip]
     let rows = [
         ("-s 10.0.0.1/32 -d 10.0.0.2/32 -o eth0 -p tcp -m tcp --dport 80", none),
-        ("-p tcp -m tcp --sport 80", Asked { source_port: true, ..none }),
-        ("-p tcp -m multiport --ports 80,81", Asked { source_port: true, ..none }),
+        ("-p tcp -m tcp --sport 80", Asked { source_port: true, late_source_port: true, ..none }),
+        ("-p tcp -m multiport --ports 80,81", Asked { source_port: true, late_source_port: true, ..none }),
         ("-p tcp -m tcp --tcp-flags SYN SYN", Asked { tcp_flags: true, ..none }),
         ("-p icmp -m icmp --icmp-type 8", Asked { icmp: true, ..none }),
         ("-m length --length 40:60", Asked { length: true, ..none }),
@@ -65,7 +65,8 @@ fn late_is_what_nat_is_not_asked_before() {
     #[rustfmt::skip]
     let rows = [
         ("-m statistic --mode random --probability 0.5".to_owned(), none, Asked { late_draw: true, ..none }),
-        ("-m set --match-set S src".to_owned(), of_set, Asked { late_sets: true, ..of_set }),
+        ("-m set --match-set S src".to_owned(), of_set, Asked { late_sets: true, late_source_port: true, ..of_set }),
+        ("-p udp -m udp --sport 80".to_owned(), Asked { source_port: true, ..none }, Asked { source_port: true, late_source_port: true, ..none }),
         (format!("-m recent --set {list} --rsource"), none, none),
         (format!("-m recent --set {list} --rdest"), none, Asked { late_sets: true, ..none }),
         (format!("-m recent --rcheck {list} --rsource"), none, Asked { late_recent: true, ..none }),

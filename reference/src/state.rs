@@ -3,10 +3,11 @@
 use crate::assumption::Assumption;
 use crate::memory::Memory;
 use crate::traversal::Leg;
+use crate::truth::Truth;
 use kpclass_ruleset::conntrack::{CtStatus, Direction, Tuple};
 use kpclass_ruleset::decision::{Decision, Disposition, Fact, Nat, Snat, Unknown};
 use kpclass_ruleset::packet::Packet;
-use kpclass_ruleset::value::{CtState, Interface};
+use kpclass_ruleset::value::{CtState, Interface, PortRange};
 use kpclass_ruleset::{ChainId, Hook, RuleId, TableId};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -160,6 +161,8 @@ pub(crate) struct State<'a> {
     pub(crate) source: Address,
     pub(crate) destination: Address,
     pub(crate) ports: Option<(u16, u16)>,
+    /// nat gave it another source port: one of these, first to last.
+    pub(crate) drawn_source_port: Option<(u16, u16)>,
     pub(crate) mark: u32,
     pub(crate) connmark: u32,
     pub(crate) ctstate: CtState,
@@ -209,6 +212,7 @@ impl<'a> State<'a> {
             source: Address::Known(packet.source),
             destination: Address::Known(packet.destination),
             ports: packet.ports,
+            drawn_source_port: None,
             mark: packet.mark,
             connmark: 0,
             ctstate: packet.ctstate,
@@ -267,6 +271,26 @@ impl<'a> State<'a> {
     /// The connection, unless this packet has none at this place.
     pub(crate) fn connection(&self) -> Option<&Connection> {
         self.connection.as_ref().filter(|_| self.has_connection())
+    }
+
+    /// Whether the present source port lies in one of the ranges. Between their ends all ports of a drawn one's range are alike.
+    pub(crate) fn source_port_is_in(&self, ranges: &[PortRange]) -> Truth {
+        let Some((own, _)) = self.ports else {
+            return Truth::Void;
+        };
+        let (first, last) = self.drawn_source_port.unwrap_or((own, own));
+        let listed = |port: u16| ranges.iter().any(|range| range.contains(port));
+        let ends = ranges
+            .iter()
+            .flat_map(|range| [range.first, range.last.saturating_add(1)]);
+        let differs = ends
+            .filter(|end| (first..=last).contains(end))
+            .any(|end| listed(end) != listed(first));
+        if differs {
+            Truth::Unknown(Fact::NatPort)
+        } else {
+            Truth::of(listed(first))
+        }
     }
 
     /// Whether its connection was there before it, so that nat asks no rule.

@@ -50,8 +50,10 @@ impl Walk<'_> {
                 };
                 return self.rewrite_destination(state, rule, range, Some(to));
             }
-            Target::Snat(range) => return rewrite_source(state, rule, to_source(range)),
-            Target::Masquerade(_) => return rewrite_source(state, rule, Snat::Masquerade),
+            Target::Snat(range) => return rewrite_source(state, rule, to_source(range), range),
+            Target::Masquerade(range) => {
+                return rewrite_source(state, rule, Snat::Masquerade, range);
+            }
             Target::Netmap(to) => return self.netmap(state, rule, to),
             Target::Accept => {
                 state.record(Some(rule), Event::End);
@@ -116,7 +118,7 @@ impl Walk<'_> {
                 state.assume(Assumption::KubePostrouting);
                 if state.mark & MASQUERADE_MARK != 0 {
                     state.mark ^= MASQUERADE_MARK;
-                    return rewrite_source(state, rule, Snat::Masquerade);
+                    return rewrite_source(state, rule, Snat::Masquerade, &KUBE_MASQUERADE);
                 }
             }
             _ if name.starts_with("KUBE-")
@@ -141,6 +143,7 @@ impl Walk<'_> {
         state.mark ^= MASQUERADE_MARK;
         state.snat = Some((Snat::Masquerade, rule));
         state.source = Address::ThisNode;
+        state.drawn_source_port = drawn_source_port(state, &KUBE_MASQUERADE);
         true
     }
 
@@ -245,7 +248,7 @@ impl Walk<'_> {
             Address::Known(s) => map_network(s, to),
             Address::ThisNode => to.address(),
         };
-        rewrite_source(state, rule, Snat::Netmap(mapped))
+        rewrite_source(state, rule, Snat::Netmap(mapped), &NatRange::default())
     }
 }
 
@@ -372,11 +375,17 @@ fn to_source(range: &NatRange) -> Snat {
 }
 
 /// SNAT, MASQUERADE and NETMAP of the source; what the lo leg sees afterwards is section 6's first sentence.
-fn rewrite_source(state: &mut State<'_>, rule: RuleId, snat: Snat) -> Option<Stop> {
+fn rewrite_source(
+    state: &mut State<'_>,
+    rule: RuleId,
+    snat: Snat,
+    range: &NatRange,
+) -> Option<Stop> {
     if !is_source_hook(state) {
         return nat_unknown(state, rule, Fact::NatHook);
     }
     state.snat = Some((snat, rule));
+    state.drawn_source_port = drawn_source_port(state, range);
     state.source = match snat {
         Snat::To {
             addresses: None, ..
@@ -391,6 +400,31 @@ fn rewrite_source(state: &mut State<'_>, rule: RuleId, snat: Snat) -> Option<Sto
     state.record(Some(rule), Event::End);
     state.leave_table();
     None
+}
+
+/// `MASQUERADE --random-fully`, as kube-proxy has it.
+const KUBE_MASQUERADE: NatRange = NatRange {
+    addresses: None,
+    ports: None,
+    base_port: None,
+    random: false,
+    random_fully: true,
+    persistent: false,
+};
+
+/// The ports of which SNAT and MASQUERADE take one, where they do not keep the packet's (section 6).
+fn drawn_source_port(state: &State<'_>, range: &NatRange) -> Option<(u16, u16)> {
+    let (own, _) = state.ports?;
+    let is_random = range.random || range.random_fully;
+    let ports = range.ports.map(|ports| (ports.first, ports.last));
+    match ports.map(|(a, b)| (a.min(b), a.max(b))) {
+        Some((first, last)) if !is_random && (first..=last).contains(&own) => None,
+        Some(drawn) => Some(drawn),
+        None if !is_random => None,
+        None if own < 512 => Some((1, 511)),
+        None if own < 1024 => Some((600, 1023)),
+        None => Some((1024, u16::MAX)),
+    }
 }
 
 /// The network part of `to`, the host part of `address`.

@@ -323,6 +323,7 @@ fn translate(state: &mut State<'_>) -> Option<Decision> {
             if let Some((address, part)) = later.source {
                 state.source = address;
                 state.ports = state.ports.map(|(from, to)| (part.unwrap_or(from), to));
+                state.drawn_source_port = part.is_none().then_some((0, u16::MAX));
             }
         }
         Forward => {}

@@ -132,6 +132,8 @@ pub enum Fact {
     Mac,
     /// Which address of a range nat chooses, or to which one a redirect goes.
     NatAddress,
+    /// Which port nat draws.
+    NatPort,
     /// Whether 127.0.0.0/8 may cross a real device (`route_localnet`).
     RouteLocalnet,
     /// Whether this node listens to a multicast group.
@@ -175,6 +177,7 @@ impl Fact {
             Self::Dscp => "the packet's DSCP".into(),
             Self::Mac => "the packet's source MAC address".into(),
             Self::NatAddress => "which address nat chooses".into(),
+            Self::NatPort => "which port nat draws".into(),
             Self::RouteLocalnet => "sysctl route_localnet".into(),
             Self::MulticastGroup => "whether this node listens to the multicast group".into(),
             Self::TooMany => "too many facts are missing on this packet's way".into(),

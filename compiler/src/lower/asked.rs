@@ -30,6 +30,7 @@ impl Asked {
             sets_connmarks,
             notracks,
             source_port,
+            late_source_port,
             tcp_flags,
             icmp,
             length,
@@ -49,6 +50,7 @@ impl Asked {
             sets_connmarks: self.sets_connmarks | sets_connmarks,
             notracks: self.notracks | notracks,
             source_port: self.source_port | source_port,
+            late_source_port: self.late_source_port | late_source_port,
             tcp_flags: self.tcp_flags | tcp_flags,
             icmp: self.icmp | icmp,
             length: self.length | length,
@@ -91,9 +93,13 @@ fn note(recents: &[RecentAsk], ask: &Ask, late: bool, asked: &mut Asked) {
         }
         Ask::Set(_) => {
             asked.late_sets |= late;
+            asked.late_source_port |= late;
             note_set(asked);
         }
-        Ask::SourcePort(_) | Ask::PortList(..) => asked.source_port = true,
+        Ask::SourcePort(_) | Ask::PortList(..) => {
+            asked.source_port = true;
+            asked.late_source_port |= late;
+        }
         Ask::TcpFlags(..) => asked.tcp_flags = true,
         Ask::Icmp(..) => asked.icmp = true,
         Ask::Length(_) => asked.length = true,

@@ -2,9 +2,11 @@
 
 use crate::graph::{MaskedAddress, Op};
 use crate::lower::Lowering;
+use crate::program::test::PortRewrite;
 use kpclass_ruleset::decision::{Fact, Snat};
 use kpclass_ruleset::node::MissingChains;
 use kpclass_ruleset::target::{Extension, NatRange, Target};
+use kpclass_ruleset::value::PortRange;
 use kpclass_ruleset::{ChainId, Rule, TableId};
 
 impl Lowering<'_> {
@@ -23,8 +25,8 @@ impl Lowering<'_> {
             Target::Dnat(range) => Op::Dnat(*range),
             Target::Redirect(range) => Op::Redirect(*range),
             Target::Netmap(to) => Op::Netmap(MaskedAddress::new(*to)),
-            Target::Snat(range) => Op::Snat(snat(*range)),
-            Target::Masquerade(_) => Op::Snat(Snat::Masquerade),
+            Target::Snat(range) => Op::Snat(snat(*range), port_rewrite(*range)),
+            Target::Masquerade(range) => Op::Snat(Snat::Masquerade, port_rewrite(*range)),
             Target::Notrack => Op::Notrack,
             Target::Rewrite(extension) => self.rewrite(*extension),
             Target::SetChange(_) => Op::ChangeSets,
@@ -58,6 +60,20 @@ impl Lowering<'_> {
             _ if matches!(op, Op::Goto(_)) => Op::Return,
             _ => Op::Next,
         }
+    }
+}
+
+fn port_rewrite(range: NatRange) -> PortRewrite {
+    let is_random = range.random || range.random_fully;
+    let ports = range.ports.map(|range| PortRange {
+        first: range.first.min(range.last),
+        last: range.first.max(range.last),
+    });
+    match ports {
+        Some(range) if is_random => PortRewrite::Drawn(range),
+        Some(range) => PortRewrite::Into(range),
+        None if is_random => PortRewrite::DrawnOfItsKind,
+        None => PortRewrite::Kept,
     }
 }
 

@@ -5,7 +5,7 @@ use super::state::{
     Address, Class, DSCP_REWRITTEN, Leg, Mark, NONE, NOTRACKED, SETS_CHANGED, State, TTL_REWRITTEN,
 };
 use crate::graph::{AddressRange, Ask, Graph, MaskedAddress, Op};
-use crate::program::test::{AddressOf, Limit, Rewrite, Test};
+use crate::program::test::{AddressOf, Limit, PortRewrite, Rewrite, Test};
 use crate::program::{Leaves, SetTest, addresses};
 use kpclass_ruleset::decision::Fact;
 use kpclass_ruleset::matches::{AddressTypes, PortSide};
@@ -63,17 +63,25 @@ impl Machine<'_> {
                 Class::Exact { .. } | Class::Port { .. } => Answer::Known(false),
                 Class::Other | Class::Portless { .. } => Answer::Test(Test::Fragment),
             },
-            Ask::SourcePort(range) => Answer::Test(Test::SourcePort(range)),
+            Ask::SourcePort(range) => Answer::Test(match self.port_rewrite(state) {
+                PortRewrite::Kept => Test::SourcePort(range),
+                rewrite => Test::NewSourcePort(rewrite, range),
+            }),
             Ask::DestinationPort(range) => destination_port(state, range),
             Ask::PortList(side, list) => {
                 let known = state.destination_port;
                 let ports = &self.graph.port_lists[list.0 as usize];
+                let rewrite = self.port_rewrite(state);
                 match (side, known) {
                     (PortSide::Destination, Some(port)) => {
                         Answer::Known(ports.iter().any(|r| r.contains(port)))
                     }
                     (PortSide::Either, Some(port)) if ports.iter().any(|r| r.contains(port)) => {
                         Answer::Known(true)
+                    }
+                    (PortSide::Source | PortSide::Either, _) if rewrite != PortRewrite::Kept => {
+                        let either = side == PortSide::Either && known.is_none();
+                        Answer::Test(Test::NewSourcePortList(rewrite, list, either))
                     }
                     (PortSide::Either, Some(_)) => {
                         Answer::Test(Test::PortList(PortSide::Source, list))
@@ -267,6 +275,7 @@ impl Machine<'_> {
             ask,
             id,
             source: source_of(state),
+            source_port: self.port_rewrite(state),
             destination: destination_of(state),
             destination_port: state.destination_port,
             mark: state.mark,

@@ -9,7 +9,7 @@ use super::{End, Machine, Stop, draw};
 use crate::graph::{MaskedAddress, Op};
 use crate::program::addresses;
 use crate::program::node::{Act, DnatAct};
-use crate::program::test::{Rewrite, Test};
+use crate::program::test::{PortRewrite, Rewrite, Test};
 use kpclass_ruleset::decision::{Disposition, Fact, MAX_NAT_CHOICES, Snat};
 use kpclass_ruleset::target::{ConnmarkOp, MarkSet, NatRange};
 use kpclass_ruleset::value::{
@@ -46,6 +46,9 @@ const SAME_PORT: u32 = 1 << 20;
 /// `KUBE-MARK-MASQ`'s bit.
 const MASQ_BIT: u32 = 0x4000;
 
+/// kube-proxy masquerades with `--random-fully`.
+const KUBE_MASQUERADE: PortRewrite = PortRewrite::DrawnOfItsKind;
+
 /// What a missing POSTROUTING implies.
 pub(super) enum Implied {
     Nothing,
@@ -78,7 +81,7 @@ impl Machine<'_> {
             Op::Return => return self.end_of_chain(state),
             Op::Jump(to) => self.jump(state, to),
             Op::Goto(to) => self.go_to(state, to),
-            Op::Dnat(_) | Op::Redirect(_) | Op::Snat(_) | Op::Netmap(_) => {
+            Op::Dnat(_) | Op::Redirect(_) | Op::Snat(..) | Op::Netmap(_) => {
                 return self.nat(state, id, op, acts);
             }
             Op::KubePostrouting => return self.kube_postrouting(state, id, acts),
@@ -108,7 +111,7 @@ impl Machine<'_> {
                 self.note_snat(state, state.rule);
                 self.leave_stage(state);
             }
-            (Op::Snat(snat), false) => self.snat(state, id, snat, acts),
+            (Op::Snat(snat, _), false) => self.snat(state, id, snat, acts),
             _ => return unknown(state, id, Fact::NatHook),
         }
         None
@@ -178,7 +181,7 @@ impl Machine<'_> {
 
     /// Remembers the rewrite, if some rule may ask whether it changed anything.
     fn note_snat(&self, state: &mut State, rule: u32) {
-        if self.graph.asked.snat_state {
+        if self.graph.asked.snat_state || self.graph.asked.late_source_port {
             state.snat = rule;
         }
     }
@@ -187,11 +190,23 @@ impl Machine<'_> {
     pub(super) fn source_rewrite(&self, state: &State) -> Option<Rewrite> {
         let rule = self.graph.rules.get(state.snat as usize);
         match rule.map(|rule| rule.op) {
-            Some(Op::Snat(snat)) => Some(Rewrite::To(snat)),
+            Some(Op::Snat(snat, ports)) => Some(Rewrite::To(snat, ports)),
             Some(Op::Netmap(to)) => Some(Rewrite::Netmap(to)),
             _ if state.snat == NONE => None,
             // A body of KUBE-POSTROUTING.
-            _ => Some(Rewrite::To(Snat::Masquerade)),
+            _ => Some(Rewrite::To(Snat::Masquerade, KUBE_MASQUERADE)),
+        }
+    }
+
+    /// What it made of the source port.
+    pub(super) fn port_rewrite(&self, state: &State) -> PortRewrite {
+        match (
+            self.translated_source_port(state),
+            self.source_rewrite(state),
+        ) {
+            (Some(ports), _) => PortRewrite::Drawn(ports),
+            (None, Some(Rewrite::To(_, ports))) => ports,
+            (None, Some(Rewrite::Netmap(_)) | None) => PortRewrite::Kept,
         }
     }
 
@@ -243,7 +258,8 @@ impl Machine<'_> {
             },
             state.mark,
         );
-        self.nat(state, id, &Op::Snat(Snat::Masquerade), acts)
+        let masquerade = Op::Snat(Snat::Masquerade, KUBE_MASQUERADE);
+        self.nat(state, id, &masquerade, acts)
     }
 
     /// The same where all of nat POSTROUTING is missing: whether what a rule marked is masqueraded on that rule's account. The packet is asked

@@ -11,7 +11,7 @@ use crate::program::test::Test;
 use kpclass_ruleset::Hook;
 use kpclass_ruleset::conntrack::{CtStatus, Direction, LaterOption, LaterTest};
 use kpclass_ruleset::decision::Fact;
-use kpclass_ruleset::matches::{PortSide, RecentOperation};
+use kpclass_ruleset::matches::RecentOperation;
 use kpclass_ruleset::value::{CtStates, PortRange, Prefix, protocol};
 use std::time::Duration;
 
@@ -162,24 +162,6 @@ impl Machine<'_> {
                 let ask = self.graph.recents[id as usize];
                 return Some(self.recent_of_all(state, ask, condition.inverted));
             }
-            (Ask::SourcePort(range), _) => {
-                return self
-                    .new_source_port(state)
-                    .map(|port| Answer::Known(range.contains(port)));
-            }
-            (Ask::PortList(side, list), _) => {
-                let port = self.new_source_port(state)?;
-                let ports = &self.graph.port_lists[list.0 as usize];
-                let hit = |port: u16| ports.iter().any(|range| range.contains(port));
-                let to = state
-                    .destination_port
-                    .unwrap_or(tracked.header.destination_port);
-                return match side {
-                    PortSide::Source => known(hit(port)),
-                    PortSide::Destination => None,
-                    PortSide::Either => known(hit(port) || hit(to)),
-                };
-            }
             (_, None) => return None,
             (
                 Ask::CtState(states),
@@ -218,12 +200,11 @@ impl Machine<'_> {
         }
     }
 
-    /// The source port that nat has given it, where a rule can still ask: on the lo leg.
-    fn new_source_port(&self, state: &State) -> Option<u16> {
-        let from = self.later()?.from?;
-        self.header(known::PORTS)?;
-        from.1
-            .filter(|_| state.leg == Leg::Lo && has_connection(state))
+    /// The source port that nat has given to a later packet of its connection, or any if that is not known, where a rule can still ask: on the lo leg.
+    pub(super) fn translated_source_port(&self, state: &State) -> Option<PortRange> {
+        let (_, port) = self.later()?.from?;
+        let asks = state.leg == Leg::Lo && has_connection(state);
+        asks.then(|| port.map_or(PortRange::ANY, PortRange::single))
     }
 
     /// Options that need more than one packet (CONNTRACK.md 5.4): the first that is false, else the first that is unknown.

@@ -1,12 +1,12 @@
 //! A packet's answer to a test.
 
 use super::evaluate::Context;
-use super::test::{AddressOf, Limit, Rewrite, Test};
+use super::test::{AddressOf, Limit, PortRewrite, Rewrite, Test};
 use super::{Program, SetTest, addresses, sets};
 use crate::header::{Header, known};
 use kpclass_ruleset::decision::{Fact, Snat};
 use kpclass_ruleset::matches::{AddressTypes, PortSide};
-use kpclass_ruleset::value::{Family, Interface, InterfacePattern, address_number};
+use kpclass_ruleset::value::{Family, Interface, InterfacePattern, PortRange, address_number};
 
 /// A packet that is asked.
 pub(super) struct Asked<'p> {
@@ -50,6 +50,17 @@ impl Asked<'_> {
             Test::HasPorts => has(known::PORTS),
             Test::Fragment => has(known::FRAGMENT),
             Test::SourcePort(range) => has(known::PORTS) && range.contains(h.source_port),
+            Test::NewSourcePort(..) | Test::NewSourcePortList(..) if !has(known::PORTS) => false,
+            Test::NewSourcePort(rewrite, range) => {
+                return all_alike(rewrite.of(h.source_port), &[range]);
+            }
+            Test::NewSourcePortList(rewrite, list, either) => {
+                let ports = &self.program.rules.graph.port_lists[list.0 as usize];
+                if either && ports.iter().any(|r| r.contains(h.destination_port)) {
+                    return Ok(true);
+                }
+                return all_alike(rewrite.of(h.source_port), ports);
+            }
             Test::DestinationPort(range) => has(known::PORTS) && range.contains(h.destination_port),
             Test::TupleSourcePort(range) => match (has(known::PORTS), has(known::ICMP)) {
                 (true, _) => range.contains(h.source_port),
@@ -127,30 +138,44 @@ impl Asked<'_> {
     /// Whether nat gave the source another address or port than it had (WALK.md 6, conntrack).
     fn source_changed(&self, rewrite: Rewrite) -> Result<bool, Fact> {
         let (h, program) = (self.header, self.program);
-        let (addresses, ports) = match rewrite {
+        let (snat, ports) = match rewrite {
             Rewrite::Netmap(to) => return Ok(!to.contains(h.source)),
-            Rewrite::To(Snat::Netmap(to)) => return Ok(address_number(to) != h.source),
-            Rewrite::To(Snat::Masquerade) => {
+            Rewrite::To(snat, ports) => (snat, ports),
+        };
+        let address = match snat {
+            Snat::Netmap(to) => Ok(address_number(to) != h.source),
+            Snat::Masquerade => {
                 let loopback = program.family == Family::V4 && h.source >> 24 == 127
                     || program.family == Family::V6 && h.source == 1;
                 let foreign = program.rules.locals.contains(h.source) == Some(false);
-                return match loopback || foreign {
+                match loopback || foreign {
                     true => Ok(true),
                     false => Err(Fact::LocalAddresses),
-                };
+                }
             }
-            Rewrite::To(Snat::To { addresses, ports }) => (addresses, ports),
+            Snat::To { addresses, .. } => {
+                match addresses.map(|(first, last)| (address_number(first), address_number(last))) {
+                    None => Ok(false),
+                    Some((first, last)) if first == last => Ok(first != h.source),
+                    Some((first, last)) if (first..=last).contains(&h.source) => {
+                        Err(Fact::NatAddress)
+                    }
+                    Some(_) => Ok(true),
+                }
+            }
         };
-        let has_ports = h.known & known::PORTS != 0;
-        if ports.is_some_and(|(first, last)| has_ports && !(first..=last).contains(&h.source_port))
-        {
-            return Ok(true);
+        match (address, self.keeps_port(ports)) {
+            (Ok(true), _) | (_, Ok(false)) => Ok(true),
+            (Err(fact), _) | (_, Err(fact)) => Err(fact),
+            (Ok(false), Ok(true)) => Ok(false),
         }
-        match addresses.map(|(first, last)| (address_number(first), address_number(last))) {
-            None => Ok(false),
-            Some((first, last)) if first == last => Ok(first != h.source),
-            Some((first, last)) if (first..=last).contains(&h.source) => Err(Fact::NatAddress),
-            Some(_) => Ok(true),
+    }
+
+    fn keeps_port(&self, rewrite: PortRewrite) -> Result<bool, Fact> {
+        let (h, own) = (self.header, self.header.source_port);
+        match h.known & known::PORTS != 0 {
+            true => all_alike(rewrite.of(own), &[PortRange::single(own)]),
+            false => Ok(true),
         }
     }
 
@@ -208,5 +233,24 @@ impl Asked<'_> {
     fn in_set(&self, at: u32) -> Result<bool, Fact> {
         let test = &self.set_tests[at as usize];
         sets::contains(self, test)
+    }
+}
+
+/// Whether the ports of `drawn`, of which nat takes one, are in the list: all of them or none.
+pub(crate) fn all_alike(drawn: PortRange, list: &[PortRange]) -> Result<bool, Fact> {
+    let mut outside = drawn.first;
+    loop {
+        // The first port that is not known to be in the list.
+        let holds = |range: &&PortRange| range.contains(outside);
+        match list.iter().find(holds) {
+            Some(range) if range.last >= drawn.last => return Ok(true),
+            Some(range) => outside = range.last + 1,
+            None => break,
+        }
+    }
+    let meets = |range: &PortRange| range.first <= drawn.last && drawn.first <= range.last;
+    match list.iter().any(meets) {
+        true => Err(Fact::NatPort),
+        false => Ok(false),
     }
 }

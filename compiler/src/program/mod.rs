@@ -34,7 +34,7 @@ use kpclass_ruleset::matches::SetMatch;
 use kpclass_ruleset::value::{CtState, Family, Interface};
 use node::{Act, ActId, DnatAct, Draw, End, Node, NodeId};
 use std::sync::Arc;
-use test::{AddressOf, Test};
+use test::{AddressOf, PortRewrite, Test};
 
 /// A `set` condition with what was rewritten before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,6 +44,7 @@ pub(crate) struct SetTest {
     pub(crate) id: u32,
     /// `None`: some address of this node.
     pub(crate) source: Option<AddressOf>,
+    pub(crate) source_port: PortRewrite,
     pub(crate) destination: Option<AddressOf>,
     /// `None`: the packet's own.
     pub(crate) destination_port: Option<u16>,

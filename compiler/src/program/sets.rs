@@ -1,18 +1,19 @@
 //! Membership of ipsets (WALK.md 6, set).
 
-use super::answer::Asked;
+use super::answer::{Asked, all_alike};
 use super::{Leaves, SetTest, addresses};
 use crate::header::{Header, known};
 use kpclass_ruleset::decision::Fact;
 use kpclass_ruleset::node::ipset::{Dimension, Entry, IpSet, Value};
-use kpclass_ruleset::value::{Interface, address_number, protocol};
+use kpclass_ruleset::value::{Interface, PortRange, address_number, protocol};
 use std::net::IpAddr;
 
 /// What one dimension of the packet is.
 struct Element<'a> {
     /// `None`: some address of this node.
     address: Option<u128>,
-    port: Option<u16>,
+    /// One of these: nat may have drawn it.
+    port: Option<PortRange>,
     is_source: bool,
     test: &'a SetTest,
 }
@@ -149,19 +150,22 @@ fn element<'a>(test: &'a SetTest, asked: &Asked<'_>, is_source: bool) -> Element
 }
 
 /// The number that a port dimension compares. (The kernel's `ip_set_get_ip_port` does not read DCCP's ports.)
-fn port(test: &SetTest, header: &Header, is_source: bool) -> Option<u16> {
+fn port(test: &SetTest, header: &Header, is_source: bool) -> Option<PortRange> {
     use protocol::{ICMP, ICMPV6, SCTP, TCP, UDP, UDPLITE};
     let ports = header.known & known::PORTS != 0;
-    match header.protocol {
+    let single = match header.protocol {
         TCP | UDP | SCTP | UDPLITE if !ports => None,
-        TCP | UDP | SCTP | UDPLITE if is_source => Some(header.source_port),
+        TCP | UDP | SCTP | UDPLITE if is_source => {
+            return Some(test.source_port.of(header.source_port));
+        }
         TCP | UDP | SCTP | UDPLITE => {
             Some(test.destination_port.unwrap_or(header.destination_port))
         }
         ICMP | ICMPV6 => (header.known & known::ICMP != 0)
             .then(|| u16::from(header.icmp_type) << 8 | u16::from(header.icmp_code)),
         _ => Some(0),
-    }
+    };
+    single.map(PortRange::single)
 }
 
 fn dimension_holds(
@@ -182,7 +186,11 @@ fn dimension_holds(
                 Some(number) => *number == header.protocol,
                 None => matches!(header.protocol, protocol::TCP | protocol::UDP),
             };
-            fits && element.port.is_some_and(|p| *first <= p && p <= *last)
+            let (first, last) = (*first, *last);
+            match element.port.filter(|_| fits) {
+                Some(port) => return all_alike(port, &[PortRange { first, last }]),
+                None => false,
+            }
         }
         (Dimension::Mac, Value::Mac(mac)) => {
             if !element.is_source || header.known & known::MAC == 0 {

@@ -43,11 +43,41 @@ impl Limit {
     }
 }
 
+/// What nat makes of a source port (WALK.md 6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PortRewrite {
+    /// It stays.
+    Kept,
+    /// One of these, unless it is one already.
+    Into(PortRange),
+    /// One of these, drawn.
+    Drawn(PortRange),
+    /// Drawn among those of its kind (`nf_nat_l4proto_unique_tuple`).
+    DrawnOfItsKind,
+}
+
+impl PortRewrite {
+    /// Which ports may become of this one.
+    pub fn of(self, own: u16) -> PortRange {
+        let among = |first, last| PortRange { first, last };
+        match self {
+            Self::Kept => PortRange::single(own),
+            Self::Into(range) if range.contains(own) => PortRange::single(own),
+            Self::Into(range) | Self::Drawn(range) => range,
+            Self::DrawnOfItsKind => match own {
+                0..512 => among(1, 511),
+                512..1024 => among(600, 1023),
+                1024.. => among(1024, u16::MAX),
+            },
+        }
+    }
+}
+
 /// How nat rewrites a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Rewrite {
     /// By `SNAT` or `MASQUERADE`.
-    To(Snat),
+    To(Snat, PortRewrite),
     /// By `NETMAP`: the network part.
     Netmap(MaskedAddress),
 }
@@ -83,6 +113,10 @@ pub enum Test {
     Fragment,
     /// It has ports, and the source port is inside.
     SourcePort(PortRange),
+    /// It has ports, and what nat makes of the source port is inside.
+    NewSourcePort(PortRewrite, PortRange),
+    /// It has ports, and what nat makes of the source port is in the list, or the destination port is, if that is asked, too.
+    NewSourcePortList(PortRewrite, ListId, bool),
     /// It has ports, and the destination port is inside.
     DestinationPort(PortRange),
     /// What its connection's tuple holds in the place of a source port.
@@ -148,6 +182,8 @@ impl Test {
             | Self::Ttl(..)
             | Self::Dscp(_)
             | Self::TupleSourcePort(_)
+            | Self::NewSourcePort(..)
+            | Self::NewSourcePortList(..)
             | Self::SourceChanged(..)
             | Self::Set(_) => true,
             Self::AddressType(_, types, limit) => {

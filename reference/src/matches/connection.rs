@@ -215,27 +215,34 @@ fn has_other_source(walk: &Walk<'_>, state: &State<'_>) -> Truth {
     let Some((snat, _)) = state.snat else {
         return Truth::False;
     };
-    let (first, port) = (state.packet.source, state.packet.ports.map(|p| p.0));
-    match snat {
+    let first = state.packet.source;
+    let address = match snat {
         // By lo it takes an address of another device, which 127.0.0.0/8 is not.
         Snat::Masquerade if first.is_loopback() || walk.node.is_local(first) == Some(false) => {
             Truth::True
         }
         Snat::Masquerade => Truth::Unknown(Fact::LocalAddresses),
         Snat::Netmap(address) => Truth::of(address != first),
-        Snat::To { addresses, ports } => {
-            let keeps_port =
-                ports.is_none_or(|(low, high)| port.is_none_or(|p| (low..=high).contains(&p)));
-            match addresses {
-                _ if !keeps_port => Truth::True,
-                None => Truth::False,
-                Some((low, high)) if low == high => Truth::of(low != first),
-                Some((low, high)) if (low..=high).contains(&first) => {
-                    Truth::Unknown(Fact::NatAddress)
-                }
-                Some(_) => Truth::True,
-            }
-        }
+        Snat::To { addresses, .. } => match addresses {
+            None => Truth::False,
+            Some((low, high)) if low == high => Truth::of(low != first),
+            Some((low, high)) if (low..=high).contains(&first) => Truth::Unknown(Fact::NatAddress),
+            Some(_) => Truth::True,
+        },
+    };
+    match (address, keeps_port(state)) {
+        (Truth::True, _) | (_, Truth::False) => Truth::True,
+        (Truth::Unknown(_), _) | (_, Truth::True) => address,
+        (_, doubt) => doubt,
+    }
+}
+
+/// Whether the source port is still the packet's own.
+fn keeps_port(state: &State<'_>) -> Truth {
+    let first = state.packet.ports.map(|ports| PortRange::single(ports.0));
+    match first.map(|first| state.source_port_is_in(&[first])) {
+        Some(answer) => answer,
+        None => Truth::True,
     }
 }
 

@@ -7,7 +7,7 @@ use crate::truth::Truth;
 use kpclass_ruleset::decision::Fact;
 use kpclass_ruleset::matches::SetMatch;
 use kpclass_ruleset::node::ipset::{Dimension, Entry, IpSet, IpSets, Value};
-use kpclass_ruleset::value::{address_number, protocol};
+use kpclass_ruleset::value::{PortRange, address_number, protocol};
 
 /// `-m set`, corpus `memory.toml`.
 pub(super) fn set(walk: &Walk<'_>, state: &mut State<'_>, condition: &SetMatch) -> Truth {
@@ -145,9 +145,15 @@ fn is_part(
                 Address::ThisNode => Truth::Unknown(Fact::LocalAddresses),
             }
         }
-        (Dimension::Port, Value::Port(protocol, first, last)) => {
-            Truth::of(is_port(state, destination, *protocol, *first, *last))
-        }
+        (Dimension::Port, Value::Port(protocol, first, last)) => is_port(
+            state,
+            destination,
+            *protocol,
+            PortRange {
+                first: *first,
+                last: *last,
+            },
+        ),
         (Dimension::Mac, Value::Mac(mac)) => match state.packet.source_mac.filter(|_| !destination)
         {
             Some(source) => Truth::of(source == *mac),
@@ -166,25 +172,24 @@ fn is_part(
     }
 }
 
-fn is_port(state: &State<'_>, destination: bool, of: Option<u8>, first: u16, last: u16) -> bool {
+fn is_port(state: &State<'_>, destination: bool, of: Option<u8>, range: PortRange) -> Truth {
     use protocol::{ICMP, ICMPV6, SCTP, TCP, UDP, UDPLITE};
     let packet = state.packet;
-    let port = match (packet.protocol, state.ports, packet.icmp) {
-        (TCP | UDP | SCTP | UDPLITE, Some((source, dest)), _) => {
-            if destination {
-                dest
-            } else {
-                source
-            }
-        }
-        (ICMP | ICMPV6, _, Some((kind, code))) => u16::from_be_bytes([kind, code]),
-        (TCP | UDP | SCTP | UDPLITE | ICMP | ICMPV6, ..) => return false,
-        // DCCP's ports are not read (`get_port`); nor has any other protocol some.
-        _ => 0,
-    };
-    let protocol = match of {
+    let is_protocol = match of {
         Some(number) => packet.protocol == number,
         None => matches!(packet.protocol, TCP | UDP),
     };
-    protocol && (first..=last).contains(&port)
+    let port = match (packet.protocol, state.ports, packet.icmp) {
+        (TCP | UDP | SCTP | UDPLITE, Some((_, port)), _) if destination => {
+            Truth::of(range.contains(port))
+        }
+        (TCP | UDP | SCTP | UDPLITE, Some(_), _) => state.source_port_is_in(&[range]),
+        (ICMP | ICMPV6, _, Some((kind, code))) => {
+            Truth::of(range.contains(u16::from_be_bytes([kind, code])))
+        }
+        (TCP | UDP | SCTP | UDPLITE | ICMP | ICMPV6, ..) => Truth::False,
+        // DCCP's ports are not read (`get_port`); nor has any other protocol some.
+        _ => Truth::of(range.contains(0)),
+    };
+    Truth::of(is_protocol).and(port)
 }

@@ -13,40 +13,41 @@ fn ports_of(state: &State<'_>, number: u8) -> Option<(u16, u16)> {
         .filter(|_| state.packet.protocol == number && !state.packet.fragment)
 }
 
-fn ports(condition: &Ports, (source, destination): (u16, u16)) -> bool {
-    condition.source.contains(source) != condition.source_inverted
-        && condition.destination.contains(destination) != condition.destination_inverted
+fn ports(state: &State<'_>, condition: &Ports, destination: u16) -> Truth {
+    let source = state.source_port_is_in(&[condition.source]);
+    let destination = Truth::of(condition.destination.contains(destination));
+    destination
+        .inverted(condition.destination_inverted)
+        .and(source.inverted(condition.source_inverted))
 }
 
 /// `-m tcp`.
 pub(super) fn tcp(state: &State<'_>, tcp: &TcpMatch) -> Truth {
-    let Some(present) = ports_of(state, protocol::TCP) else {
+    let Some((_, destination)) = ports_of(state, protocol::TCP) else {
         return Truth::Void;
     };
     let flags = state.packet.tcp_flags.unwrap_or(0) & tcp.flags_mask;
-    if !ports(&tcp.ports, present) || (flags == tcp.flags_value) == tcp.flags_inverted {
-        return Truth::False;
-    }
-    if tcp.option == 0 {
-        Truth::True
-    } else {
-        Truth::Unknown(Fact::TcpOption)
-    }
+    let flags = Truth::of(flags == tcp.flags_value).inverted(tcp.flags_inverted);
+    let option = match tcp.option {
+        0 => Truth::True,
+        _ => Truth::Unknown(Fact::TcpOption),
+    };
+    ports(state, &tcp.ports, destination).and(flags).and(option)
 }
 
 /// `-m udp`.
 pub(super) fn udp(state: &State<'_>, condition: &Ports) -> Truth {
-    ports_of(state, protocol::UDP).map_or(Truth::Void, |p| Truth::of(ports(condition, p)))
+    ports_of(state, protocol::UDP).map_or(Truth::Void, |p| ports(state, condition, p.1))
 }
 
 /// `-m sctp`.
 pub(super) fn sctp(state: &State<'_>, condition: &Ports) -> Truth {
-    ports_of(state, protocol::SCTP).map_or(Truth::Void, |p| Truth::of(ports(condition, p)))
+    ports_of(state, protocol::SCTP).map_or(Truth::Void, |p| ports(state, condition, p.1))
 }
 
 /// `-m dccp`.
 pub(super) fn dccp(state: &State<'_>, condition: &Ports) -> Truth {
-    ports_of(state, protocol::DCCP).map_or(Truth::Void, |p| Truth::of(ports(condition, p)))
+    ports_of(state, protocol::DCCP).map_or(Truth::Void, |p| ports(state, condition, p.1))
 }
 
 /// `-m icmp`.
@@ -80,14 +81,14 @@ fn is_type(icmp: IcmpType, (kind, code): (u8, u8)) -> bool {
 pub(super) fn multiport(state: &State<'_>, multiport: &Multiport) -> Truth {
     use protocol::{DCCP, SCTP, TCP, UDP, UDPLITE};
     let known = matches!(state.packet.protocol, TCP | UDP | UDPLITE | SCTP | DCCP);
-    let Some((source, destination)) = state.ports.filter(|_| known && !state.packet.fragment)
-    else {
+    let Some((_, port)) = state.ports.filter(|_| known && !state.packet.fragment) else {
         return Truth::Void;
     };
-    let listed = |port| multiport.ports.iter().any(|range| range.contains(port));
-    Truth::of(match multiport.side {
-        PortSide::Source => listed(source),
-        PortSide::Destination => listed(destination),
-        PortSide::Either => listed(source) || listed(destination),
-    })
+    let source = state.source_port_is_in(&multiport.ports);
+    let destination = multiport.ports.iter().any(|range| range.contains(port));
+    match multiport.side {
+        PortSide::Source => source,
+        PortSide::Either if !destination => source,
+        PortSide::Destination | PortSide::Either => Truth::of(destination),
+    }
 }

@@ -95,8 +95,6 @@ impl Kube {
         written.expect("a Vec takes everything");
         let mut sheet = Sheet::read(&String::from_utf8_lossy(&bytes));
         self.detect(detector, &mut sheet);
-        // The source port would then be the kernel's random choice.
-        sheet.rewrite(" --random-fully", "");
         if numbers.chance(0.3) {
             self.node_port_addresses(&mut sheet, numbers);
         }

@@ -85,7 +85,8 @@ impl Author<'_> {
             }
             Kind::Snat => self.snat(conditions),
             Kind::Masquerade => {
-                format!("-j MASQUERADE{}", self.ports_option(conditions))
+                let ports = self.ports_option(conditions);
+                format!("-j MASQUERADE{ports}{}", self.drawn())
             }
             Kind::Netmap => self.netmap(place),
         }
@@ -198,12 +199,23 @@ impl Author<'_> {
         let far = self.numbers.choose(self.values.addresses);
         let address = if self.numbers.chance(0.7) { local } else { far };
         let to = match self.numbers.index(6) {
-            0 if conditions.has_ports() => joined(&address.to_string(), "20000-20100"),
-            1 if conditions.has_ports() => ":20000-20100".into(),
+            0 if conditions.has_ports() => {
+                joined(&address.to_string(), "20000-20100") + self.drawn()
+            }
+            1 if conditions.has_ports() => format!(":20000-20100{}", self.drawn()),
             2 => self.range(),
             _ => address.to_string(),
         };
         format!("-j SNAT --to-source {to}")
+    }
+
+    /// Whether a source port is drawn.
+    fn drawn(&mut self) -> &'static str {
+        match self.numbers.index(8) {
+            0 => " --random",
+            1 => " --random-fully",
+            _ => "",
+        }
     }
 
     fn ports_option(&mut self, conditions: &Conditions) -> &'static str {

@@ -217,6 +217,8 @@ pub(super) fn is_of_tuple(test: &Test) -> bool {
         | Test::SourcePort(_)
         | Test::DestinationPort(_)
         | Test::TupleSourcePort(_)
+        | Test::NewSourcePort(..)
+        | Test::NewSourcePortList(..)
         | Test::TupleDestinationPort(_)
         | Test::SourceChanged(..)
         | Test::LeavesLoopback(_)
