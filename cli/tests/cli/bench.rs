@@ -82,8 +82,9 @@ fn a_capture_s_packets_are_timed_those_to_no_service_too() {
 #[test]
 fn the_plot_is_drawn_as_svg_too() {
     let place = Place::new();
-    let rules: String = (1..=30)
-        .map(|n| format!("-A KUBE-SERVICES -d 10.2.0.{n}/32 -p tcp -m comment --comment \"ns/s{n} cluster IP\" -m tcp --dport 80 -j DNAT --to-destination 10.1.0.{n}:80\n"))
+    // So many that the last rule's packets take longer than the first's however busy the machine is.
+    let rules: String = (0..2000)
+        .map(|n| format!("-A KUBE-SERVICES -d 10.2.{}.{}/32 -p tcp -m comment --comment \"ns/s{n} cluster IP\" -m tcp --dport 80 -j DNAT --to-destination 10.1.0.1:80\n", n / 256, n % 256))
         .collect();
     let head =
         "*nat\n:PREROUTING ACCEPT [0:0]\n:KUBE-SERVICES - [0:0]\n-A PREROUTING -j KUBE-SERVICES\n";
