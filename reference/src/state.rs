@@ -115,6 +115,13 @@ pub(crate) struct Kept {
     pub(crate) confirmed: bool,
 }
 
+/// What becomes of a packet that this node sends to itself if it is lost where its connection is confirmed, before it comes back by lo (CONNTRACK.md 3.7).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Lost {
+    pub(crate) decision: Decision,
+    pub(crate) kept: Kept,
+}
+
 /// A step of the path: a rule that matched, or the end of a built-in chain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
@@ -178,6 +185,8 @@ pub(crate) struct State<'a> {
     pub(crate) is_followed: bool,
     /// It has come to the end of POSTROUTING or INPUT.
     pub(crate) confirmed: bool,
+    /// It has come back by lo: what would have become of it otherwise.
+    pub(crate) lost: Option<Box<Lost>>,
     pub(crate) ttl_rewritten: bool,
     pub(crate) dscp_rewritten: bool,
     pub(crate) sets_changed: bool,
@@ -225,6 +234,7 @@ impl<'a> State<'a> {
             connection: None,
             is_followed: false,
             confirmed: false,
+            lost: None,
             ttl_rewritten: false,
             dscp_rewritten: false,
             sets_changed: false,

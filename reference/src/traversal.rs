@@ -2,7 +2,7 @@
 
 use crate::Walk;
 use crate::assumption::Assumption;
-use crate::state::{Address, Device, Frame, State};
+use crate::state::{Address, Device, Frame, Lost, State};
 use crate::walk::Stop;
 use kpclass_ruleset::conntrack::CtStatus;
 use kpclass_ruleset::decision::{Decision, Disposition, Fact};
@@ -166,6 +166,10 @@ impl Walk<'_> {
         {
             return Some(state.decision(Disposition::Drop, None));
         }
+        state.lost = state.kept().map(|kept| {
+            let decision = state.decision(Disposition::Drop, None);
+            Box::new(Lost { decision, kept })
+        });
         state.arrival = Device::Known(Interface::lo());
         state.lo_leg = true;
         state.legs = Leg::BY_LO;

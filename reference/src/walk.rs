@@ -5,7 +5,7 @@ use crate::assumption::Assumption;
 use crate::draw::{Overlap, Share};
 use crate::matches::{ask, has_effect, inside, recent};
 use crate::probability::Chance;
-use crate::state::{Event, Kept, Pending, State, Step};
+use crate::state::{Event, Kept, Lost, Pending, State, Step};
 use crate::truth::Truth;
 use kpclass_ruleset::decision::{Decision, Disposition, Fact, MAX_FORKS, Unknown};
 use kpclass_ruleset::matches::{Match, MatchKind, Statistic};
@@ -41,13 +41,18 @@ pub(crate) struct Way<S> {
     pub(crate) assumptions: Vec<Assumption>,
     /// Where connections are followed, what is left of the packet.
     pub(crate) kept: Option<Kept>,
+    /// If it came back by lo: what is left of it if it is lost before; or what it depends on.
+    pub(crate) lost: Option<Result<Box<Lost>, Unknown>>,
 }
 
 impl<S> Way<S> {
     fn new(share: S, decision: Decision, state: State<'_>) -> Self {
         let kept = state.kept();
         let State {
-            path, assumptions, ..
+            path,
+            assumptions,
+            lost,
+            ..
         } = state;
         Self {
             share,
@@ -55,6 +60,7 @@ impl<S> Way<S> {
             path,
             assumptions,
             kept,
+            lost: lost.map(Ok),
         }
     }
 }
@@ -117,7 +123,7 @@ impl Walk<'_> {
         state.resume(true);
         let matched = self.follow(state, share.clone(), draws_left);
         let passed = self.follow(passed, share, draws_left);
-        lay_over(matched, passed, |matched, passed| {
+        lay_over(matched, passed, unknown, |matched, passed| {
             let gave_up = [matched, passed]
                 .into_iter()
                 .find(|way| way.decision.gave_up());
@@ -293,10 +299,12 @@ fn draw(state: &mut State<'_>, statistic: Statistic, m: &Match) -> Stop {
     })
 }
 
-/// Lays two sequences of ways over one another, share by share; `decide` says what comes of two ways. The assumptions are both ways'.
+/// Lays two sequences of ways over one another, share by share, between which the unknown decides; `decide` says what comes of two ways. The assumptions
+/// are both ways'.
 fn lay_over<S: Share>(
     first: Vec<Way<S>>,
     second: Vec<Way<S>>,
+    unknown: Unknown,
     decide: impl Fn(&Way<S>, &Way<S>) -> (Decision, Vec<Step>),
 ) -> Vec<Way<S>> {
     let mut ways = Vec::new();
@@ -322,6 +330,10 @@ fn lay_over<S: Share>(
             path,
             assumptions,
             kept: x.kept.clone(),
+            lost: match x.lost == y.lost {
+                true => x.lost.clone(),
+                false => Some(Err(unknown)),
+            },
         });
         a = match rest_x {
             Some(share) => {

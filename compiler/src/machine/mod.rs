@@ -230,6 +230,7 @@ impl<'a> Machine<'a> {
                 forward: state.on_leg(Leg::Forward),
                 dropped: state.on_leg(Leg::Dropped),
             }),
+            Leg::Send if self.is_lost() => end(Disposition::Drop),
             Leg::Send => self.after_sending(state),
             Leg::Return => self.receive_again(state),
             Leg::Local | Leg::Lo => end(Disposition::Local),

@@ -36,6 +36,8 @@ pub struct Connection {
     pub mark: u32,
     /// How long it lives from now on.
     pub left: Duration,
+    /// The packet is lost where this node has sent it, as its connection is confirmed.
+    pub is_lost: bool,
 }
 
 /// A side of a tuple, as far as known: address (`None`: some address of this node) and part.
@@ -78,6 +80,12 @@ impl Machine<'_> {
 
     fn later(&self) -> Option<Later> {
         self.tracked.as_ref()?.connection?.later
+    }
+
+    /// Whether the packet is lost as its connection is confirmed.
+    pub(super) fn is_lost(&self) -> bool {
+        let connection = self.tracked.as_ref().and_then(|t| t.connection);
+        connection.is_some_and(|c| c.is_lost)
     }
 
     pub(super) fn is_found_already(&self) -> bool {

@@ -170,6 +170,7 @@ impl<A: Width> Entry<A> {
             later: is_later.then(|| self.later(direction)),
             mark: self.mark,
             left: Duration::from_nanos(self.deadline.saturating_sub(now)),
+            is_lost: false,
         }
     }
 

@@ -6,7 +6,7 @@ use super::nat::{Choice, Wanted};
 use super::tuple::{End, Tuple, Width};
 use super::{Packet, Shows, Tracked, Tracker, context, ends};
 use kpclass_compiler::header::Header;
-use kpclass_compiler::{Followed, FollowedFirst, Left, Progress};
+use kpclass_compiler::{Connection, Followed, FollowedFirst, Left, Progress};
 use kpclass_ruleset::conntrack::{CtStatus, Direction};
 use kpclass_ruleset::decision::{Decision, Disposition, Fact, Unknown};
 use kpclass_ruleset::target::{NatRange, Target};
@@ -19,11 +19,10 @@ impl<A: Width> Tracker<'_, A> {
         packet: &Packet,
         look: &Look<A>,
         followed: Followed,
+        draw: u64,
         shows: Option<&dyn Shows<A>>,
     ) -> Tracked<A> {
-        let Followed {
-            mut decision, left, ..
-        } = followed;
+        let Followed { decision, left, .. } = followed;
         if let Disposition::Unknown(unknown) = decision.disposition {
             return self.unknown(packet, look, unknown);
         }
@@ -36,13 +35,8 @@ impl<A: Width> Tracker<'_, A> {
                     Made::Entry(entry, doubt) => Some((entry, doubt)),
                     Made::Unknown(unknown) => return self.unknown(packet, look, unknown),
                     Made::Clash(lost) => {
-                        decision.disposition = Disposition::Drop;
-                        decision.decided_by = None;
-                        let mut tracked = tracked(look, decision, &left);
-                        tracked.of_entry(&lost);
-                        tracked.status = lost.status;
-                        tracked.clashes = true;
-                        return tracked;
+                        let left = (decision, left);
+                        return self.clashed(packet, look, &lost, left, draw);
                     }
                 }
             }
@@ -61,6 +55,42 @@ impl<A: Width> Tracker<'_, A> {
                 self.table.doubt(id, unknown);
             }
         }
+        tracked
+    }
+
+    /// Of a first packet that is lost where its connection is confirmed (CONNTRACK.md 3.7).
+    fn clashed(
+        &mut self,
+        packet: &Packet,
+        look: &Look<A>,
+        lost: &Entry<A>,
+        (mut decision, mut left): (Decision, Left),
+        draw: u64,
+    ) -> Tracked<A> {
+        if packet.context.hook == Hook::Output {
+            // What the rules did behind that has not come to be.
+            self.lists.undo();
+            let context = context(packet, look.ctstate);
+            let asked = look.entry.map(|(entry, direction)| Connection {
+                is_lost: true,
+                ..entry.asked(direction, false, self.now)
+            });
+            let lists = &mut self.lists;
+            let header = &packet.header;
+            let followed = self
+                .program
+                .follow(header, &context, asked.as_ref(), lists, draw);
+            (decision, left) = (followed.decision, followed.left);
+            if let Disposition::Unknown(unknown) = decision.disposition {
+                return self.unknown(packet, look, unknown);
+            }
+        }
+        decision.disposition = Disposition::Drop;
+        decision.decided_by = None;
+        let mut tracked = tracked(look, decision, &left);
+        tracked.of_entry(lost);
+        tracked.status = lost.status;
+        tracked.clashes = true;
         tracked
     }
 

@@ -191,7 +191,7 @@ impl<'r, A: Width> Tracker<'r, A> {
             (Some(unknown), _) => self.unknown(packet, &look, unknown),
             (None, Some(_)) if look.id.is_none() => {
                 let (followed, draw, shown) = self.shown(packet, &look, draw, shows);
-                let tracked = self.first(packet, &look, followed, shows);
+                let tracked = self.first(packet, &look, followed, draw, shows);
                 return (Tracked { shown, ..tracked }, draw);
             }
             (None, Some(_)) => self.later(packet, &look, draw),

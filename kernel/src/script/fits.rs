@@ -4,8 +4,10 @@ use super::playing::{Ct, Seen};
 use crate::judge::{fits_answer, is_told_by_routing};
 use crate::seen::{End, Sighting};
 use kpclass_reference::connections::{Header, Tracked};
+use kpclass_ruleset::Hook;
 use kpclass_ruleset::conntrack::{CtStatus, Datagram, Direction};
 use kpclass_ruleset::decision::Disposition;
+use kpclass_ruleset::packet::Packet;
 use kpclass_ruleset::value::CtState;
 use std::net::IpAddr;
 
@@ -46,8 +48,11 @@ pub(super) fn fits(
         Disposition::Unknown(_) => Ok(()),
         Disposition::Forward | Disposition::Out => passed(End::Left),
         Disposition::Local => passed(End::Delivered),
-        // The kernel drops it behind the last place where it is seen.
+        // The kernel drops it behind the last place where it is seen; what is on its way to this node, before it comes in by lo.
         Disposition::Drop if way.clashes => match seen.end {
+            End::Gone if is_sent_here(packet, &way.header, is_local) && seen.by_lo.is_none() => {
+                gone()
+            }
             End::Gone => Err("where it ended".into()),
             end => passed(end),
         },
@@ -80,6 +85,11 @@ fn has_no_way_back(
     let to = header.destination.unwrap_or(packet.destination);
     let from = header.source.unwrap_or(packet.source);
     packet.source.is_ipv4() && to.is_loopback() && !is_local(from)
+}
+
+/// Whether this node sends it to itself.
+fn is_sent_here(packet: &Packet, header: &Header, is_local: &dyn Fn(IpAddr) -> bool) -> bool {
+    packet.hook == Hook::Output && header.destination.is_none_or(is_local)
 }
 
 fn header(

@@ -268,6 +268,7 @@ impl<'a> Tracker<'a> {
                 path: Vec::new(),
                 assumptions: look.assumptions.clone(),
                 kept: None,
+                lost: None,
             }),
             None => {
                 let state = self.state(&packet, &mut look);
@@ -520,6 +521,7 @@ fn without_share<S>(way: Way<S>) -> Way<()> {
         path: way.path,
         assumptions: way.assumptions,
         kept: way.kept,
+        lost: way.lost,
     }
 }
 

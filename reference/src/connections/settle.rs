@@ -42,9 +42,22 @@ impl Tracker<'_> {
             way.decision = Decision::unknown(unknown);
             return Concluded::without_entry(way);
         }
-        if clashes {
-            way.decision.disposition = Disposition::Drop;
-            way.decision.decided_by = None;
+        match way.lost.take().filter(|_| clashes) {
+            // It does not come back.
+            Some(Ok(lost)) => {
+                way.decision = lost.decision;
+                way.kept = Some(lost.kept);
+                way.path.retain(|step| !step.lo_leg);
+            }
+            Some(Err(unknown)) => {
+                way.decision = Decision::unknown(unknown);
+                return Concluded::without_entry(way);
+            }
+            None if clashes => {
+                way.decision.disposition = Disposition::Drop;
+                way.decision.decided_by = None;
+            }
+            None => {}
         }
         Concluded {
             way,
