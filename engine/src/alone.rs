@@ -161,6 +161,7 @@ impl<'p, A: Address> Alone<'p, A> {
             in_interface: None,
             mark: self.mark,
             ctstate: CtState::New,
+            is_joined: false,
         };
         let number = || question.draw;
         self.lookup

@@ -362,6 +362,7 @@ impl<'r, 'a> Scene<'r, 'a> {
             in_interface,
             mark: self.settings.mark,
             ctstate: CtState::New,
+            is_joined: false,
         }
     }
 

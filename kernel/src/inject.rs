@@ -95,6 +95,12 @@ impl Injector {
         send(devices, raw, packet, frame)
     }
 
+    /// Whether [`Self::send_pieces`] makes several of it.
+    pub(crate) fn cuts(&mut self, packet: &Packet, tag: &Tag) -> bool {
+        let (header, size) = cut(packet);
+        usize::from(self.length(packet, tag)) > header + size
+    }
+
     /// Sends a packet in fragments, the last one first by turns. IPv6's first one holds the upper layer's header, as it has to.
     pub(crate) fn send_pieces(
         &mut self,
@@ -102,10 +108,7 @@ impl Injector {
         tag: &Tag,
         id: u16,
     ) -> Result<(), KernelError> {
-        let (header, size) = match packet.source.is_ipv4() {
-            true => (20, 16),
-            false => (40, 24),
-        };
+        let (header, size) = cut(packet);
         let frame = self.framer.tagged(packet, Origin::Outside, tag);
         let len = frame.len().saturating_sub(ETHERNET + header);
         let mut pieces = Piece::all(id, len, size);
@@ -157,6 +160,14 @@ impl Injector {
         set_checksum(&mut ip);
         write_frame(&mut self.frame, &ip);
         self.arrive_by_lo()
+    }
+}
+
+/// The length of a packet's header, and of the fragments behind it.
+fn cut(packet: &Packet) -> (usize, usize) {
+    match packet.source.is_ipv4() {
+        true => (20, 16),
+        false => (40, 24),
     }
 }
 

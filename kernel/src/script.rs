@@ -162,10 +162,12 @@ impl Player {
                 }
                 Step::Send(talk, side, what) => {
                     let sent = speakers.speak(*talk, *side, what, playing.player);
-                    let Some((datagram, tag)) = sent else {
+                    let Some((mut datagram, tag)) = sent else {
                         continue;
                     };
                     let is_cut = at % CUT == 0 && playing.player.world.is_conntrack_on();
+                    let injector = &mut playing.player.world.injector;
+                    datagram.is_joined = is_cut && injector.cuts(&datagram.packet, &tag);
                     let sent = match is_cut {
                         // Where it is 0 the kernel gives what is sent one of its own.
                         true => Sent::Pieces(&tag, at as u16 + 1),

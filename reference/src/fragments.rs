@@ -297,6 +297,8 @@ impl Waiting {
                 break;
             }
         }
-        Put::Whole(whole(&first, headers, (&captured, self.len)))
+        let is_joined = self.runs.iter().flatten().count() > 1;
+        let whole = whole(&first, headers, (&captured, self.len));
+        Put::Whole(whole.map(|whole| FrameDatagram { is_joined, ..whole }))
     }
 }

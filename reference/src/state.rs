@@ -181,6 +181,8 @@ pub(crate) struct State<'a> {
     pub(crate) marked_by: Option<RuleId>,
     pub(crate) memory: Memory,
     pub(crate) connection: Option<Connection>,
+    /// It was joined of several fragments.
+    pub(crate) is_joined: bool,
     /// Connections are followed: what is left of the packet is asked for.
     pub(crate) is_followed: bool,
     /// It has come to the end of POSTROUTING or INPUT.
@@ -232,6 +234,7 @@ impl<'a> State<'a> {
             marked_by: None,
             memory: Memory::default(),
             connection: None,
+            is_joined: false,
             is_followed: false,
             confirmed: false,
             lost: None,

@@ -166,6 +166,9 @@ impl Walk<'_> {
         {
             return Some(state.decision(Disposition::Drop, None));
         }
+        if state.is_joined {
+            return Some(state.unknown(None, Fact::Fragments));
+        }
         state.lost = state.kept().map(|kept| {
             let decision = state.decision(Disposition::Drop, None);
             Box::new(Lost { decision, kept })

@@ -138,6 +138,8 @@ pub enum Fact {
     RouteLocalnet,
     /// Whether this node listens to a multicast group.
     MulticastGroup,
+    /// What rules make of the fragments in which a packet comes back by `lo`.
+    Fragments,
     /// More missing facts on one way than are followed up ([`MAX_FORKS`]).
     TooMany,
 }
@@ -180,6 +182,9 @@ impl Fact {
             Self::NatPort => "which port nat draws".into(),
             Self::RouteLocalnet => "sysctl route_localnet".into(),
             Self::MulticastGroup => "whether this node listens to the multicast group".into(),
+            Self::Fragments => {
+                "what rules make of its fragments, which come back by lo one by one".into()
+            }
             Self::TooMany => "too many facts are missing on this packet's way".into(),
         }
     }

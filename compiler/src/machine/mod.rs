@@ -25,7 +25,7 @@ use crate::program::node::{Act, Draw, End};
 use crate::program::test::Test;
 use crate::tail::{Tail, TailTests};
 use ask::Answer;
-use kpclass_ruleset::decision::Disposition;
+use kpclass_ruleset::decision::{Disposition, Fact};
 use kpclass_ruleset::node::NodeFacts;
 use kpclass_ruleset::value::{CtState, Family};
 use kpclass_ruleset::{Policy, RuleId, TableId, ordered};
@@ -163,6 +163,9 @@ impl<'a> Machine<'a> {
         let Some((table, hook)) = state.place() else {
             return self.after_last_stage(state);
         };
+        if state.leg == Leg::Lo && state.stage == 0 && self.is_joined() {
+            return ops::unknown(state, None, Fact::Fragments);
+        }
         if table == TableId::Nat && self.is_found_already() {
             return self.translate(state);
         }

@@ -76,7 +76,7 @@ impl Machine<'_> {
         match *op {
             Op::Drop => return end(state, Disposition::Drop),
             Op::Reject(with) => return end(state, Disposition::Reject(with)),
-            Op::Unknown(fact) => return unknown(state, id, fact),
+            Op::Unknown(fact) => return unknown(state, Some(id), fact),
             Op::Accept => self.leave_stage(state),
             Op::Return => return self.end_of_chain(state),
             Op::Jump(to) => self.jump(state, to),
@@ -99,7 +99,7 @@ impl Machine<'_> {
         let of_destination = match state.place() {
             Some((TableId::Nat, Prerouting | Output)) => true,
             Some((TableId::Nat, Postrouting | Input)) => false,
-            _ => return unknown(state, id, Fact::NatHook),
+            _ => return unknown(state, Some(id), Fact::NatHook),
         };
         match (*op, of_destination) {
             (Op::Dnat(range), true) => return self.dnat(state, id, range, acts),
@@ -112,7 +112,7 @@ impl Machine<'_> {
                 self.leave_stage(state);
             }
             (Op::Snat(snat, _), false) => self.snat(state, id, snat, acts),
-            _ => return unknown(state, id, Fact::NatHook),
+            _ => return unknown(state, Some(id), Fact::NatHook),
         }
         None
     }
@@ -304,7 +304,7 @@ impl Machine<'_> {
             Some((first, last)) => {
                 let more = last.checked_sub(first);
                 let Some(more) = more.filter(|more| *more < MAX_NAT_CHOICES) else {
-                    return unknown(state, id, Fact::NatAddress);
+                    return unknown(state, Some(id), Fact::NatAddress);
                 };
                 let at = u128::from(state.choice & POSITION);
                 if state.choice & CHOSEN == 0 && at < more {
@@ -401,7 +401,7 @@ impl Machine<'_> {
             return Some(ask(state, id, Test::HasPorts, [WITH_PORTS, WITHOUT_PORTS]));
         };
         if has_ports && is_port_drawn(range) {
-            return unknown(state, id, Fact::NatAddress);
+            return unknown(state, Some(id), Fact::NatAddress);
         }
         let port = match (range.ports.filter(|_| has_ports), state.destination_port) {
             (None, present) => present,
@@ -567,11 +567,8 @@ fn rewrite_port(ports: PortRange, base: Option<u16>, present: u16) -> u16 {
     ports.first.wrapping_add(offset as u16)
 }
 
-fn unknown(state: &State, id: RuleId, fact: Fact) -> Option<Stop> {
-    let disposition = Disposition::Unknown(kpclass_ruleset::decision::Unknown {
-        rule: Some(id),
-        fact,
-    });
+pub(super) fn unknown(state: &State, rule: Option<RuleId>, fact: Fact) -> Option<Stop> {
+    let disposition = Disposition::Unknown(kpclass_ruleset::decision::Unknown { rule, fact });
     Some(Stop::End(End {
         disposition,
         decided_by: None,

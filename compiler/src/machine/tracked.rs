@@ -66,6 +66,8 @@ pub(crate) struct Tracked<'a> {
     pub(crate) varies: bool,
     /// Something was asked in which packets of other connections differ, though they have all of [`crate::Common`] in common.
     pub(crate) singles_out: bool,
+    /// It was joined of several fragments.
+    pub(crate) is_joined: bool,
     /// Where the last way ended.
     pub(crate) ended: Option<State>,
 }
@@ -86,6 +88,10 @@ impl Machine<'_> {
     pub(super) fn is_lost(&self) -> bool {
         let connection = self.tracked.as_ref().and_then(|t| t.connection);
         connection.is_some_and(|c| c.is_lost)
+    }
+
+    pub(super) fn is_joined(&self) -> bool {
+        self.tracked.as_ref().is_some_and(|t| t.is_joined)
     }
 
     pub(super) fn is_found_already(&self) -> bool {

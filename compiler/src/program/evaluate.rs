@@ -27,6 +27,8 @@ pub struct Context {
     pub mark: u32,
     /// How conntrack sees it; must be one of the configuration's.
     pub ctstate: kpclass_ruleset::value::CtState,
+    /// It was joined of several fragments, which is asked only where its connection is followed.
+    pub is_joined: bool,
 }
 
 impl Context {
@@ -34,6 +36,7 @@ impl Context {
     #[inline(always)]
     pub fn is_alike(&self, other: &Self) -> bool {
         (self.hook, self.in_interface, self.mark) == (other.hook, other.in_interface, other.mark)
+            && self.is_joined == other.is_joined
     }
 }
 
@@ -46,6 +49,7 @@ impl From<&Packet> for Context {
                 .filter(|_| packet.hook == Hook::Prerouting),
             mark: packet.mark,
             ctstate: packet.ctstate,
+            is_joined: false,
         }
     }
 }

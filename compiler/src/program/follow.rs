@@ -111,6 +111,7 @@ impl Program {
             lists,
             varies: false,
             singles_out: false,
+            is_joined: context.is_joined,
             ended: None,
         });
         let mut run = self.walking(header, context, machine);

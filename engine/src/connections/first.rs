@@ -98,7 +98,8 @@ impl<A: Width> Tracker<'_, A> {
     pub(super) fn decide(&mut self, packet: &Packet, look: &Look<A>, draw: u64) -> Followed {
         let context = context(packet, look.ctstate);
         let header = &packet.header;
-        if !self.walks(header)
+        if !context.is_joined
+            && !self.walks(header)
             && let Some(decision) = self.program.decide(header, &context, draw)
             && let Some(left) = self.left_by(packet, &decision)
         {

@@ -37,7 +37,10 @@ impl From<&Datagram> for Packet {
     fn from(datagram: &Datagram) -> Self {
         Self {
             header: Header::from(&datagram.packet),
-            context: Context::from(&datagram.packet),
+            context: Context {
+                is_joined: datagram.is_joined,
+                ..Context::from(&datagram.packet)
+            },
             icmp_id: datagram.icmp_id,
             carried: datagram.carried,
             chunks: datagram.chunks.clone(),
@@ -59,13 +62,17 @@ impl Packet {
             carried,
             chunks,
             is_broken,
+            is_joined,
             sign,
             datagram,
             syn,
         } = read;
         Self {
             header,
-            context,
+            context: Context {
+                is_joined,
+                ..context
+            },
             icmp_id,
             carried,
             chunks,

@@ -39,6 +39,7 @@ fn packet(from: (u32, u16), to: (u32, u16)) -> Packet {
             in_interface: None,
             mark: 0,
             ctstate: CtState::New,
+            is_joined: false,
         },
     )
 }

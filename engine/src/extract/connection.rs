@@ -22,6 +22,8 @@ pub struct OfConnection {
     pub chunks: Option<Vec<u8>>,
     /// A length in the transport header does not fit.
     pub is_broken: bool,
+    /// It was joined of several fragments.
+    pub is_joined: bool,
     /// What nat and forwarding leave as it is: by it a packet is known again behind them. `None`: nothing is there that tells packets apart.
     pub sign: Option<u64>,
     /// Of UDP over IPv4 with an identification: that, length and beginning, which nat and forwarding leave as they are, too. By it alone no packet is
@@ -53,6 +55,7 @@ impl OfConnection {
             carried: None,
             chunks: None,
             is_broken: false,
+            is_joined: false,
             sign: None,
             datagram: None,
             syn: None,

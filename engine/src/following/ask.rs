@@ -347,5 +347,6 @@ fn as_datagram(packet: &Packet) -> Datagram {
         carried: packet.carried,
         chunks: packet.chunks.clone(),
         is_broken: packet.is_broken,
+        is_joined: packet.context.is_joined,
     }
 }

@@ -414,6 +414,7 @@ impl<'r, 'a> Reader<'r, 'a> {
             in_interface: device,
             mark: self.settings.mark,
             ctstate: CtState::New,
+            is_joined: false,
         };
         let sent = Context {
             hook: Hook::Output,
@@ -513,6 +514,6 @@ fn is_fragment(frame: &Frame<'_>) -> bool {
 pub(super) fn is_other(read: FrameDatagram, ours: &OfConnection) -> bool {
     (read.icmp_id, read.carried) != (ours.icmp_id, ours.carried)
         || read.chunks != ours.chunks
-        || read.is_broken != ours.is_broken
+        || (read.is_broken, read.is_joined) != (ours.is_broken, ours.is_joined)
         || differs(read.packet, &ours.header)
 }

@@ -206,7 +206,9 @@ impl Queue {
                 break;
             }
         }
-        Some(joined(first, *headers, (&captured, self.len)))
+        let joined = joined(first, *headers, (&captured, self.len));
+        let is_joined = self.pieces.len() > 1;
+        Some(joined.map(|whole| OfConnection { is_joined, ..whole }))
     }
 }
 

@@ -7,6 +7,7 @@ use kpclass_compiler::Config;
 use kpclass_engine::link::LinkType;
 use kpclass_engine::{Report, Rules};
 use kpclass_ruleset::conntrack::Settings;
+use kpclass_ruleset::decision::Fact;
 use kpclass_ruleset::node::NodeFacts;
 use kpclass_ruleset::{readers, spec};
 use kpclass_workload::frame::{Framer, Link, Origin, Piece, Tag};
@@ -35,13 +36,19 @@ fn in_pieces(number: u16, frame: &[u8], numbers: &mut Numbers) -> Vec<Vec<u8>> {
 
 #[test]
 fn a_capture_of_fragments_is_followed_as_one_of_whole_packets() {
-    let (mut packets, mut joined) = (0, 0);
+    let (mut packets, mut joined, mut by_lo) = (0, 0, 0);
     for seed in 0..SCRIPTS {
         let (script, mut numbers) = (script(seed, PACKETS), Numbers::new(seed));
-        let whole = written(&frames(&script));
+        let packets_of = frames(&script);
+        let whole = written(&packets_of);
         let mut cut = Vec::new();
-        for (number, (at, frame)) in (1..).zip(&whole) {
-            let pieces = in_pieces(number, frame, &mut numbers);
+        for (number, ((at, frame), (_, datagram))) in (1..).zip(whole.iter().zip(&packets_of)) {
+            // What comes back by lo in fragments is not known.
+            let is_sent = script.generated.node.is_local(datagram.packet.source) == Some(true);
+            let pieces = match is_sent {
+                true => vec![frame.clone()],
+                false => in_pieces(number, frame, &mut numbers),
+            };
             cut.extend(pieces.into_iter().map(|piece| (*at, piece)));
         }
         let files = [&whole, &cut].map(|frames| {
@@ -57,6 +64,12 @@ fn a_capture_of_fragments_is_followed_as_one_of_whole_packets() {
         let Some([whole, cut]) = reports else {
             continue;
         };
+        // What was met behind nat alone may have been sent, too.
+        let mut unknowns = cut.unknowns.iter();
+        if unknowns.any(|unknown| unknown.unknown.fact == Fact::Fragments) {
+            by_lo += cut.classified;
+            continue;
+        }
         packets += cut.classified;
         let reasons: Vec<&str> = cut.skipped.iter().map(|(reason, _)| *reason).collect();
         assert!(
@@ -78,6 +91,7 @@ fn a_capture_of_fragments_is_followed_as_one_of_whole_packets() {
     }
     eprintln!("{packets} packets, {joined} fragments before the last of each");
     assert!(joined > packets / 2, "{joined}");
+    assert!(by_lo < packets / 10, "{by_lo}");
 }
 
 /// Fragments are lost, repeated, too long, and cut by the capture; every frame is counted once.

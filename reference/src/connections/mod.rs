@@ -271,7 +271,8 @@ impl<'a> Tracker<'a> {
                 lost: None,
             }),
             None => {
-                let state = self.state(&packet, &mut look);
+                let mut state = self.state(&packet, &mut look);
+                state.is_joined = datagram.is_joined;
                 ways.extend(self.walk.ways(state, share).into_iter().map(without_share));
             }
         }

@@ -20,6 +20,8 @@ pub struct FrameDatagram {
     pub chunks: Option<Vec<u8>>,
     /// A length in the transport header does not fit.
     pub is_broken: bool,
+    /// It was joined of several fragments.
+    pub is_joined: bool,
 }
 
 impl FrameDatagram {
@@ -34,6 +36,7 @@ impl FrameDatagram {
             carried: self.carried,
             chunks: self.chunks.clone(),
             is_broken: self.is_broken,
+            is_joined: self.is_joined,
         }
     }
 }
@@ -62,6 +65,7 @@ pub(super) fn with_upper(packet: FramePacket, upper: &[u8], whole: usize) -> Fra
         carried: None,
         chunks: None,
         is_broken: false,
+        is_joined: false,
         packet,
     };
     if datagram.packet.fragment {

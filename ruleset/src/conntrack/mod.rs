@@ -118,6 +118,8 @@ pub struct Datagram {
     pub chunks: Option<Vec<u8>>,
     /// Whether a checksum is known to be wrong, or a length field of the transport header.
     pub is_broken: bool,
+    /// Whether it was joined of several fragments.
+    pub is_joined: bool,
 }
 
 impl Datagram {
@@ -132,6 +134,7 @@ impl Datagram {
             carried: None,
             chunks,
             is_broken: false,
+            is_joined: false,
             packet,
         }
     }
