@@ -23,6 +23,7 @@ use crate::subject::Subject;
 use crate::world::{Follow, OUT, SPARE, World, sysctl};
 use kpclass_reference::Walk;
 use kpclass_reference::connections::Tracker;
+use kpclass_ruleset::Hook;
 use kpclass_ruleset::conntrack::{Datagram, Settings};
 use kpclass_ruleset::value::Interface;
 use kpclass_workload::scripts::{Script, Step, script};
@@ -165,7 +166,11 @@ impl Player {
                     let Some((mut datagram, tag)) = sent else {
                         continue;
                     };
-                    let is_cut = at % CUT == 0 && playing.player.world.is_conntrack_on();
+                    let (packet, world) = (&datagram.packet, &playing.player.world);
+                    // Of what comes back by lo in fragments nothing is known.
+                    let comes_back =
+                        packet.hook == Hook::Output && world.is_local(packet.destination);
+                    let is_cut = at % CUT == 0 && world.is_conntrack_on() && !comes_back;
                     let injector = &mut playing.player.world.injector;
                     datagram.is_joined = is_cut && injector.cuts(&datagram.packet, &tag);
                     let sent = match is_cut {

@@ -84,6 +84,8 @@ pub enum Ask<A> {
     IsRoutedHere,
     /// Whether the packet comes back, if this node sends it.
     ComesBack(TestId),
+    /// Whether IPv6's receive function refuses the packet, which it does not where both addresses are ordinary.
+    IsRefused(TestId),
     /// A test of one address's type.
     TypeOf {
         /// The source, or the destination.
@@ -119,6 +121,10 @@ impl<A: Address> Ask<A> {
             Self::ComesBack(test) => match to {
                 Whose::Nodes => Some(true),
                 Whose::Others => Some(false),
+                Whose::Unsure => answer(program, test, tuple, &context()),
+            },
+            Self::IsRefused(test) => match to {
+                Whose::Nodes | Whose::Others => Some(false),
                 Whose::Unsure => answer(program, test, tuple, &context()),
             },
             Self::TypeOf {

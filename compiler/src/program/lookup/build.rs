@@ -82,6 +82,8 @@ struct Builder<'p, A> {
     takers: Vec<Taker>,
     /// Whether all leaves of the class at hand that something leads to are ends.
     serves: bool,
+    /// The destination of the class at hand, if it has one.
+    destination: Option<u128>,
     /// For each node the last gathering that met it.
     met: Vec<u32>,
     gathering: u32,
@@ -124,6 +126,7 @@ impl<'p, A: Address> Builder<'p, A> {
             members: Vec::new(),
             takers: Vec::new(),
             serves: false,
+            destination: None,
             met: vec![0; program.nodes.len()],
             gathering: 0,
             work: Vec::new(),
@@ -152,6 +155,10 @@ impl<'p, A: Address> Builder<'p, A> {
 
     fn class(&mut self, class: ClassId) -> Result<Place, Unfit> {
         let starts = self.starts.ok_or(Unfit)?;
+        self.destination = match self.program.classes[class.0 as usize] {
+            Class::Exact { destination, .. } => Some(destination),
+            _ => None,
+        };
         let roots = starts.map(|start| self.program.root(class, start));
         let mut gathered = self.gather(roots)?;
         self.put_in_order(&mut gathered.questions);
@@ -358,10 +365,8 @@ impl<'p, A: Address> Builder<'p, A> {
     }
 
     fn answer(&self, test: TestId, answers: &Answers<'_>) -> Option<bool> {
-        if self.is_of_loopback(test) {
-            return Some(false);
-        }
-        answers.of(Question::Test(test))
+        let known = self.answer_of_all(test);
+        known.or_else(|| answers.of(Question::Test(test)))
     }
 
     /// Follows the nodes to a draw or an end.
@@ -461,6 +466,7 @@ fn ask<A: Address>(tests: &[Test], question: Question) -> Ask<A> {
                 value: A::new(prefix.address),
             },
             Test::ComesBack => Ask::ComesBack(id),
+            Test::RefusedOnEntry => Ask::IsRefused(id),
             _ => Ask::Test(id),
         },
     }

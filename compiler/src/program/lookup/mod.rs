@@ -34,7 +34,7 @@ use super::outcome::Noted;
 use super::{ClassId, Context, Program};
 
 /// Questions of one class, beside each member's own.
-pub const MAX_ASKS: usize = 7;
+pub const MAX_ASKS: usize = 8;
 
 /// A class: its first member, and above that its plan.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

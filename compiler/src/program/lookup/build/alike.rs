@@ -110,7 +110,7 @@ impl<A: Address> Builder<'_, A> {
             return None;
         };
         let is_asked = gathered.questions.contains(&Question::Test(test));
-        if is_asked || !self.is_host(test) || self.is_of_loopback(test) {
+        if is_asked || !self.is_host(test) || self.is_of_no_ordinary_source(test) {
             return None;
         }
         steps.push(Step::Own(inverted));

@@ -4,6 +4,7 @@ use super::super::ask::is_of_tuple;
 use super::super::{Address, Ask};
 use super::alike::Alike;
 use super::{Builder, Question, Unfit, ask};
+use crate::program::addresses::refused_on_entry;
 use crate::program::node::{ActId, Node, NodeId, RouteTo, TestId};
 use crate::program::test::Test;
 use kpclass_ruleset::value::Family;
@@ -158,7 +159,13 @@ impl<A: Address> Builder<'_, A> {
         *met = self.gathering;
         let program = self.program;
         match program.nodes[at.0 as usize] {
-            Node::Test { test, yes, no, .. } => {
+            Node::Test {
+                test,
+                inverted,
+                yes,
+                no,
+                ..
+            } => {
                 let asked = &program.tests[test.0 as usize];
                 if matches!(asked, Test::Unknown(_)) {
                     return Ok(None);
@@ -166,8 +173,8 @@ impl<A: Address> Builder<'_, A> {
                 if !is_of_tuple(asked) {
                     return Err(Unfit);
                 }
-                if self.is_of_loopback(test) {
-                    work.push(no);
+                if let Some(answer) = self.answer_of_all(test) {
+                    work.push(if answer != inverted { yes } else { no });
                     return Ok(None);
                 }
                 work.extend([yes, no]);
@@ -202,15 +209,29 @@ impl<A: Address> Builder<'_, A> {
         }
     }
 
+    /// The answer of all packets of the class at hand that come this way, if they have one: their sources are ordinary, and none comes by lo.
+    pub(super) fn answer_of_all(&self, test: TestId) -> Option<bool> {
+        const ORDINARY: u128 = 0x2001 << 112;
+        match (self.program.tests[test.0 as usize], self.destination) {
+            (Test::RefusedOnEntry, Some(destination)) => {
+                Some(refused_on_entry(ORDINARY, destination, false))
+            }
+            _ => self.is_of_no_ordinary_source(test).then_some(false),
+        }
+    }
+
     /// Whether a test is of sources that are no ordinary ones.
-    pub(super) fn is_of_loopback(&self, test: TestId) -> bool {
+    pub(super) fn is_of_no_ordinary_source(&self, test: TestId) -> bool {
         let program = self.program;
         match (program.tests[test.0 as usize], program.family) {
             (Test::LeavesLoopback(_), _) => true,
             (Test::Source(prefix), Family::V4) => {
                 prefix.mask >> 24 == 0xff && prefix.address >> 24 == 127
             }
-            (Test::Source(prefix), Family::V6) => prefix.host(Family::V6) == Some(1),
+            (Test::Source(prefix), Family::V6) => {
+                let is_of_groups = prefix.mask >> 120 == 0xff && prefix.address >> 120 == 0xff;
+                is_of_groups || prefix.host(Family::V6) == Some(1)
+            }
             _ => false,
         }
     }
