@@ -118,10 +118,10 @@ impl<'p, A: Address> Alone<'p, A> {
 
     #[inline(always)]
     fn draw(&self, place: Place, question: &Question<A>) -> Drawn {
-        let (source, is_sent) = (question.tuple.source, question.is_sent);
+        let (tuple, is_sent) = (&question.tuple, question.is_sent);
         self.lookup
             .at_hand()
-            .draw(place, question.draw, source, is_sent)
+            .draw(place, question.draw, tuple, is_sent)
     }
 
     /// The member that a packet draws, and where it ends; `None`: the nodes tell.

@@ -182,7 +182,7 @@ impl<'r, A: Address> Flat<'r, A> {
             let tuple = batch.tuple(at);
             let number = A::draw(tuple, seed);
             let place = at_hand.place(tuple.key, batch.bucket(at));
-            *drawn = at_hand.draw(place, number, tuple.source, batch.is_sent(at));
+            *drawn = at_hand.draw(place, number, tuple, batch.is_sent(at));
             if let Some(record) = self.records.get(drawn.member as usize) {
                 near::ask_for(record);
             }

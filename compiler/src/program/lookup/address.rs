@@ -32,6 +32,9 @@ pub trait Address:
     /// Whether routing asks nothing of it but whose it is (WALK.md 2).
     fn is_ordinary(self) -> bool;
 
+    /// Whether none of the addresses that are `value` under the mask is ordinary, as far as their first bytes tell.
+    fn holds_no_ordinary(mask: Self, value: Self) -> bool;
+
     /// The destination key.
     fn key(self, protocol: u8, port: Port) -> Self::Key;
 
@@ -88,6 +91,10 @@ impl Address for u32 {
         ORDINARY[(self & 0xff) as usize]
     }
 
+    fn holds_no_ordinary(mask: Self, value: Self) -> bool {
+        mask & 0xff == 0xff && !value.is_ordinary()
+    }
+
     /// Address, protocol, 0, port: as in a packet, but for the source port.
     #[inline(always)]
     fn key(self, protocol: u8, port: Port) -> u64 {
@@ -135,6 +142,10 @@ impl Address for u128 {
     fn is_ordinary(self) -> bool {
         let loopback_bit = 1 << 120;
         (self & !loopback_bit != 0) & (self & 0xff != 0xff) & (self & 0xc0ff != 0x80fe)
+    }
+
+    fn holds_no_ordinary(mask: Self, value: Self) -> bool {
+        mask & 0xff == 0xff && value & 0xff == 0xff
     }
 
     #[inline(always)]

@@ -2,7 +2,7 @@
 
 use super::locals::Slots;
 use super::table::{Bucket, Hashing};
-use super::{Address, Brief, Drawn, Leaf, Lookup, Place, Value};
+use super::{Address, Brief, Drawn, Leaf, Lookup, Place, Tuple, Value};
 use crate::program::Program;
 
 impl<A: Address> Lookup<A> {
@@ -55,17 +55,18 @@ impl<A: Address> AtHand<'_, A> {
         place
     }
 
-    /// The member that a number draws, and the answers that cost nothing.
+    /// The member that a number draws, and the answers that the addresses give.
     #[inline(always)]
-    pub fn draw(&self, place: Place, draw: u64, source: A, is_sent: bool) -> Drawn {
+    pub fn draw(&self, place: Place, draw: u64, tuple: &Tuple<A>, is_sent: bool) -> Drawn {
         let brief = &self.briefs[place.plan() as usize];
-        let is_in = source.is_in(brief.mask, brief.value);
-        Drawn {
+        let is_in = tuple.source.is_in(brief.mask, brief.value);
+        let drawn = Drawn {
             member: place
                 .first()
                 .wrapping_add(self.lookup.drawn(&brief.set, draw)),
             answers: u32::from(is_sent) << 1 | u32::from(is_in) << 2 | brief.more,
-        }
+        };
+        self.lookup.settle(drawn, tuple, draw)
     }
 
     /// The leaf of a row for answers.

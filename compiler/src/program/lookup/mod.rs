@@ -18,6 +18,7 @@ mod at_hand;
 mod build;
 mod locals;
 mod set;
+mod shortcut;
 mod table;
 
 pub use address::{Address, Port, v4_key};
@@ -27,6 +28,7 @@ pub use at_hand::{AtHand, Sorter, leaf_at};
 pub(crate) use build::{Built, Merged, Renumber};
 use locals::Locals;
 use set::Set;
+use shortcut::Shortcut;
 pub use table::{Bucket, Key, Table, Value};
 
 use super::node::{ActId, EndId};
@@ -126,6 +128,10 @@ impl Drawn {
 
     fn plan(self) -> usize {
         ((self.answers & !Self::MORE) >> Self::ANSWERS) as usize
+    }
+
+    fn answers_so_far(self) -> u32 {
+        self.answers & ((1 << Self::ANSWERS) - 1)
     }
 
     /// The member and all answers, if there are no more to be asked for.
@@ -233,6 +239,7 @@ pub struct Lookup<A: Address> {
     other: Place,
     briefs: Vec<Brief<A>>,
     plans: Vec<Plan<A>>,
+    shortcuts: Vec<Shortcut>,
     asks: Vec<Ask<A>>,
     choices: Vec<Set>,
     thresholds: Vec<u64>,
@@ -348,7 +355,7 @@ impl<A: Address> Lookup<A> {
         let plan = self.plans.get(drawn.plan())?;
         let asks = &self.asks[plan.first_ask as usize..][..plan.asks as usize];
         let whose = (self.whose(tuple.source), self.whose(tuple.destination()));
-        let mut bits = drawn.answers & ((1 << Drawn::ANSWERS) - 1);
+        let mut bits = drawn.answers_so_far();
         for (at, ask) in asks.iter().enumerate() {
             let answer = ask.answer(program, tuple, whose, &context)?;
             bits |= u32::from(answer) << (at + 3);
@@ -422,6 +429,7 @@ impl<A: Address> Lookup<A> {
             self.ports.bytes(),
             size_of_val(&*self.briefs),
             size_of_val(&*self.plans),
+            size_of_val(&*self.shortcuts),
             size_of_val(&*self.asks),
             size_of_val(&*self.choices),
             size_of_val(&*self.thresholds),

@@ -2,8 +2,8 @@
 
 use super::super::table::Table;
 use super::super::{
-    Address, Brief, Drawn, Leaf, Locals, Lookup, Member, NOWHERE, Place, Plan, Port, Set, Taker,
-    port_key,
+    Address, Ask, Brief, Drawn, Leaf, Locals, Lookup, Member, NOWHERE, Place, Plan, Port, Set,
+    Shortcut, Taker, port_key,
 };
 use super::lists::Lists;
 use super::{Built, Question, Shared, ask};
@@ -138,6 +138,8 @@ impl<A: Address> Merged<A> {
             }
         }
         let asks = self.lists.asks.all.into_iter();
+        let asks: Vec<Ask<A>> = asks.map(|ask| ask.of_type(rules, tests)).collect();
+        let shortcuts = plans.iter().map(|plan| Shortcut::new(plan, &asks));
         Lookup {
             exact: Table::new(&exact),
             has_ports: !ports.is_empty(),
@@ -145,8 +147,9 @@ impl<A: Address> Merged<A> {
             other,
             briefs: briefs(&plans),
             classes: places().flatten().count(),
+            shortcuts: shortcuts.collect(),
             plans,
-            asks: asks.map(|ask| ask.of_type(rules, tests)).collect(),
+            asks,
             choices: self.lists.choices.all,
             thresholds: self.lists.thresholds.all,
             locals: Locals::new(&locals.iter().map(|a| A::new(*a)).collect::<Vec<A>>()),
