@@ -227,7 +227,7 @@ fn a_service_is_reached_without_the_nodes() {
         let at_hand = lookup.at_hand();
         let place = at_hand.place(tuple.key, lookup.bucket(tuple.key));
         assert!(lookup.is_here(place));
-        let drawn = at_hand.draw(place, draw, tuple.source, false);
+        let drawn = at_hand.draw(place, draw, &tuple, false);
         let (member, answers) = drawn.settled().expect("nothing more is asked");
         assert!(!lookup.is_other(member));
         let own = lookup.members()[member as usize];

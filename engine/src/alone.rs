@@ -152,7 +152,7 @@ impl<'p, A: Address> Alone<'p, A> {
     }
 
     fn ask_more(&self, drawn: Drawn, question: &Question<A>) -> Option<(u32, u32)> {
-        let context = || Context {
+        let context = Context {
             hook: if question.is_sent {
                 Hook::Output
             } else {
@@ -163,8 +163,8 @@ impl<'p, A: Address> Alone<'p, A> {
             ctstate: CtState::New,
             is_joined: false,
         };
-        let number = || question.draw;
+        let Question { tuple, draw, .. } = question;
         self.lookup
-            .ask_more(self.program, drawn, &question.tuple, context, number)
+            .ask_more(self.program, drawn, tuple, &context, *draw)
     }
 }

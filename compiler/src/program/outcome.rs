@@ -237,7 +237,7 @@ impl<A: Address> Lookup<A> {
         let at_hand = self.at_hand();
         let place = at_hand.place(tuple.key, self.bucket(tuple.key));
         let drawn = at_hand.draw(place, draw, &tuple, is_sent);
-        let ask_more = || self.ask_more(program, drawn, &tuple, || *context, || draw);
+        let ask_more = || self.ask_more(program, drawn, &tuple, context, draw);
         let (member, answers) = drawn.settled().or_else(ask_more)?;
         let Member { own, row } = self.members()[member as usize];
         let leaf = at_hand.leaf(row, answers, own == tuple.source);

@@ -235,10 +235,10 @@ impl<'r, A: Address> Flat<'r, A> {
         let (member, answers) = match drawn.settled() {
             Some(settled) => settled,
             None => {
-                let context = || scene.context(frame, self.batch.is_sent(at));
-                let number = || A::draw(tuple, self.seed);
+                let context = scene.context(frame, self.batch.is_sent(at));
+                let number = A::draw(tuple, self.seed);
                 self.lookup
-                    .ask_more(self.program, drawn, tuple, context, number)?
+                    .ask_more(self.program, drawn, tuple, &context, number)?
             }
         };
         let record = &mut self.records[member as usize];

@@ -102,55 +102,23 @@ pub enum Ask<A> {
 }
 
 impl<A: Address> Ask<A> {
-    #[inline(always)]
+    /// The answer of any packet, ordinary or not; `None`: a fact is missing.
     pub(super) fn answer(
         &self,
         program: &Program,
         tuple: &Tuple<A>,
-        (from, to): (Whose, Whose),
-        context: impl Fn() -> Context,
+        context: &Context,
     ) -> Option<bool> {
         match *self {
             Self::Source { mask, value } => Some(tuple.source.is_in(mask, value)),
             Self::Destination { mask, value } => Some(tuple.destination().is_in(mask, value)),
-            Self::IsRoutedHere => match to {
-                Whose::Nodes => Some(true),
-                Whose::Others => Some(false),
-                Whose::Unsure => is_routed_here(program, tuple, &context()),
-            },
-            Self::ComesBack(test) => match to {
-                Whose::Nodes => Some(true),
-                Whose::Others => Some(false),
-                Whose::Unsure => answer(program, test, tuple, &context()),
-            },
-            Self::IsRefused(test) => match to {
-                Whose::Nodes | Whose::Others => Some(false),
-                Whose::Unsure => answer(program, test, tuple, &context()),
-            },
-            Self::TypeOf {
-                source,
-                here,
-                elsewhere,
-                test,
-            } => match if source { from } else { to } {
-                Whose::Nodes => Some(here),
-                Whose::Others => Some(elsewhere),
-                Whose::Unsure => answer(program, test, tuple, &context()),
-            },
-            Self::Test(test) => answer(program, test, tuple, &context()),
+            Self::IsRoutedHere => is_routed_here(program, tuple, context),
+            Self::ComesBack(test)
+            | Self::IsRefused(test)
+            | Self::TypeOf { test, .. }
+            | Self::Test(test) => answer(program, test, tuple, context),
         }
     }
-}
-
-/// Whose an address is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Whose {
-    /// An ordinary one of this node's.
-    Nodes,
-    /// Another ordinary one.
-    Others,
-    /// It is not ordinary, or the node has too many to tell here.
-    Unsure,
 }
 
 impl<A> Ask<A> {
@@ -179,7 +147,6 @@ impl<A> Ask<A> {
     }
 }
 
-#[inline(never)]
 fn answer<A: Address>(
     program: &Program,
     test: TestId,
@@ -191,7 +158,6 @@ fn answer<A: Address>(
     program.asked_of(&header, context).answer(test).ok()
 }
 
-#[inline(never)]
 fn is_routed_here<A: Address>(
     program: &Program,
     tuple: &Tuple<A>,

@@ -58,15 +58,27 @@ impl<A: Address> AtHand<'_, A> {
     /// The member that a number draws, and the answers that the addresses give.
     #[inline(always)]
     pub fn draw(&self, place: Place, draw: u64, tuple: &Tuple<A>, is_sent: bool) -> Drawn {
+        let drawn = self.draw_first(place, draw, tuple, is_sent);
+        self.lookup.settle(drawn, tuple, draw)
+    }
+
+    /// The same with the answers alone that cost nothing.
+    #[inline(always)]
+    pub(super) fn draw_first(
+        &self,
+        place: Place,
+        draw: u64,
+        tuple: &Tuple<A>,
+        is_sent: bool,
+    ) -> Drawn {
         let brief = &self.briefs[place.plan() as usize];
         let is_in = tuple.source.is_in(brief.mask, brief.value);
-        let drawn = Drawn {
+        Drawn {
             member: place
                 .first()
                 .wrapping_add(self.lookup.drawn(&brief.set, draw)),
             answers: u32::from(is_sent) << 1 | u32::from(is_in) << 2 | brief.more,
-        };
-        self.lookup.settle(drawn, tuple, draw)
+        }
     }
 
     /// The leaf of a row for answers.

@@ -22,7 +22,6 @@ mod shortcut;
 mod table;
 
 pub use address::{Address, Port, v4_key};
-use ask::Whose;
 pub use ask::{Ask, Tuple};
 pub use at_hand::{AtHand, Sorter, leaf_at};
 pub(crate) use build::{Built, Merged, Renumber};
@@ -236,6 +235,7 @@ pub struct Lookup<A: Address> {
     exact: Table<A::Key, Place>,
     ports: Table<u64, Place>,
     has_ports: bool,
+    known_ports: KnownPorts,
     other: Place,
     briefs: Vec<Brief<A>>,
     plans: Vec<Plan<A>>,
@@ -310,6 +310,9 @@ impl<A: Address> Lookup<A> {
 
     fn place_of_port(&self, key: A::Key) -> Place {
         let (_, protocol, port) = A::of_key(key);
+        if !self.known_ports.holds(port.number()) {
+            return self.other;
+        }
         self.ports
             .get(port_key(protocol, port.number()))
             .unwrap_or(self.other)
@@ -331,40 +334,29 @@ impl<A: Address> Lookup<A> {
         thresholds.partition_point(|below| *below <= draw) as u32
     }
 
-    #[inline(always)]
-    fn whose(&self, address: A) -> Whose {
-        let slots = self.locals.slots();
-        match slots.hold(address) {
-            _ if !address.is_ordinary() || slots.is_crowded() => Whose::Unsure,
-            true => Whose::Nodes,
-            false => Whose::Others,
-        }
-    }
-
-    /// The member, which may depend on the answers, and all answers; `None`: a fact is missing, routing says more than local or forward, or
-    /// nothing was drawn.
-    #[inline(always)]
+    /// The member, which may depend on the answers, and all answers, where the addresses do not answer all that is asked; `None`: a fact is missing, routing
+    /// says more than local or forward, or nothing was drawn.
+    #[inline(never)]
     pub fn ask_more(
         &self,
         program: &Program,
         drawn: Drawn,
         tuple: &Tuple<A>,
-        context: impl Fn() -> Context,
-        draw: impl Fn() -> u64,
+        context: &Context,
+        draw: u64,
     ) -> Option<(u32, u32)> {
         let plan = self.plans.get(drawn.plan())?;
         let asks = &self.asks[plan.first_ask as usize..][..plan.asks as usize];
-        let whose = (self.whose(tuple.source), self.whose(tuple.destination()));
         let mut bits = drawn.answers_so_far();
         for (at, ask) in asks.iter().enumerate() {
-            let answer = ask.answer(program, tuple, whose, &context)?;
+            let answer = ask.answer(program, tuple, context)?;
             bits |= u32::from(answer) << (at + 3);
         }
         if plan.first_choice == NOWHERE {
             return Some((drawn.member, bits));
         }
         let set = &self.choices[(plan.first_choice + (bits >> 1)) as usize];
-        Some((drawn.member + set.offset + self.drawn(set, draw()), bits))
+        Some((drawn.member + set.offset + self.drawn(set, draw), bits))
     }
 
     /// What the packets of a key draw from, if they come this way.
@@ -427,6 +419,7 @@ impl<A: Address> Lookup<A> {
         [
             self.exact.bytes(),
             self.ports.bytes(),
+            size_of_val(&*self.known_ports.words),
             size_of_val(&*self.briefs),
             size_of_val(&*self.plans),
             size_of_val(&*self.shortcuts),
@@ -442,7 +435,52 @@ impl<A: Address> Lookup<A> {
     }
 }
 
+/// The ports that classes are of, whatever their protocol: most packets to no Service go to none of these.
+#[derive(Clone, Debug)]
+struct KnownPorts {
+    /// 64 ports each, from the lowest one's on.
+    words: Vec<u64>,
+    first: u16,
+}
+
+impl KnownPorts {
+    fn new(ports: impl Iterator<Item = u16> + Clone) -> Self {
+        let numbers = ports.clone().map(|port| port >> 6);
+        let (first, last) = numbers.fold((u16::MAX, 0), |(first, last), number| {
+            (first.min(number), last.max(number))
+        });
+        let mut words = vec![0; usize::from((last + 1).saturating_sub(first))];
+        for port in ports {
+            words[usize::from((port >> 6) - first)] |= 1 << (port & 63);
+        }
+        Self { words, first }
+    }
+
+    #[inline(always)]
+    fn holds(&self, port: u16) -> bool {
+        let word = usize::from((port >> 6).wrapping_sub(self.first));
+        let word = self.words.get(word).copied().unwrap_or_default();
+        word >> (port & 63) & 1 != 0
+    }
+}
+
 /// Protocol and port, packed.
 pub(super) fn port_key(protocol: u8, port: u16) -> u64 {
     u64::from(protocol) << 16 | u64::from(port)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ports_of_classes_are_known_and_no_others() {
+        let ports = [30_000u16, 32_767, 80, 65_535];
+        for known in [&ports[..2], &ports[..3], &ports[..], &ports[3..], &[]] {
+            let all = KnownPorts::new(known.iter().copied());
+            for port in 0..=u16::MAX {
+                assert_eq!(all.holds(port), known.contains(&port), "{port}");
+            }
+        }
+    }
 }

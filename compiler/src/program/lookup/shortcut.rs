@@ -1,8 +1,7 @@
 //! What a plan asks of packets whose addresses are both ordinary is mostly whose they are. All of that is answered beforehand, so that a draw
 //! can be settled where it is made.
 
-use super::ask::{Ask, Whose};
-use super::{Address, Drawn, Lookup, NOWHERE, Plan, Tuple};
+use super::{Address, Ask, Drawn, Lookup, NOWHERE, Plan, Tuple};
 
 /// A plan, as such packets go through it.
 #[derive(Clone, Copy, Debug)]
@@ -98,11 +97,12 @@ impl<A: Address> Lookup<A> {
     #[inline(never)]
     fn settle_asked(&self, drawn: Drawn, tuple: &Tuple<A>, draw: u64) -> Option<Drawn> {
         let shortcut = self.shortcuts.get(drawn.plan())?;
-        let (from, to) = (self.whose(tuple.source), self.whose(tuple.destination()));
-        if !shortcut.is_here || from == Whose::Unsure || to == Whose::Unsure {
+        let (slots, to) = (self.locals.slots(), tuple.destination());
+        let are_ordinary = tuple.source.is_ordinary() & to.is_ordinary();
+        if !shortcut.is_here || !are_ordinary || slots.is_crowded() {
             return None;
         }
-        let whose = usize::from(from == Whose::Nodes) | usize::from(to == Whose::Nodes) << 1;
+        let whose = usize::from(slots.hold(tuple.source)) | usize::from(slots.hold(to)) << 1;
         let mut answers = drawn.answers_so_far() | u32::from(shortcut.answers[whose]);
         let mut open = shortcut.open;
         while open != 0 {

@@ -1,9 +1,10 @@
 //! Keys in buckets of one cache line (IPv4): a probe touches one line, and a second only where a bucket has overflowed.
 
+use std::hash::Hash;
 use std::hint::select_unpredictable;
 
 /// What destination keys are packed into.
-pub trait Key: Copy + Eq + Send + Sync + std::fmt::Debug {
+pub trait Key: Copy + Eq + Hash + Send + Sync + std::fmt::Debug {
     /// No packet's.
     const EMPTY: Self;
 

@@ -2,8 +2,8 @@
 
 use super::super::table::Table;
 use super::super::{
-    Address, Ask, Brief, Drawn, Leaf, Locals, Lookup, Member, NOWHERE, Place, Plan, Port, Set,
-    Shortcut, Taker, port_key,
+    Address, Ask, Brief, Drawn, KnownPorts, Leaf, Locals, Lookup, Member, NOWHERE, Place, Plan,
+    Port, Set, Shortcut, Taker, port_key,
 };
 use super::lists::Lists;
 use super::{Built, Question, Shared, ask};
@@ -12,6 +12,7 @@ use crate::machine::state::Class;
 use crate::program::ClassId;
 use crate::program::node::{ActId, EndId, TestId};
 use crate::program::test::Test;
+use ahash::AHashSet;
 
 /// What a part's ids are in the whole program.
 pub(crate) trait Renumber {
@@ -137,12 +138,15 @@ impl<A: Address> Merged<A> {
                 Class::Other => other = place,
             }
         }
+        let own: Vec<A> = locals.iter().map(|a| A::new(*a)).collect();
+        add_node_ports(&mut exact, &ports, &own);
         let asks = self.lists.asks.all.into_iter();
         let asks: Vec<Ask<A>> = asks.map(|ask| ask.of_type(rules, tests)).collect();
         let shortcuts = plans.iter().map(|plan| Shortcut::new(plan, &asks));
         Lookup {
             exact: Table::new(&exact),
             has_ports: !ports.is_empty(),
+            known_ports: KnownPorts::new(ports.iter().map(|(key, _)| *key as u16)),
             ports: Table::new(&ports),
             other,
             briefs: briefs(&plans),
@@ -152,12 +156,31 @@ impl<A: Address> Merged<A> {
             asks,
             choices: self.lists.choices.all,
             thresholds: self.lists.thresholds.all,
-            locals: Locals::new(&locals.iter().map(|a| A::new(*a)).collect::<Vec<A>>()),
+            locals: Locals::new(&own),
             leaves: self.lists.leaves.all,
             members: self.members,
             takers: self.takers,
         }
     }
+}
+
+/// A node port of one of so many addresses is found as a Service's is, at once; with more addresses the table would grow too much.
+const MOST_NODE_ADDRESSES: usize = 4;
+
+/// Adds the node's ports to the keys, at each of its own addresses.
+fn add_node_ports<A: Address>(exact: &mut Vec<(A::Key, Place)>, ports: &[(u64, Place)], own: &[A]) {
+    let own: Vec<A> = own.iter().copied().filter(|a| a.is_ordinary()).collect();
+    if own.len() > MOST_NODE_ADDRESSES {
+        return;
+    }
+    let known: AHashSet<A::Key> = exact.iter().map(|(key, _)| *key).collect();
+    let at_own = own.iter().flat_map(|address| {
+        ports.iter().map(|(key, place)| {
+            let (protocol, port) = ((key >> 16) as u8, Port::new(*key as u16));
+            (address.key(protocol, port), *place)
+        })
+    });
+    exact.extend(at_own.filter(|(key, _)| !known.contains(key)));
 }
 
 /// What of all plans, and of none, all packets need.
