@@ -1,12 +1,14 @@
 //! Which classes have a flat form: what kube-proxy writes must have one, or replays are slow without anyone noticing.
 
-use kpclass_compiler::header::Header;
+use kpclass_compiler::header::{Header, known};
 use kpclass_compiler::program::lookup::{Lookups, Tuple};
 use kpclass_compiler::program::node::Act;
 use kpclass_compiler::{Class, ClassId, Config, Context, Passes, Program};
+use kpclass_ruleset::Hook;
 use kpclass_ruleset::node::{LocalAddresses, NodeFacts};
 use kpclass_ruleset::readers::{Input, read};
 use kpclass_ruleset::spec;
+use kpclass_ruleset::value::{CtState, Family, address_number};
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -82,6 +84,104 @@ fn an_outcome_is_told_where_nothing_is_missing() {
             assert_eq!(by_nodes.is_some(), told, "{spec}");
         }
     }
+}
+
+/// Asks of packets to each class, from each source and to each destination given, flat form and nodes for the same; how many were told.
+fn hold_together(text: &str, family: Family, local: &str, others: &[&str]) -> usize {
+    let read = read(&[Input::new("rules", text)]).unwrap();
+    let ruleset = match family {
+        Family::V4 => read.v4,
+        Family::V6 => read.v6,
+    };
+    let node = NodeFacts {
+        local: Some(LocalAddresses::new([local.parse().unwrap()])),
+        ..NodeFacts::default()
+    };
+    let all_nodes = Config {
+        passes: Passes::with_all_nodes(),
+        ..Config::default()
+    };
+    let program = Program::compile(&ruleset.unwrap(), &node, &all_nodes).unwrap();
+    let number = |text: &&str| address_number(text.parse().unwrap());
+    let addresses: Vec<u128> = [&local].into_iter().chain(others).map(number).collect();
+    let mut told = 0;
+    for class in program.classes() {
+        let (protocol, port, to) = match *class {
+            Class::Exact {
+                protocol,
+                destination,
+                port,
+            } => (protocol, port, vec![destination]),
+            Class::Port { protocol, port } => (protocol, port, addresses.clone()),
+            _ => (6, 4444, addresses.clone()),
+        };
+        for (destination, source) in to
+            .iter()
+            .flat_map(|to| addresses.iter().map(move |a| (to, a)))
+        {
+            let is_v6 = if family == Family::V6 { known::V6 } else { 0 };
+            let header = Header {
+                source: *source,
+                destination: *destination,
+                source_port: 4000,
+                destination_port: port,
+                protocol,
+                known: known::PORTS | is_v6,
+                ..Header::default()
+            };
+            let is_sent = program.is_local(*source);
+            let context = Context {
+                hook: if is_sent {
+                    Hook::Output
+                } else {
+                    Hook::Prerouting
+                },
+                in_interface: None,
+                mark: 0,
+                ctstate: CtState::New,
+                is_joined: false,
+            };
+            for draw in (0..20).map(|part| u64::MAX / 19 * part) {
+                let flat = program.outcome(&header, &context, draw);
+                let by_nodes = program.outcome_by_nodes(&header, &context, draw);
+                assert_eq!(flat, by_nodes, "{header:?} {draw}");
+                told += usize::from(flat.is_some());
+            }
+        }
+    }
+    told
+}
+
+#[test]
+fn flat_form_and_nodes_say_the_same() {
+    let zoo = include_str!("../../pcaps/zoo.rules");
+    let dual = include_str!("../../pcaps/dual.rules");
+    let v4 = [
+        "10.244.1.2",
+        "10.244.0.3",
+        "10.96.0.1",
+        "203.0.113.9",
+        "127.0.0.1",
+        "224.0.0.1",
+    ];
+    let v6 = [
+        "fd00:10:244::2",
+        "fd00:10:244:1::3",
+        "2001:db8::9",
+        "::1",
+        "fe80::1",
+        "ff02::1",
+    ];
+    assert!(hold_together(zoo, Family::V4, "172.18.0.2", &v4) > 10_000);
+    assert!(hold_together(dual, Family::V4, "172.18.0.2", &v4) > 1_000);
+    assert!(hold_together(dual, Family::V6, "fc00:f853:ccd:e793::2", &v6) > 1_000);
+    // A key of a Service at the node's own address, and a node port, are two.
+    let both = "*nat\n:KUBE-NODEPORTS -\n\
+        -A PREROUTING -d 172.18.0.2/32 -p tcp -m tcp --dport 30080 -j DNAT --to-destination 10.244.1.2:80\n\
+        -A PREROUTING -m addrtype --dst-type LOCAL -j KUBE-NODEPORTS\n\
+        -A KUBE-NODEPORTS -p tcp -m tcp --dport 30080 -j DNAT --to-destination 10.244.1.3:81\n\
+        -A KUBE-NODEPORTS -p udp -m udp --dport 30080 -j DNAT --to-destination 10.244.1.3:82\nCOMMIT\n";
+    assert!(hold_together(both, Family::V4, "172.18.0.2", &v4) > 500);
 }
 
 #[test]
