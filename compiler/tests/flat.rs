@@ -182,6 +182,17 @@ fn flat_form_and_nodes_say_the_same() {
         -A KUBE-NODEPORTS -p tcp -m tcp --dport 30080 -j DNAT --to-destination 10.244.1.3:81\n\
         -A KUBE-NODEPORTS -p udp -m udp --dport 30080 -j DNAT --to-destination 10.244.1.3:82\nCOMMIT\n";
     assert!(hold_together(both, Family::V4, "172.18.0.2", &v4) > 500);
+    // Who draws from which endpoints depends on the source.
+    let local = "*nat\n\
+        -A PREROUTING -d 203.0.113.9/32 -p tcp -m tcp --dport 80 -j ext\n\
+        -A ext -s 10.244.0.0/16 -j svc\n-A ext -m addrtype --src-type LOCAL -j svc\n-A ext -j svl\n\
+        -A svc -m statistic --mode random --probability 0.33333333349 -j sep1\n\
+        -A svc -m statistic --mode random --probability 0.50000000000 -j sep2\n-A svc -j sep3\n\
+        -A svl -m statistic --mode random --probability 0.50000000000 -j sep2\n-A svl -j sep3\n\
+        -A sep1 -p tcp -j DNAT --to-destination 10.244.1.1:80\n\
+        -A sep2 -p tcp -j DNAT --to-destination 10.244.1.2:80\n\
+        -A sep3 -p tcp -j DNAT --to-destination 10.244.1.3:80\nCOMMIT\n";
+    assert!(hold_together(local, Family::V4, "172.18.0.2", &v4) > 500);
 }
 
 #[test]
