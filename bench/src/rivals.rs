@@ -1,6 +1,7 @@
 //! `rivals`: the lookup alone, beside the hash tables that one would otherwise write. `compare/rivals.c` does the same with DPDK's.
 
 use kpclass_bench::keys::{Compiled, Numbers, destination, packet};
+use kpclass_engine::alone::Question;
 use kpclass_ruleset::value::protocol;
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -16,10 +17,11 @@ pub(crate) fn run(sizes: &[u32], rounds: u32) -> Result<(), String> {
         let compiled = Compiled::new(keys)?;
         let alone = compiled.alone()?;
         let hits = compiled.hits(PACKETS, 1)?;
+        let packed_keys: Vec<u64> = hits.iter().map(Question::key).collect();
         let asked: Vec<Key> = asked(keys);
         let (flat, chains) = (flat(keys), Chains::new(keys));
         let all: [(&str, &dyn Fn() -> usize); 4] = [
-            ("kpclass, the key's class", &|| alone.find(&hits)),
+            ("kpclass, the key's class", &|| alone.find(&packed_keys)),
             ("kpclass, the whole verdict", &|| {
                 PACKETS - alone.decide(&hits).slow as usize
             }),

@@ -1,13 +1,12 @@
 //! The lookup alone, of packets whose headers were read already and which nobody counts: for whoever times it. A replay goes the same way.
 
-use crate::draw;
+use crate::{draw, near};
 use kpclass_compiler::header::Header;
 use kpclass_compiler::program::lookup::{Address, Drawn, Leaf, Lookup, Member, Place, Tuple};
 use kpclass_compiler::program::node::{Act, DnatAct};
 use kpclass_compiler::{Context, Program};
 use kpclass_ruleset::Hook;
 use kpclass_ruleset::value::CtState;
-use std::hint::black_box;
 
 /// Packets of a batch: while one waits for memory, so do the others.
 const BATCH: usize = 64;
@@ -28,6 +27,14 @@ impl<A: Address> Question<A> {
             is_sent: context.hook == Hook::Output,
             draw: draw::number(header, seed),
         })
+    }
+}
+
+impl<A: Address> Question<A> {
+    /// What its class is found by.
+    #[inline(always)]
+    pub fn key(&self) -> A::Key {
+        self.tuple.key
     }
 }
 
@@ -67,11 +74,13 @@ impl<'p, A: Address> Alone<'p, A> {
         }
     }
 
-    /// Only finds the class of each packet's key; how many are not left to the nodes.
-    pub fn find(&self, questions: &[Question<A>]) -> usize {
-        let found = questions.chunks(BATCH).map(|batch| {
-            let buckets = self.buckets(batch);
-            let places = batch.iter().zip(buckets).map(|(q, at)| self.place(q, at));
+    /// Only finds the class of each key; how many are not left to the nodes.
+    pub fn find(&self, keys: &[A::Key]) -> usize {
+        let at_hand = self.lookup.at_hand();
+        let found = keys.chunks(BATCH).map(|batch| {
+            let buckets = self.buckets(batch.iter().copied());
+            let places = batch.iter().zip(buckets);
+            let places = places.map(|(key, bucket)| at_hand.place(*key, bucket));
             places.filter(|place| self.lookup.is_here(*place)).count()
         });
         found.sum()
@@ -82,14 +91,13 @@ impl<'p, A: Address> Alone<'p, A> {
         let mut sum = Sum::default();
         for batch in questions.chunks(BATCH) {
             let mut drawn = [Drawn::default(); BATCH];
-            let buckets = self.buckets(batch);
+            let buckets = self.buckets(batch.iter().map(Question::key));
             for ((drawn, bucket), question) in drawn.iter_mut().zip(buckets).zip(batch) {
                 *drawn = self.draw(self.place(question, bucket), question);
+                if let Some(member) = self.lookup.members().get(drawn.member as usize) {
+                    near::ask_for(member);
+                }
             }
-            let members = self.lookup.members();
-            let rows = drawn[..batch.len()].iter();
-            let rows = rows.map(|drawn| members.get(drawn.member as usize).map_or(0, |m| m.row));
-            black_box(rows.fold(0, |read, row| read ^ row));
             for (drawn, question) in drawn.into_iter().zip(batch) {
                 match self.leaf(drawn, question) {
                     Some((_, leaf)) => sum.masqueraded += u64::from(leaf.is_masqueraded()),
@@ -102,7 +110,7 @@ impl<'p, A: Address> Alone<'p, A> {
 
     /// Decides one packet; `None`: the nodes tell.
     pub fn answer(&self, question: &Question<A>) -> Option<Answer> {
-        let bucket = self.buckets(std::slice::from_ref(question))[0];
+        let bucket = self.lookup.bucket(question.key());
         let drawn = self.draw(self.place(question, bucket), question);
         let (member, leaf) = self.leaf(drawn, question)?;
         let act = self.lookup.dnat(member, leaf);
@@ -136,13 +144,15 @@ impl<'p, A: Address> Alone<'p, A> {
 
     /// The buckets of a batch's keys, all of which come nearer.
     #[inline(always)]
-    fn buckets(&self, batch: &[Question<A>]) -> [usize; BATCH] {
-        let mut buckets = [0; BATCH];
-        for (bucket, question) in buckets.iter_mut().zip(batch) {
-            *bucket = self.lookup.bucket(question.tuple.key);
+    fn buckets(&self, keys: impl Iterator<Item = A::Key>) -> [usize; BATCH] {
+        let (sorter, mut buckets) = (self.lookup.sorter(), [0; BATCH]);
+        for (bucket, key) in buckets.iter_mut().zip(keys) {
+            let (at, line) = sorter.bucket(key);
+            if let Some(line) = line {
+                near::ask_for(line);
+            }
+            *bucket = at;
         }
-        let touched = buckets[..batch.len()].iter();
-        black_box(touched.fold(0, |read, at| read ^ self.lookup.touch(*at)));
         buckets
     }
 

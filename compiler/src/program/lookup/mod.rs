@@ -281,16 +281,10 @@ impl Lookups {
 }
 
 impl<A: Address> Lookup<A> {
-    /// The bucket of a packet's key; [`Self::touch`] it, and come back later.
+    /// The bucket of a packet's key.
     #[inline(always)]
     pub fn bucket(&self, key: A::Key) -> usize {
         self.exact.bucket(key)
-    }
-
-    /// Lets a bucket come nearer.
-    #[inline(always)]
-    pub fn touch(&self, bucket: usize) -> u32 {
-        self.exact.touch(bucket).first()
     }
 
     /// Whether the class of a place is here; else the nodes tell.

@@ -153,12 +153,6 @@ impl<K: Key, V: Value> Table<K, V> {
         self.hashing
     }
 
-    /// Some value of a bucket, only to have it come nearer.
-    #[inline(always)]
-    pub fn touch(&self, bucket: usize) -> V {
-        self.buckets[bucket].values[0]
-    }
-
     /// Its buckets, for whoever looks for many keys.
     #[inline(always)]
     pub(super) fn buckets(&self) -> &[Bucket<K, V>] {
