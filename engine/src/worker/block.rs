@@ -3,7 +3,11 @@
 use super::Seen;
 use crate::capture::InterfaceIndex;
 use crate::link::LinkType;
+use crate::near;
 use std::ops::Range;
+
+/// The last byte of an ordinary frame's ports: Ethernet, IPv4 without options.
+const KEY_END: usize = 14 + 20 + 3;
 
 /// Frames of a block.
 pub(super) const BLOCK: usize = 128;
@@ -54,6 +58,10 @@ impl<'f, const ONE: bool> Block<'f, ONE> {
     #[inline(always)]
     pub(super) fn put(&mut self, captured: &'f [u8], original_len: u32) {
         let at = self.len % BLOCK;
+        // Whoever found the frame has met the cache line in which its record begins.
+        if let Some(byte) = captured.get(KEY_END) {
+            near::ask_for(byte);
+        }
         self.captured[at] = captured;
         self.original_lens[at] = original_len;
         self.len = at + 1;
