@@ -28,9 +28,7 @@ impl<A: Address> Question<A> {
             draw: draw::number(header, seed),
         })
     }
-}
 
-impl<A: Address> Question<A> {
     /// What its class is found by.
     #[inline(always)]
     pub fn key(&self) -> A::Key {

@@ -164,13 +164,14 @@ impl<A: Address> Merged<A> {
     }
 }
 
-/// A node port of one of so many addresses is found as a Service's is, at once; with more addresses the table would grow too much.
-const MOST_NODE_ADDRESSES: usize = 4;
+/// So many node ports at the node's own addresses are found as a Service's key is, at once, or as many as there are such keys: with more the table would
+/// grow too much.
+const MOST_NODE_PORTS: usize = 1024;
 
 /// Adds the node's ports to the keys, at each of its own addresses.
 fn add_node_ports<A: Address>(exact: &mut Vec<(A::Key, Place)>, ports: &[(u64, Place)], own: &[A]) {
     let own: Vec<A> = own.iter().copied().filter(|a| a.is_ordinary()).collect();
-    if own.len() > MOST_NODE_ADDRESSES {
+    if own.len() * ports.len() > exact.len().max(MOST_NODE_PORTS) {
         return;
     }
     let known: AHashSet<A::Key> = exact.iter().map(|(key, _)| *key).collect();
