@@ -7,6 +7,7 @@ mod ask;
 pub(crate) mod lists;
 mod ops;
 mod recent;
+mod source;
 mod tracked;
 pub use lists::Lists;
 pub(crate) use ops::POSITION;
@@ -29,7 +30,8 @@ use kpclass_ruleset::decision::{Disposition, Fact};
 use kpclass_ruleset::node::NodeFacts;
 use kpclass_ruleset::value::{CtState, Family};
 use kpclass_ruleset::{Policy, RuleId, TableId, ordered};
-use ops::{CHOSEN, Implied, UNCHANGED};
+use ops::{CHOSEN, UNCHANGED};
+use source::Implied;
 use state::{Address, Class, Leg, NONE, NOTRACKED, Progress, State};
 
 /// Why the machine stopped.
