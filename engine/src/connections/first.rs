@@ -35,8 +35,7 @@ impl<A: Width> Tracker<'_, A> {
                     Made::Entry(entry, doubt) => Some((entry, doubt)),
                     Made::Unknown(unknown) => return self.unknown(packet, look, unknown),
                     Made::Clash(lost) => {
-                        let left = (decision, left);
-                        return self.clashed(packet, look, &lost, left, draw);
+                        return self.clashed(packet, look, &lost, (decision, left), draw);
                     }
                 }
             }
@@ -70,16 +69,7 @@ impl<A: Width> Tracker<'_, A> {
         if packet.context.hook == Hook::Output {
             // What the rules did behind that has not come to be.
             self.lists.undo();
-            let context = context(packet, look.ctstate);
-            let asked = look.entry.map(|(entry, direction)| Connection {
-                is_lost: true,
-                ..entry.asked(direction, false, self.now)
-            });
-            let lists = &mut self.lists;
-            let header = &packet.header;
-            let followed = self
-                .program
-                .follow(header, &context, asked.as_ref(), lists, draw);
+            let followed = self.walk(packet, look, draw, true);
             (decision, left) = (followed.decision, followed.left);
             if let Disposition::Unknown(unknown) = decision.disposition {
                 return self.unknown(packet, look, unknown);
@@ -110,12 +100,19 @@ impl<A: Width> Tracker<'_, A> {
                 is_common: false,
             };
         }
-        let asked = look
-            .entry
-            .map(|(entry, direction)| entry.asked(direction, false, self.now));
+        self.walk(packet, look, draw, false)
+    }
+
+    /// By the rules. `is_lost`: it is, where its connection is confirmed.
+    fn walk(&mut self, packet: &Packet, look: &Look<A>, draw: u64, is_lost: bool) -> Followed {
+        let context = context(packet, look.ctstate);
+        let asked = look.entry.map(|(entry, direction)| Connection {
+            is_lost,
+            ..entry.asked(direction, false, self.now)
+        });
         let lists = &mut self.lists;
         self.program
-            .follow(header, &context, asked.as_ref(), lists, draw)
+            .follow(&packet.header, &context, asked.as_ref(), lists, draw)
     }
 
     /// Whether the rules must be walked for a first packet.

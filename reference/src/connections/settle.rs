@@ -42,22 +42,23 @@ impl Tracker<'_> {
             way.decision = Decision::unknown(unknown);
             return Concluded::without_entry(way);
         }
-        match way.lost.take().filter(|_| clashes) {
-            // It does not come back.
-            Some(Ok(lost)) => {
-                way.decision = lost.decision;
-                way.kept = Some(lost.kept);
-                way.path.retain(|step| !step.lo_leg);
+        if clashes {
+            match way.lost.take() {
+                // It does not come back.
+                Some(Ok(lost)) => {
+                    way.decision = lost.decision;
+                    way.kept = Some(lost.kept);
+                    way.path.retain(|step| !step.lo_leg);
+                }
+                Some(Err(unknown)) => {
+                    way.decision = Decision::unknown(unknown);
+                    return Concluded::without_entry(way);
+                }
+                None => {
+                    way.decision.disposition = Disposition::Drop;
+                    way.decision.decided_by = None;
+                }
             }
-            Some(Err(unknown)) => {
-                way.decision = Decision::unknown(unknown);
-                return Concluded::without_entry(way);
-            }
-            None if clashes => {
-                way.decision.disposition = Disposition::Drop;
-                way.decision.decided_by = None;
-            }
-            None => {}
         }
         Concluded {
             way,

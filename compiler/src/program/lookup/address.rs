@@ -145,7 +145,8 @@ impl Address for u128 {
     }
 
     fn holds_no_ordinary(mask: Self, value: Self) -> bool {
-        mask & 0xff == 0xff && value & 0xff == 0xff
+        let is_of_groups = mask & 0xff == 0xff && value & 0xff == 0xff;
+        is_of_groups || (mask, value) == (Self::MAX, Self::new(1))
     }
 
     #[inline(always)]

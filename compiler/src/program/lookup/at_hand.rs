@@ -12,10 +12,10 @@ impl<A: Address> Lookup<A> {
         AtHand {
             lookup: self,
             buckets: self.exact.buckets(),
-            none: if self.has_ports {
-                Place::NONE
-            } else {
+            none: if self.known_ports.is_empty() {
                 self.other
+            } else {
+                Place::NONE
             },
             briefs: &self.briefs,
             leaves: &self.leaves,
@@ -58,27 +58,15 @@ impl<A: Address> AtHand<'_, A> {
     /// The member that a number draws, and the answers that the addresses give.
     #[inline(always)]
     pub fn draw(&self, place: Place, draw: u64, tuple: &Tuple<A>, is_sent: bool) -> Drawn {
-        let drawn = self.draw_first(place, draw, tuple, is_sent);
-        self.lookup.settle(drawn, tuple, draw)
-    }
-
-    /// The same with the answers alone that cost nothing.
-    #[inline(always)]
-    pub(super) fn draw_first(
-        &self,
-        place: Place,
-        draw: u64,
-        tuple: &Tuple<A>,
-        is_sent: bool,
-    ) -> Drawn {
         let brief = &self.briefs[place.plan() as usize];
         let is_in = tuple.source.is_in(brief.mask, brief.value);
-        Drawn {
+        let drawn = Drawn {
             member: place
                 .first()
                 .wrapping_add(self.lookup.drawn(&brief.set, draw)),
             answers: u32::from(is_sent) << 1 | u32::from(is_in) << 2 | brief.more,
-        }
+        };
+        self.lookup.settle(drawn, tuple, draw)
     }
 
     /// The leaf of a row for answers.

@@ -17,6 +17,7 @@ mod ask;
 mod at_hand;
 mod build;
 mod locals;
+mod ports;
 mod set;
 mod shortcut;
 mod table;
@@ -26,6 +27,7 @@ pub use ask::{Ask, Tuple};
 pub use at_hand::{AtHand, Sorter, leaf_at};
 pub(crate) use build::{Built, Merged, Renumber};
 use locals::Locals;
+use ports::KnownPorts;
 use set::Set;
 use shortcut::Shortcut;
 pub use table::{Bucket, Key, Table, Value};
@@ -234,7 +236,6 @@ impl Leaf {
 pub struct Lookup<A: Address> {
     exact: Table<A::Key, Place>,
     ports: Table<u64, Place>,
-    has_ports: bool,
     known_ports: KnownPorts,
     other: Place,
     briefs: Vec<Brief<A>>,
@@ -295,11 +296,8 @@ impl<A: Address> Lookup<A> {
     /// The class of a key that is not in its bucket.
     #[inline(never)]
     fn place_elsewhere(&self, key: A::Key, bucket: usize) -> Place {
-        match self.exact.find_behind(key, bucket) {
-            Some(place) => place,
-            None if self.has_ports => self.place_of_port(key),
-            None => self.other,
-        }
+        let found = self.exact.find_behind(key, bucket);
+        found.unwrap_or_else(|| self.place_of_port(key))
     }
 
     fn place_of_port(&self, key: A::Key) -> Place {
@@ -413,7 +411,7 @@ impl<A: Address> Lookup<A> {
         [
             self.exact.bytes(),
             self.ports.bytes(),
-            size_of_val(&*self.known_ports.words),
+            self.known_ports.bytes(),
             size_of_val(&*self.briefs),
             size_of_val(&*self.plans),
             size_of_val(&*self.shortcuts),
@@ -429,52 +427,7 @@ impl<A: Address> Lookup<A> {
     }
 }
 
-/// The ports that classes are of, whatever their protocol: most packets to no Service go to none of these.
-#[derive(Clone, Debug)]
-struct KnownPorts {
-    /// 64 ports each, from the lowest one's on.
-    words: Vec<u64>,
-    first: u16,
-}
-
-impl KnownPorts {
-    fn new(ports: impl Iterator<Item = u16> + Clone) -> Self {
-        let numbers = ports.clone().map(|port| port >> 6);
-        let (first, last) = numbers.fold((u16::MAX, 0), |(first, last), number| {
-            (first.min(number), last.max(number))
-        });
-        let mut words = vec![0; usize::from((last + 1).saturating_sub(first))];
-        for port in ports {
-            words[usize::from((port >> 6) - first)] |= 1 << (port & 63);
-        }
-        Self { words, first }
-    }
-
-    #[inline(always)]
-    fn holds(&self, port: u16) -> bool {
-        let word = usize::from((port >> 6).wrapping_sub(self.first));
-        let word = self.words.get(word).copied().unwrap_or_default();
-        word >> (port & 63) & 1 != 0
-    }
-}
-
 /// Protocol and port, packed.
 pub(super) fn port_key(protocol: u8, port: u16) -> u64 {
     u64::from(protocol) << 16 | u64::from(port)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_ports_of_classes_are_known_and_no_others() {
-        let ports = [30_000u16, 32_767, 80, 65_535];
-        for known in [&ports[..2], &ports[..3], &ports[..], &ports[3..], &[]] {
-            let all = KnownPorts::new(known.iter().copied());
-            for port in 0..=u16::MAX {
-                assert_eq!(all.holds(port), known.contains(&port), "{port}");
-            }
-        }
-    }
 }

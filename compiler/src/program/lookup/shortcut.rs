@@ -19,21 +19,13 @@ pub(super) struct Shortcut {
 const _: () = assert!(size_of::<Shortcut>() == 20);
 
 impl Shortcut {
-    /// Of no plan.
-    pub(super) const NONE: Self = Self {
-        answers: [0; 4],
-        open: 0,
-        is_here: false,
-        first_ask: 0,
-        first_choice: NOWHERE,
-    };
-
     pub(super) fn new<A: Address>(plan: &Plan<A>, asks: &[Ask<A>]) -> Self {
         let mut shortcut = Self {
+            answers: [0; 4],
+            open: 0,
             is_here: true,
             first_ask: plan.first_ask,
             first_choice: plan.first_choice,
-            ..Self::NONE
         };
         let asks = &asks[plan.first_ask as usize..][..plan.asks as usize];
         for (at, ask) in asks.iter().enumerate() {

@@ -7,7 +7,6 @@ use super::{Builder, Question, Unfit, ask};
 use crate::program::addresses::refused_on_entry;
 use crate::program::node::{ActId, Node, NodeId, RouteTo, TestId};
 use crate::program::test::Test;
-use kpclass_ruleset::value::Family;
 
 /// A class as its nodes say.
 #[derive(Default)]
@@ -222,15 +221,10 @@ impl<A: Address> Builder<'_, A> {
 
     /// Whether a test is of sources that are no ordinary ones.
     pub(super) fn is_of_no_ordinary_source(&self, test: TestId) -> bool {
-        let program = self.program;
-        match (program.tests[test.0 as usize], program.family) {
-            (Test::LeavesLoopback(_), _) => true,
-            (Test::Source(prefix), Family::V4) => {
-                prefix.mask >> 24 == 0xff && prefix.address >> 24 == 127
-            }
-            (Test::Source(prefix), Family::V6) => {
-                let is_of_groups = prefix.mask >> 120 == 0xff && prefix.address >> 120 == 0xff;
-                is_of_groups || prefix.host(Family::V6) == Some(1)
+        match self.program.tests[test.0 as usize] {
+            Test::LeavesLoopback(_) => true,
+            Test::Source(prefix) => {
+                A::holds_no_ordinary(A::new(prefix.mask), A::new(prefix.address))
             }
             _ => false,
         }

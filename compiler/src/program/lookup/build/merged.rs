@@ -145,7 +145,6 @@ impl<A: Address> Merged<A> {
         let shortcuts = plans.iter().map(|plan| Shortcut::new(plan, &asks));
         Lookup {
             exact: Table::new(&exact),
-            has_ports: !ports.is_empty(),
             known_ports: KnownPorts::new(ports.iter().map(|(key, _)| *key as u16)),
             ports: Table::new(&ports),
             other,
